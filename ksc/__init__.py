@@ -1,0 +1,1 @@
+"""Knossos: ahead-of-time, source-to-source automatic differentiation for PyTorch programmers."""

@@ -1,0 +1,1 @@
+"""Content-addressed builds of generated sources."""

@@ -1,0 +1,1 @@
+"""The intermediate representation: types, nodes, builder, text form, verifier, reference interpreter."""

@@ -1,0 +1,1 @@
+"""Rewrites of the IR that keep its meaning; the pipeline and its reasons."""

@@ -1,0 +1,1 @@
+"""The PyTorch side: runtime core, ops, autograd, modules."""

@@ -1,0 +1,1 @@
+"""vmap, jvp and vjp: programs to programs."""
