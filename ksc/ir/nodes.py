@@ -114,7 +114,7 @@ class Eqn:
     outs: tuple[Var, ...]
     op: str
     args: tuple[Atom, ...]
-    params: Mapping[str, Any] = field(default=NO_PARAMS)
+    params: Mapping[str, Any] = field(default_factory=lambda: NO_PARAMS)
     blocks: tuple[Block, ...] = ()
     span: Span | None = None
 
@@ -151,7 +151,7 @@ class Program:
 
     functions: Mapping[str, Function]
     entry: str
-    boxes: Mapping[str, tuple[Type, ...]] = field(default=NO_PARAMS)
+    boxes: Mapping[str, tuple[Type, ...]] = field(default_factory=lambda: NO_PARAMS)
 
     @property
     def main(self) -> Function:
