@@ -1,0 +1,48 @@
+/* The contract between a compiled kernel and its host: plain C, and all there is.
+ *
+ * A host (the torch core, an exported program, a test) fills in one ks_runtime per call and thread. Entries have C
+ * linkage, never throw, and keep no state of their own: they may run on disjoint ranges in parallel, each with its own
+ * ks_runtime. They return 0, or 1 after error() was called.
+ */
+#ifndef KS_RUNTIME_H
+#define KS_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a kernel stopped for; the host turns it into ksc.errors.KernelRuntimeError. */
+enum ks_error {
+    KS_ERROR_ASSERT = 1,        /* an assert of the user's program failed */
+    KS_ERROR_ZERO_DIVISION = 2, /* an integer was divided by zero */
+    KS_ERROR_INDEX = 3,         /* an index was out of range, or a size negative */
+    KS_ERROR_RECURSION = 4,     /* recursion came too close to the end of the stack */
+    KS_ERROR_MEMORY = 5         /* the arena could not grow */
+};
+
+typedef struct ks_runtime ks_runtime;
+struct ks_runtime {
+    void *ctx; /* the host's own */
+    /* 64-byte aligned memory from the call's arena; NULL, after error(), when there is none left. */
+    void *(*alloc)(const ks_runtime *rt, size_t bytes);
+    /* A point of the arena, and winding back to it: everything allocated since is gone. */
+    size_t (*mark)(const ks_runtime *rt);
+    void (*release)(const ks_runtime *rt, size_t mark);
+    /* Records an error at a line of the user's file; the first one of a call is kept. The text is copied. */
+    void (*error)(const ks_runtime *rt, int code, int line, const char *message);
+    /* Recursion stops before its frame goes below this address. */
+    const char *stack_limit;
+};
+
+/* An elementwise entry: data and strides (in bytes) list the results first, then the arguments; lane i of operand k
+ * is at data[k] + i * strides[k]. Stride 0 is a value shared by all lanes. */
+typedef int (*ks_elementwise_entry)(const ks_runtime *rt, char *const *data, const int64_t *strides, int64_t n);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
