@@ -1,0 +1,83 @@
+# Everything a fresh machine with Python 3.11, g++ and make needs: `make demo` and `make test` set up what they use.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+
+# pyproject.toml states a range; an unpinned torch would fetch gigabytes of CUDA.
+TORCH ?= torch==2.13.0
+PYTEST_ARGS ?=
+
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+INSTALLED := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+CORE := build/.core
+CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/*)
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help demo test bench lint format typecheck wheel clean distclean doctor
+
+help: ## say what there is to make
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+demo: $(CORE) ## from relu3 to a trained network
+	$(PY) -m ksc demo
+
+test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+doctor: $(INSTALLED) ## say what is there and what is missing
+	$(PY) -m ksc doctor
+
+lint: $(DEV) ## ruff, without changing anything
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(DEV) ## ruff, changing files
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+typecheck: $(DEV) ## mypy --strict
+	$(PY) -m mypy
+
+wheel: $(INSTALLED) ## dist/ksc-*.whl
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+clean: ## remove what was built
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find ksc tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the virtual environment too
+	rm -rf $(VENV)
+
+$(PY):
+	@for python in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo 'Python 3.11 or newer is needed; name it with `make PYTHON=/path/to/python3.11`.' >&2; exit 1; \
+	fi; \
+	$$found -m venv $(VENV) || { \
+	    rm -rf $(VENV); \
+	    echo "$$found cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	}
+
+$(INSTALLED): pyproject.toml setup.py | $(PY)
+	@command -v $${CXX:-g++} >/dev/null || { \
+	    echo 'A C++ compiler is needed; on Debian and Ubuntu: apt-get install g++' >&2; exit 1; \
+	}
+	@echo 'Installing $(TORCH) and the rest into $(VENV) (a few minutes the first time)'
+	$(PIP) install '$(TORCH)'
+	$(PIP) install -e '.[test,examples]' '$(TORCH)'
+	@touch $@
+
+$(DEV): $(INSTALLED)
+	$(PIP) install -e '.[dev]' '$(TORCH)'
+	@touch $@
+
+$(CORE): $(INSTALLED) $(CORE_SOURCES)
+	$(PY) -m ksc.torch.build_core
+	@mkdir -p build && touch $@

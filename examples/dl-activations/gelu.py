@@ -1,0 +1,42 @@
+"""gelu: the Gaussian error linear unit, from its definition."""
+
+import math
+
+import torch
+
+import ksc as knossos
+
+
+# DOC-KS
+def gelu(x: float) -> float:
+    """The input, weighted by the share of a normal distribution that lies below it."""
+    return 0.5 * x * (1.0 + math.erf(x / math.sqrt(2.0)))
+
+
+# ENDDOC-KS
+
+# DOC-KSV
+vgelu = knossos.vmap(gelu)
+# ENDDOC-KSV
+
+
+# DOC-PTREF
+def gelu_pt(x: torch.Tensor) -> torch.Tensor:
+    """The same definition, one whole tensor at a time."""
+    return 0.5 * x * (1.0 + torch.erf(x / math.sqrt(2.0)))
+
+
+# ENDDOC-PTREF
+
+
+def main() -> None:
+    """Print the value and the derivative of a few elements beside PyTorch's own."""
+    x = torch.linspace(-3.0, 3.0, steps=7)
+    print("x          ", x)
+    print("gelu(x)    ", vgelu(x))
+    print("torch      ", torch.nn.functional.gelu(x))
+    print("derivative ", vgelu.vjp(x, torch.ones_like(x)))
+
+
+if __name__ == "__main__":
+    main()
