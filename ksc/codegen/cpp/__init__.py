@@ -1,0 +1,5 @@
+"""C++ for the CPU."""
+
+from ksc.codegen.cpp.generate import generate
+
+__all__ = ["generate"]

@@ -1,0 +1,86 @@
+"""Calls, records of residuals, and asserts."""
+
+from __future__ import annotations
+
+from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr
+from ksc.codegen.cpp.printer import Context, Printer, negation
+from ksc.codegen.cpp.types import box_struct, declaration
+from ksc.errors import UnsupportedError
+from ksc.ir.nodes import Eqn
+from ksc.ops.cpp import PRIMARY, CppExpr
+
+
+def print_call(p: Printer, eqn: Eqn, at: Context) -> None:
+    """One result is an expression; several are unpacked by name."""
+    callee = p.callees[eqn.params["callee"]]
+    values = [p.value(atom) for atom in eqn.args]
+    texts = [value.text for value in values]
+    if callee.needs_runtime:
+        p.needs_runtime = True
+        texts.insert(0, "rt")
+    text = f"{callee.name}({', '.join(texts)})"
+    live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
+    if not live:
+        at.writer.statement(f"{text};", eqn.span)
+    elif len(live) == 1:
+        (k,) = live
+        out = eqn.outs[k]
+        reads = NO_READS.union(*(value.reads for value in values))
+        expr = Expr(CppExpr(f"{text}.{callee.fields[k]}" if callee.fields else text), reads, None, eqn.span)
+        # What may stop the kernel stays in its place among the other effects.
+        if callee.needs_runtime and not p.may_wait(eqn):
+            name = p.declare(out, at)
+            at.writer.statement(f"{declaration(out.type, name, p.float_type)} = {expr.text};", eqn.span)
+        else:
+            p.define(out, expr, at)
+    else:
+        names = [at.scope.declare(out.name) for out in eqn.outs]
+        for out, name in zip(eqn.outs, names, strict=True):
+            p.bind(out, name_expr(name))
+        at.writer.statement(f"const auto [{', '.join(names)}] = {text};", eqn.span)
+
+
+def print_box(p: Printer, eqn: Eqn, at: Context) -> None:
+    """A record in the arena."""
+    (out,) = eqn.outs
+    values = ", ".join(p.value(atom).text for atom in eqn.args)
+    name = p.declare(out, at)
+    p.needs_runtime = True
+    struct = box_struct(eqn.params["name"])
+    at.writer.statement(f"{declaration(out.type, name, p.float_type)} = rt.box({struct}{{{values}}});", eqn.span)
+
+
+def print_unbox(p: Printer, eqn: Eqn, at: Context) -> None:
+    """The fields of a record by name."""
+    value = p.value(eqn.args[0])
+    if len(eqn.outs) == 1:
+        p.define(eqn.outs[0], Expr(CppExpr(f"{value.cpp.within(PRIMARY)}->r0"), value.reads, None, eqn.span), at)
+        return
+    names = [at.scope.declare(out.name) for out in eqn.outs]
+    for out, name in zip(eqn.outs, names, strict=True):
+        p.bind(out, name_expr(name))
+    at.writer.statement(f"const auto [{', '.join(names)}] = *{value.cpp.within(PRIMARY)};", eqn.span)
+
+
+def print_assert(p: Printer, eqn: Eqn, at: Context) -> None:
+    """Stop the kernel where the condition does not hold."""
+    condition = p.value(eqn.args[0])
+    message = str(eqn.params.get("message") or "assertion failed")
+    failing = Expr(CppExpr(negation(condition)))
+    p.fail_if(failing, "KS_ERROR_ASSERT", message, eqn.span, at)
+
+
+def refuse_print(p: Printer, eqn: Eqn, at: Context) -> None:
+    """Kernels have no output."""
+    raise UnsupportedError(
+        "print inside a compiled kernel",
+        remedy="return the value, or call the undecorated function to look into it",
+        span=eqn.span,
+    )
+
+
+def refuse_tuple(p: Printer, eqn: Eqn, at: Context) -> None:
+    """Tuples are flattened before code is generated."""
+    raise UnsupportedError(
+        f"the op {eqn.op} in code generation", remedy="run the pass that flattens tuples first", span=eqn.span
+    )

@@ -1,0 +1,274 @@
+"""Branches, loops and accumulators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ksc.codegen.cpp.expr import Expr, name_expr
+from ksc.codegen.cpp.names import Scope
+from ksc.codegen.cpp.printer import Context, Finish, Printer, negation
+from ksc.codegen.cpp.types import cpp_type, declaration
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var
+from ksc.ir.types import TensorType
+from ksc.ops import PRIMITIVES
+from ksc.ops.cpp import LOGICAL_OR, TERNARY, CppExpr
+
+TERNARY_WIDTH = 64
+
+
+def print_if(p: Printer, eqn: Eqn, at: Context) -> None:
+    """An ``if`` whose results are read further on: a conditional expression if short, else assignments."""
+    live = [out for out in eqn.outs if p.analysis.is_read(out)]
+    chosen = conditional(p, eqn, at)
+    if chosen is not None:
+        p.define(live[0], chosen, at)
+        return
+    names = []
+    at.writer.comment(eqn.span)
+    for out in live:
+        names.append(p.declare(out, at))
+        at.writer.line(f"{declaration(out.type, names[-1], p.float_type, const=False)};", eqn.span)
+    print_branches(p, eqn, at, assign_live(p, eqn, names), (names, live))
+
+
+def assign_live(p: Printer, eqn: Eqn, names: Sequence[str]) -> Finish:
+    """Assign those results of a block that are read as outs of the equation."""
+    live = [p.analysis.is_read(out) for out in eqn.outs]
+
+    def write(results: Sequence[Atom], at: Context) -> None:
+        values = [p.value(atom) for atom, alive in zip(results, live, strict=True) if alive]
+        types = [p.type_of(out) for out, alive in zip(eqn.outs, live, strict=True) if alive]
+        p.assign(names, values, types, at)
+
+    return Finish(write)
+
+
+def last_if(p: Printer, eqn: Eqn, at: Context, results: Sequence[Atom], finish: Finish) -> bool:
+    """An ``if`` at the end of a block: each side goes on to what follows, a return or the next iteration."""
+    if not (finish.returns and _is_statement(eqn.span)) and conditional(p, eqn, at) is not None:
+        return False
+    print_branches(p, eqn, at, finish.inside(results, eqn.outs), ([], []))
+    return True
+
+
+def print_branches(
+    p: Printer, eqn: Eqn, at: Context, finish: Finish, targets: tuple[Sequence[str], Sequence[Var]]
+) -> None:
+    """Both sides of an ``if``; where the first returns, the second follows without an ``else``."""
+    condition = p.value(eqn.args[0])
+    head = at.writer
+    head.comment(eqn.span)
+    then = head.fork()
+    p.block(eqn.blocks[0], finish, Context(then, Scope(at.scope)))
+    if finish.returns:
+        head.line(f"if ({condition.text}) {{", eqn.span)
+        head.lines.extend(then.lines)
+        head.line("}", eqn.span)
+        p.block(eqn.blocks[1], finish, at)
+        return
+    other = at.writer.fork()
+    p.block(eqn.blocks[1], finish, Context(other, Scope(at.scope)))
+    for out, name in zip(targets[1], targets[0], strict=True):
+        p.bind(out, name_expr(name))
+    if not then.lines and not other.lines:
+        return
+    if not then.lines:
+        head.line(f"if ({negation(condition)}) {{", eqn.span)
+        head.lines.extend(other.lines)
+    else:
+        head.line(f"if ({condition.text}) {{", eqn.span)
+        head.lines.extend(then.lines)
+        if other.lines:
+            head.line("} else {", eqn.span)
+            head.lines.extend(other.lines)
+    head.line("}", eqn.span)
+
+
+def conditional(p: Printer, eqn: Eqn, at: Context) -> Expr | None:
+    """``c ? a : b`` where one result is read and both sides are short expressions, else None."""
+    live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
+    if len(live) != 1 or not all(_is_expression(p, block) for block in eqn.blocks):
+        return None
+    sides = []
+    for block in eqn.blocks:
+        inside = Context(at.writer.fork(), Scope(at.scope))
+        for inner in block.eqns:
+            if p.analysis.is_live(inner):
+                p.eqn(inner, inside)
+        if inside.writer.lines:
+            return None
+        sides.append(p.value(block.results[live[0]]))
+    condition = p.value(eqn.args[0])
+    parts = [part.cpp.within(LOGICAL_OR) for part in (condition, *sides)]
+    text = f"{parts[0]} ? {parts[1]} : {parts[2]}"
+    if len(text) > TERNARY_WIDTH:
+        return None
+    reads = condition.reads | sides[0].reads | sides[1].reads
+    return Expr(CppExpr(text, TERNARY), reads, None, eqn.span)
+
+
+def _is_expression(p: Printer, block: Block) -> bool:
+    """Whether every equation may be folded, so that trying costs little."""
+    for eqn in block.eqns:
+        if p.analysis.is_live(eqn):
+            record = PRIMITIVES.get(eqn.op)
+            if record is None or record.can_fail or p.analysis.single_use(eqn.outs[0]) is None:
+                return False
+    return True
+
+
+def _is_statement(span: Span | None) -> bool:
+    """Whether the user wrote an ``if`` statement rather than a conditional expression."""
+    return span is None or span.text[span.col :].startswith(("if", "elif", "while", "for"))
+
+
+def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
+    """A counted loop; stacked results go to tensors that are allocated before it."""
+    (body,) = eqn.blocks
+    carries = eqn.params["carries"]
+    count, index = eqn.args[0], body.params[0]
+    limit = once(p, count, at, "count", eqn.span)
+    at.writer.comment(eqn.span)
+    tapes = _stacks(p, eqn, at, limit.text, [count])
+    names = _carried(p, eqn, body.params[1:], eqn.args[1:], at)
+    scope = Scope(at.scope)
+    i = scope.declare(index.name)
+    p.bind(index, name_expr(i))
+    p.in_range.loop(index, count)
+    if eqn.params["reverse"]:
+        head = f"for (int64_t {i} = {limit.text}; {i}-- > 0;)"
+    else:
+        head = f"for (int64_t {i} = 0; {i} < {limit.cpp.within(LOGICAL_OR)}; ++{i})"
+    with at.writer.braces(head, eqn.span) as inner:
+        p.block(body, _next_iteration(p, eqn, names, tapes, i), Context(inner, scope))
+    _finish_loop(p, eqn, names, carries)
+
+
+def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
+    """A loop with a condition; what it stacks goes to tapes that grow."""
+    cond, body = eqn.blocks
+    at.writer.comment(eqn.span)
+    tapes = _stacks(p, eqn, at, None, [])
+    names = _carried(p, eqn, body.params, eqn.args, at)
+    for own, shared in zip(cond.params, body.params, strict=True):
+        if p.analysis.is_read(shared):
+            p.bind(own, p.value(shared))
+    scope = Scope(at.scope)
+    test = at.writer.fork()
+    conditions: list[Expr] = []
+    p.block(cond, Finish(lambda results, _: conditions.append(p.value(results[0]))), Context(test, scope))
+    (condition,) = conditions
+    with at.writer.braces("while (true)" if test.lines else f"while ({condition.text})", eqn.span) as inner:
+        if test.lines:
+            inner.lines.extend(test.lines)
+            inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span)
+        p.block(body, _next_iteration(p, eqn, names, tapes, None), Context(inner, scope))
+    _finish_loop(p, eqn, names, eqn.params["carries"])
+
+
+def once(p: Printer, atom: Atom, at: Context, name: str, span: Span | None) -> Expr:
+    """The value as something that costs nothing to read again."""
+    value = p.value(atom)
+    if isinstance(atom, Const) or (value.cpp.text.replace("_", "a").isalnum() and not value.reads):
+        return value
+    known = at.scope.declare(name)
+    at.writer.statement(f"const {p.type_of(atom)} {known} = {value.text};", span)
+    return name_expr(known)
+
+
+def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], inits: Sequence[Atom], at: Context) -> list[str | None]:
+    """One variable for each carry that is needed."""
+    names: list[str | None] = []
+    for param, init, out, live in zip(params, inits, eqn.outs, p.analysis.live_carries(eqn), strict=False):
+        if not live:
+            names.append(None)
+            continue
+        value = p.value(init)
+        name = p.declare(param, at, mutable=True)
+        p.bind(out, name_expr(name))
+        at.writer.line(f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};", eqn.span)
+        names.append(name)
+    return names
+
+
+def _stacks(p: Printer, eqn: Eqn, at: Context, limit: str | None, sizes: Sequence[Atom]) -> list[str | None]:
+    """Memory for each result that is kept of every iteration and read later."""
+    carries = eqn.params["carries"]
+    names: list[str | None] = []
+    for out, result in zip(eqn.outs[carries:], eqn.blocks[-1].results[carries:], strict=True):
+        if not p.analysis.is_read(out):
+            names.append(None)
+            continue
+        p.needs_runtime = True
+        name = p.declare(out, at)
+        if limit is None:
+            at.writer.line(f"ks::tape<{p.type_of(result)}> {name}(rt);", eqn.span)
+        elif is_flat(out, result, eqn):
+            at.writer.line(f"{p.type_of(out)} {name}(rt, {limit});", eqn.span)
+        else:
+            assert isinstance(result.type, TensorType)
+            elem = cpp_type(result.type.elem, p.float_type)
+            at.writer.line(f"ks::stack<{elem}, {result.type.rank}> {name}({limit});", eqn.span)
+        p.in_range.tensor(out, sizes)
+        names.append(name)
+    return names
+
+
+def is_flat(out: Var, element: Atom, eqn: Eqn) -> bool:
+    """Whether each element is stored as it is, rather than as further dimensions of the tensor."""
+    return not isinstance(element.type, TensorType) or bool(eqn.params.get("nested", False))
+
+
+def _next_iteration(
+    p: Printer, eqn: Eqn, names: Sequence[str | None], tapes: Sequence[str | None], index: str | None
+) -> Finish:
+    carries = eqn.params["carries"]
+
+    def write(results: Sequence[Atom], at: Context) -> None:
+        for tape, out, atom in zip(tapes, eqn.outs[carries:], results[carries:], strict=True):
+            if tape is None:
+                continue
+            value = p.value(atom)
+            if index is None:
+                at.writer.statement(f"{tape}.push({value.text});", value.span)
+            elif is_flat(out, atom, eqn):
+                at.writer.statement(f"{tape}({index}) = {value.text};", value.span)
+            else:
+                at.writer.statement(f"{tape}.put(rt, {index}, {value.text}, {_line(eqn.span)});", value.span)
+        kept = [(name, atom) for name, atom in zip(names, results, strict=False) if name is not None]
+        p.assign([n for n, _ in kept], [p.value(a) for _, a in kept], [p.type_of(a) for _, a in kept], at)
+
+    return Finish(write)
+
+
+def _finish_loop(p: Printer, eqn: Eqn, names: Sequence[str | None], carries: int) -> None:
+    for out, name in zip(eqn.outs[:carries], names, strict=True):
+        if name is not None:
+            p.bind(out, name_expr(name))
+
+
+def _line(span: Span | None) -> int:
+    return span.line if span else 0
+
+
+def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:
+    """Accumulators are plain variables, added to in place."""
+    (body,) = eqn.blocks
+    at.writer.comment(eqn.span)
+    for out, param, init in zip(eqn.outs, body.params, eqn.args, strict=False):
+        value = p.value(init)
+        name = p.declare(out if p.analysis.is_read(out) else param, at)
+        text = value.text
+        if isinstance(init.type, TensorType):
+            p.needs_runtime = True
+            text = f"ks::copy(rt, {text})"
+        at.writer.line(f"{declaration(init.type, name, p.float_type, const=False)} = {text};", eqn.span)
+        p.bind(param, name_expr(name))
+        p.bind(out, name_expr(name))
+
+    def write(results: Sequence[Atom], inside: Context) -> None:
+        for out, atom in zip(eqn.outs[len(body.params) :], results, strict=True):
+            if p.analysis.is_read(out):
+                p.define(out, p.value(atom), inside)
+
+    p.block(body, Finish(write), at)

@@ -1,0 +1,40 @@
+"""A C++ expression on its way into a statement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ksc.ir.nodes import Span
+from ksc.ops.cpp import PRIMARY, CppExpr
+
+NO_READS: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """Text with its binding strength.
+
+    Attributes:
+        cpp: the text and how tightly it binds.
+        reads: the loop-carried variables in it, which must not be assigned before it is evaluated.
+        infix: operator, left and right text where the outermost operation is a binary one.
+        span: the Python that the outermost operation came from.
+    """
+
+    cpp: CppExpr
+    reads: frozenset[str] = NO_READS
+    infix: tuple[str, str, str] | None = None
+    span: Span | None = None
+
+    @property
+    def text(self) -> str:
+        return self.cpp.text
+
+    def at(self, span: Span | None) -> Expr:
+        """The same expression said to come from ``span``."""
+        return replace(self, span=span)
+
+
+def name_expr(name: str, *, mutable: bool = False) -> Expr:
+    """A variable; a mutable one is remembered as read."""
+    return Expr(CppExpr(name, PRIMARY), frozenset({name}) if mutable else NO_READS)

@@ -1,0 +1,189 @@
+"""One function of the IR as a C++ function: its signature, the struct it returns, its body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ksc.codegen.cpp import calls, control, tensors
+from ksc.codegen.cpp.analysis import Analysis
+from ksc.codegen.cpp.expr import name_expr
+from ksc.codegen.cpp.names import Scope, is_temporary
+from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
+from ksc.codegen.cpp.types import cpp_type, declaration
+from ksc.codegen.cpp.writer import Line, Writer
+from ksc.ir.nodes import EFFECTS, Atom, Eqn, Function, Program, Var, walk
+from ksc.ir.types import Type, is_differentiable
+from ksc.ops import PRIMITIVES, primitive
+from ksc.ops.cpp import CppForm
+
+HANDLERS: Mapping[str, Handler] = {
+    "if": control.print_if,
+    "for": control.print_for,
+    "while": control.print_while,
+    "withacc": control.print_withacc,
+    "index": tensors.print_index,
+    "size": tensors.print_size,
+    "update": tensors.print_update,
+    "acc_add": tensors.print_acc_add,
+    "build": tensors.print_build,
+    "reduce": tensors.print_reduce,
+    "call": calls.print_call,
+    "box": calls.print_box,
+    "unbox": calls.print_unbox,
+    "assert": calls.print_assert,
+    "print": calls.refuse_print,
+    "tuple": calls.refuse_tuple,
+    "get": calls.refuse_tuple,
+}
+LAST_HANDLERS: Mapping[str, LastHandler] = {"if": control.last_if}
+
+SIGNATURE_WIDTH = 116
+
+
+@dataclass(frozen=True, slots=True)
+class CppFunction:
+    """The parts of a function's text, for the template.
+
+    Attributes:
+        name: its name in the IR.
+        callee: what callers need.
+        struct: the members of the struct it returns, each with its type; empty where there are fewer than two.
+        signature: all before the opening brace.
+        lines: the body.
+        doc: what the comment above says.
+    """
+
+    name: str
+    callee: Callee
+    struct: Sequence[str]
+    signature: str
+    lines: Sequence[Line]
+    doc: str = ""
+
+
+def forms(eqn: Eqn) -> tuple[CppForm, CppForm | None] | None:
+    """The C++ forms of a scalar primitive and of its failure."""
+    if eqn.op not in PRIMITIVES:
+        return None
+    failure = primitive(eqn.op).failure
+    return overload(eqn).cpp, failure.cpp if failure is not None else None
+
+
+def result_names(function: Function) -> tuple[str, ...]:
+    """A distinct name for each result: the user's, or that of the parameter it is the adjoint or tangent of."""
+    results = function.body.results
+    parameters = [param.name for param in function.params if is_differentiable(param.type)]
+    match = re.match(r"\[(rev|sufrevpass) ", function.name)
+    scope = Scope()
+    names = []
+    for k, atom in enumerate(results):
+        name = atom.name if isinstance(atom, Var) and not is_temporary(atom.name) else ""
+        if match is not None and match.group(1) == "rev" and k < len(parameters):
+            name = f"{parameters[k]}_bar"
+        names.append(scope.declare(name or ("result" if len(results) == 1 else f"r{k}")))
+    return tuple(names)
+
+
+def describe(function: Function, name: str) -> Callee:
+    """What callers need before the body is printed; ``needs_runtime`` is what is known without it."""
+    return Callee(name, False, result_names(function))
+
+
+def print_function(
+    function: Function,
+    program: Program,
+    callee: Callee,
+    callees: Mapping[str, Callee],
+    float_type: str,
+    *,
+    recursive: bool,
+    taken: frozenset[str],
+) -> CppFunction:
+    """The text of one function.
+
+    ``callees`` holds every function that it calls, ``taken`` the names its variables must not have.
+    """
+    analysis = Analysis(function, forms, lambda eqn: _calls_effect(program, eqn))
+    printer = Printer(analysis, float_type, callees, HANDLERS, LAST_HANDLERS)
+    scope = Scope(reserved=taken)
+    parameters = []
+    for param in function.params:
+        name = scope.declare(param.name)
+        printer.bind(param, name_expr(name))
+        if analysis.is_read(param):
+            parameters.append(declaration(param.type, name, float_type, const=False))
+        else:
+            parameters.append(f"{cpp_type(param.type, float_type)} /* {name} */")
+    writer = Writer(1)
+    if recursive:
+        printer.needs_runtime = True
+        writer.line(f'rt.check_stack({function.span.line if function.span else 0}, "{_plain(function.name)}");')
+    printer.block(function.body, _returning(printer), Context(writer, Scope(scope)))
+    needs_runtime = printer.needs_runtime
+    if needs_runtime:
+        parameters.insert(0, "ks::runtime &rt")
+    done = Callee(callee.name, needs_runtime, callee.results)
+    types = function.result_types
+    return CppFunction(
+        name=function.name,
+        callee=done,
+        struct=[f"{declaration(t, f, float_type, const=False)};" for t, f in zip(types, callee.fields, strict=False)],
+        signature=signature(done, types, parameters, float_type),
+        lines=writer.lines,
+    )
+
+
+def signature(callee: Callee, results: Sequence[Type], parameters: Sequence[str], float_type: str) -> str:
+    """``static inline float f(float x)``, the parameters on lines of their own where they do not fit."""
+    match len(results):
+        case 0:
+            gives = "void"
+        case 1:
+            gives = cpp_type(results[0], float_type).rstrip()
+        case _:
+            gives = result_struct(callee.name)
+    head = f"static inline {gives} {callee.name}("
+    line = f"{head}{', '.join(parameters)})"
+    if len(line) <= SIGNATURE_WIDTH:
+        return line
+    return head + (",\n" + " " * len(head)).join(parameters) + ")"
+
+
+def result_struct(name: str) -> str:
+    """The struct that a function with several results returns."""
+    return f"{name}_results"
+
+
+def _returning(printer: Printer) -> Finish:
+    def write(results: Sequence[Atom], at: Context) -> None:
+        values = [printer.value(atom) for atom in results]
+        if not values:
+            return
+        text = ", ".join(value.text for value in values)
+        span = next((value.span for value in values if value.span is not None), None)
+        at.writer.statement(f"return {text};" if len(values) == 1 else f"return {{{text}}};", span)
+
+    return Finish(write, returns=True)
+
+
+def _calls_effect(program: Program, eqn: Eqn) -> bool:
+    """Whether the function called, or one that it calls, has effects."""
+    seen: set[str] = set()
+    pending = [eqn.params["callee"]]
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for inner in walk(program.functions[name].body):
+            if inner.op in EFFECTS - {"acc_add"}:
+                return True
+            if inner.op == "call":
+                pending.append(inner.params["callee"])
+    return False
+
+
+def _plain(name: str) -> str:
+    return re.sub(r'["\\\n]', "", name)

@@ -1,0 +1,252 @@
+"""From a unit to the text of its source file."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ksc.codegen.cpp.function import CppFunction, describe, print_function
+from ksc.codegen.cpp.names import Scope, function_identifier, identifier
+from ksc.codegen.cpp.printer import Callee
+from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, cpp_type, declaration
+from ksc.codegen.cpp.writer import Line
+from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
+from ksc.errors import InvalidIRError
+from ksc.ir.nodes import Function, Program, Span, walk
+from ksc.ir.types import FloatType, Type, is_scalar
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+
+_MARK = re.compile("\x00(\\d+)\x00")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry function, for the template: storage types and names of what it reads and writes."""
+
+    symbol: str
+    function: CppFunction
+    results: Sequence[tuple[str, str]]
+    arguments: Sequence[tuple[str, str, str]]
+    doc: str
+
+
+def generate(unit: Unit) -> GeneratedSource:
+    """Print a unit as one C++ source that includes only the prelude; the same unit gives the same bytes.
+
+    Raises InvalidIRError where the IR has no form in C++, UnsupportedError where it prints.
+    """
+    float_type = COMPUTE[unit.dtype]
+    module = _Module(float_type)
+    entries = []
+    symbols = {}
+    for derivation, program in unit.programs:
+        function = module.add(program)
+        suffix = derivation_suffix(derivation)
+        symbols[derivation] = f"ks_{identifier(unit.name)}{suffix}"
+        entries.append(_entry(symbols[derivation], function, program.main, unit))
+    spans: list[Span] = []
+    text = (
+        _environment()
+        .get_template("kernel.cpp.jinja")
+        .render(
+            unit=unit,
+            entries=entries,
+            boxes=module.boxes,
+            functions=[_marked(function, spans) for function in module.functions],
+            prototypes=module.prototypes,
+            namespace=f"{identifier(unit.name)}_kernel",
+            doc=_doc_lines(unit.doc),
+        )
+    )
+    text, line_map = _unmark(text, spans)
+    return GeneratedSource(unit.name, text, symbols, line_map, unit.dtype)
+
+
+def derivation_suffix(derivation: str) -> str:
+    """What a derivation adds to the name of an entry: ``vj`` is ``_vjp_jvp``."""
+    try:
+        return "".join(SUFFIXES[letter] for letter in derivation)
+    except KeyError as unknown:
+        raise ValueError(f"a derivation is made of {', '.join(SUFFIXES)}, not {unknown.args[0]!r}") from None
+
+
+class _Module:
+    """The functions of a file, each printed once although several programs may hold it."""
+
+    def __init__(self, float_type: str) -> None:
+        self.functions: list[CppFunction] = []
+        self.prototypes: list[str] = []
+        self.boxes: list[dict[str, Any]] = []
+        self._float_type = float_type
+        self._by_name: dict[str, list[CppFunction]] = {}
+
+    def add(self, program: Program) -> CppFunction:
+        """Print what the program's entry reaches, callees first; gives the entry."""
+        self._add_boxes(program)
+        order = list(_callees_first(program))
+        cyclic = {name for name in order if _reaches(program, name, name)}
+        callees: dict[str, Callee] = {}
+        for name in order:
+            callees[name] = describe(program.functions[name], function_identifier(name))
+        taken = {name: callee.name for name, callee in callees.items()}
+        if any(taken[name] in self._used() and name not in self._by_name for name in order):
+            callees = {n: replace(c, name=self._fresh(n)) for n, c in callees.items()}
+        printed = self._print(program, order, cyclic, callees)
+        if any(not self._known(function) and function.callee.name in self._used() for function in printed):
+            callees = {name: replace(c, name=self._fresh(name)) for name, c in callees.items()}
+            printed = self._print(program, order, cyclic, callees)
+        for function in printed:
+            if not self._known(function):
+                self.functions.append(function)
+                self._by_name.setdefault(function.name, []).append(function)
+                if function.name in cyclic:
+                    self.prototypes.append(_prototype(function))
+        return printed[-1]
+
+    def _print(
+        self, program: Program, order: Sequence[str], cyclic: set[str], callees: dict[str, Callee]
+    ) -> list[CppFunction]:
+        known = {n: replace(c, needs_runtime=n in cyclic) for n, c in callees.items()}
+        taken = frozenset(c.name for c in callees.values()) | self._used()
+        printed = []
+        for name in order:
+            function = print_function(
+                program.functions[name],
+                program,
+                known[name],
+                known,
+                self._float_type,
+                recursive=name in cyclic,
+                taken=taken,
+            )
+            known[name] = function.callee
+            printed.append(function)
+        return printed
+
+    def _used(self) -> frozenset[str]:
+        return frozenset(function.callee.name for function in self.functions)
+
+    def _known(self, function: CppFunction) -> bool:
+        return any(_same(function, other) for other in self._by_name.get(function.name, []))
+
+    def _fresh(self, name: str) -> str:
+        scope = Scope(reserved=self._used())
+        return scope.declare(function_identifier(name))
+
+    def _add_boxes(self, program: Program) -> None:
+        for name, fields in program.boxes.items():
+            struct = box_struct(name)
+            members = [
+                f"{declaration(type_, f'r{k}', self._float_type, const=False)};" for k, type_ in enumerate(fields)
+            ]
+            if all(box["struct"] != struct for box in self.boxes):
+                self.boxes.append({"struct": struct, "members": members})
+
+
+def _same(a: CppFunction, b: CppFunction) -> bool:
+    return a.signature == b.signature and [x.text for x in a.lines] == [x.text for x in b.lines]
+
+
+def _prototype(function: CppFunction) -> str:
+    return f"{function.signature};"
+
+
+def _called(function: Function) -> list[str]:
+    return [eqn.params["callee"] for eqn in walk(function.body) if eqn.op == "call"]
+
+
+def _callees_first(program: Program) -> Iterator[str]:
+    """The functions that the entry reaches, a callee before its callers where there is no cycle."""
+    seen = {program.entry}
+    stack = [(program.entry, iter(_called(program.main)))]
+    while stack:
+        name, pending = stack[-1]
+        for callee in pending:
+            if callee not in seen:
+                if callee not in program.functions:
+                    raise InvalidIRError(f"{name} calls {callee}, which the program does not define")
+                seen.add(callee)
+                stack.append((callee, iter(_called(program.functions[callee]))))
+                break
+        else:
+            stack.pop()
+            yield name
+
+
+def _reaches(program: Program, start: str, goal: str) -> bool:
+    seen: set[str] = set()
+    pending = _called(program.functions[start])
+    while pending:
+        name = pending.pop()
+        if name == goal:
+            return True
+        if name not in seen:
+            seen.add(name)
+            pending.extend(_called(program.functions[name]))
+    return False
+
+
+def _entry(symbol: str, function: CppFunction, main: Function, unit: Unit) -> Entry:
+    scope = Scope(reserved=frozenset({function.callee.name, "results", "arguments", "all"}))
+    arguments = []
+    for param in main.params:
+        name = scope.declare(param.name)
+        arguments.append((_storage(param.type, unit), cpp_type(param.type, COMPUTE[unit.dtype]), name))
+    names = function.callee.results
+    results = [(_storage(t, unit), scope.declare(f)) for t, f in zip(main.result_types, names, strict=True)]
+    return Entry(symbol, function, results, arguments, "")
+
+
+def _storage(type_: Type, unit: Unit) -> str:
+    if not is_scalar(type_):
+        raise InvalidIRError(f"an elementwise entry takes and gives scalars, not {type_}")
+    return STORAGE[unit.dtype] if isinstance(type_, FloatType) else cpp_type(type_, "float")
+
+
+def _doc_lines(doc: str) -> list[str]:
+    lines = [line.strip() for line in doc.strip().splitlines()]
+    # A backslash at the end of a comment would continue it.
+    return [line.rstrip("\\").rstrip() for line in lines]
+
+
+def _marked(function: CppFunction, spans: list[Span]) -> CppFunction:
+    """The function with the number of each line's span at its end, to be found again after the template."""
+
+    def mark(line: Line) -> Line:
+        if line.span is None:
+            return line
+        spans.append(line.span)
+        return Line(f"{line.text}\x00{len(spans) - 1}\x00", line.span)
+
+    return replace(function, lines=[mark(line) for line in function.lines])
+
+
+def _unmark(text: str, spans: Sequence[Span]) -> tuple[str, Mapping[int, Span]]:
+    line_map = {}
+    lines = text.split("\n")
+    for k, line in enumerate(lines):
+        match = _MARK.search(line)
+        if match is not None:
+            line_map[k + 1] = spans[int(match.group(1))]
+            lines[k] = line[: match.start()]
+    return "\n".join(lines), line_map
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,
+        extensions=["jinja2.ext.do"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )

@@ -1,0 +1,269 @@
+"""From the IR of one function to the statements of its body.
+
+Equations are folded back into the expressions that the user wrote: a value that is read once and has no name of its own
+stands where it is read. What is left are named constants, loops, branches and effects, in the order of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ksc.codegen.cpp.analysis import Analysis, holes
+from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr
+from ksc.codegen.cpp.literals import literal, string_literal
+from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
+from ksc.codegen.cpp.ranges import InRange
+from ksc.codegen.cpp.types import cpp_type, declaration
+from ksc.codegen.cpp.writer import Writer
+from ksc.errors import InvalidIRError
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var
+from ksc.ops import PRIMITIVES, primitive
+from ksc.ops.cpp import UNARY, CppExpr, CppForm
+from ksc.ops.record import Overload
+
+LINE_WIDTH = 100
+FOLD_WIDTH = 64
+"""A value that takes more text than this gets a variable of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where statements go, and the names in use there."""
+
+    writer: Writer
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What follows a block: ``write`` puts down a return, or assignments, given the block's results.
+
+    ``returns`` says that control does not come past it.
+    """
+
+    write: Callable[[Sequence[Atom], Context], None]
+    returns: bool = False
+
+    def inside(self, outer: Sequence[Atom], outs: Sequence[Var]) -> Finish:
+        """The same for a block that gives ``outs``, of which, among others, the results ``outer`` are made."""
+
+        def write(results: Sequence[Atom], at: Context) -> None:
+            given = dict(zip(outs, results, strict=True))
+            self.write([given.get(atom, atom) if isinstance(atom, Var) else atom for atom in outer], at)
+
+        return Finish(write, self.returns)
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """What a caller has to know of a function: two results or more, named ``results``, are members of a struct."""
+
+    name: str
+    needs_runtime: bool
+    results: tuple[str, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The members of the struct, empty where there is none."""
+        return self.results if len(self.results) > 1 else ()
+
+
+Handler = Callable[["Printer", Eqn, Context], None]
+LastHandler = Callable[["Printer", Eqn, Context, Sequence[Atom], Finish], bool]
+"""Prints the last equation of a block together with what follows; gives False where it leaves that to others."""
+
+
+class Printer:
+    """Prints one function; ``handlers`` gives the printer of each op that is no scalar primitive.
+
+    After ``body`` has run, ``needs_runtime`` says whether the text mentions ``rt``.
+    """
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        float_type: str,
+        callees: Mapping[str, Callee],
+        handlers: Mapping[str, Handler],
+        last_handlers: Mapping[str, LastHandler],
+    ) -> None:
+        self.analysis = analysis
+        self.float_type = float_type
+        self.callees = callees
+        self.needs_runtime = False
+        self.in_range = InRange()
+        self._handlers = handlers
+        self._last = last_handlers
+        self._values: dict[Var, Expr] = {}
+        self._before_effects: set[int] = set()
+
+    # Values.
+
+    def value(self, atom: Atom) -> Expr:
+        """The expression for an atom."""
+        if isinstance(atom, Const):
+            return Expr(literal(atom, self.float_type))
+        return self._values[atom]
+
+    def bind(self, var: Var, expr: Expr) -> None:
+        """Let ``var`` stand for an expression."""
+        self._values[var] = expr
+
+    def type_of(self, atom: Atom) -> str:
+        """The C++ type of an atom."""
+        return cpp_type(atom.type, self.float_type)
+
+    def declare(self, var: Var, at: Context, *, mutable: bool = False) -> str:
+        """A new C++ variable for ``var``; its name."""
+        name = at.scope.declare(var.name)
+        self.bind(var, name_expr(name, mutable=mutable))
+        return name
+
+    def define(self, var: Var, expr: Expr, at: Context) -> None:
+        """Make ``var`` a constant in the text, or fold its expression into the one place that reads it."""
+        if not self.analysis.is_read(var):
+            return
+        if self._folds(var, expr):
+            self.bind(var, expr)
+            return
+        span = expr.span
+        name = self.declare(var, at)
+        at.writer.statement(f"{declaration(var.type, name, self.float_type)} = {expr.text};", span)
+
+    def _folds(self, var: Var, expr: Expr) -> bool:
+        use = self.analysis.single_use(var)
+        if use is None or len(expr.text) > FOLD_WIDTH:
+            return False
+        return use.result or is_temporary(var.name) or is_derived(var.name)
+
+    def apply(self, form: CppForm, args: Sequence[Expr], span: Span | None) -> Expr:
+        """An expression from a form and its operands."""
+        cpp = form.render([arg.cpp for arg in args], self.float_type)
+        reads = NO_READS.union(*(arg.reads for arg in args))
+        infix = None
+        left, _, rest = form.template.partition(" ")
+        symbol, _, right = rest.partition(" ")
+        if left == "{0}" and right == "{1}":
+            texts = [arg.cpp.within(need) for arg, need in zip(args, form.operands, strict=True)]
+            infix = (symbol, texts[0], texts[1])
+        return Expr(cpp, reads, infix, span)
+
+    # Statements.
+
+    def block(self, block: Block, finish: Finish, at: Context) -> None:
+        """Print the live equations of a block, then what ``finish`` makes of its results."""
+        eqns = [eqn for eqn in block.eqns if self.analysis.is_live(eqn)]
+        for eqn in reversed(eqns):
+            self._before_effects.discard(id(eqn))
+            if eqn.op != "call" and (eqn.op not in PRIMITIVES or primitive(eqn.op).can_fail):
+                break
+            self._before_effects.add(id(eqn))
+        for eqn in eqns[:-1]:
+            self.eqn(eqn, at)
+        if eqns:
+            last = self._last.get(eqns[-1].op)
+            if last is not None and last(self, eqns[-1], at, block.results, finish):
+                return
+            self.eqn(eqns[-1], at)
+        finish.write(block.results, at)
+
+    def may_wait(self, eqn: Eqn) -> bool:
+        """Whether nothing that could stop the kernel, save calls, comes later in the equation's block."""
+        return id(eqn) in self._before_effects
+
+    def eqn(self, eqn: Eqn, at: Context) -> None:
+        """Print one equation."""
+        handler = self._handlers.get(eqn.op)
+        if handler is not None:
+            handler(self, eqn, at)
+        elif eqn.op in PRIMITIVES:
+            self._primitive(eqn, at)
+        else:
+            raise InvalidIRError(f"the op {eqn.op} has no C++ form", span=eqn.span)
+
+    def _primitive(self, eqn: Eqn, at: Context) -> None:
+        record = primitive(eqn.op)
+        args = [self.value(atom) for atom in eqn.args]
+        if record.failure is not None and self._may_fail(eqn):
+            fails = self.apply(record.failure.cpp, args, eqn.span)
+            self.fail_if(fails, "KS_ERROR_ZERO_DIVISION", record.failure.message, eqn.span, at)
+        self.define(eqn.outs[0], self.apply(overload(eqn).cpp, args, eqn.span), at)
+
+    def _may_fail(self, eqn: Eqn) -> bool:
+        """Whether constants alone do not exclude the failure."""
+        failure = primitive(eqn.op).failure
+        if failure is None:
+            return False
+        mentioned = holes(failure.cpp)
+        if not all(isinstance(eqn.args[k], Const) for k in mentioned):
+            return True
+        values = [atom.value if isinstance(atom, Const) else 1 for atom in eqn.args]
+        return failure.fails(*values)
+
+    def fail_if(self, condition: Expr, code: str, message: str, span: Span | None, at: Context) -> None:
+        """Stop the kernel where ``condition`` holds."""
+        at.writer.comment(span)
+        with at.writer.braces(f"if ({condition.text})", span) as inner:
+            inner.line(f"rt.fail({code}, {span.line if span else 0}, {string_literal(message)});", span)
+        self.needs_runtime = True
+
+    def assign(self, targets: Sequence[str], values: Sequence[Expr], types: Sequence[str], at: Context) -> None:
+        """Assign all at once: each target after every expression that reads its old value."""
+        pending = [
+            (target, value, type_)
+            for target, value, type_ in zip(targets, values, types, strict=True)
+            if value.text != target
+        ]
+        while pending:
+            k = next((k for k, (target, _, _) in enumerate(pending) if not _read_by_others(pending, k, target)), None)
+            if k is None:
+                target, value, type_ = pending[0]
+                saved = at.scope.declare(f"next_{target}")
+                at.writer.statement(f"const {type_} {saved} = {value.text};", value.span)
+                pending[0] = (target, name_expr(saved), type_)
+                continue
+            target, value, _ = pending.pop(k)
+            at.writer.statement(assignment(target, value), value.span)
+
+
+def _read_by_others(pending: Sequence[tuple[str, Expr, str]], k: int, target: str) -> bool:
+    return any(target in value.reads for j, (_, value, _) in enumerate(pending) if j != k)
+
+
+def assignment(target: str, value: Expr) -> str:
+    """``target = value;``, with ``+=`` and its kin where the value begins with the target."""
+    if value.infix is not None:
+        symbol, left, right = value.infix
+        if symbol in ("+", "-", "*", "/") and left == target:
+            return f"{target} {symbol}= {unwrapped(right)};"
+        if symbol in ("+", "*") and right == target:
+            return f"{target} {symbol}= {unwrapped(left)};"
+    return f"{target} = {value.text};"
+
+
+def unwrapped(text: str) -> str:
+    """The text without one pair of parentheses round all of it."""
+    if not text.startswith("("):
+        return text
+    depth = 0
+    for k, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if depth == 0:
+            return text[1:-1] if k == len(text) - 1 else text
+    return text
+
+
+def overload(eqn: Eqn) -> Overload:
+    """The overload of a primitive that the equation uses."""
+    return primitive(eqn.op).overload([atom.type for atom in eqn.args])
+
+
+def negation(condition: Expr) -> str:
+    """``!condition``; comparisons keep their operator, since a NaN fails them and their opposites alike."""
+    return f"!{condition.cpp.within(UNARY)}" if condition.cpp.text[0] != "!" else condition.cpp.text[1:]
+
+
+def plain(text: str) -> Expr:
+    """An expression that binds tightest."""
+    return Expr(CppExpr(text))

@@ -1,0 +1,205 @@
+"""Tensors: reading, functional update, and the loops that make or fold them.
+
+Inside a kernel every tensor is contiguous, row-major, and lives in the arena.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ksc.codegen.cpp.control import is_flat, once
+from ksc.codegen.cpp.expr import Expr, name_expr
+from ksc.codegen.cpp.names import Scope
+from ksc.codegen.cpp.printer import Context, Finish, Printer, assignment
+from ksc.codegen.cpp.types import declaration
+from ksc.codegen.cpp.writer import Writer
+from ksc.errors import InvalidIRError
+from ksc.ir.nodes import Atom, Const, Eqn, Span, Var
+from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type
+from ksc.ops.cpp import LOGICAL_AND, PRIMARY, CppExpr
+
+
+def print_index(p: Printer, eqn: Eqn, at: Context) -> None:
+    """``t(i, j)``, or ``t.part(i)`` for a subtensor; checked unless the index is known to be in range."""
+    tensor, *indices = eqn.args
+    check_range(p, tensor, indices, eqn.span, at)
+    p.define(eqn.outs[0], element(p, tensor, indices, eqn.span), at)
+
+
+def print_size(p: Printer, eqn: Eqn, at: Context) -> None:
+    """``t.size[0]``."""
+    tensor, dim = eqn.args[0], eqn.params["dim"]
+    if isinstance(tensor, Var):
+        p.in_range.size(eqn.outs[0], tensor, dim)
+    value = p.value(tensor)
+    p.define(eqn.outs[0], Expr(CppExpr(f"{value.cpp.within(PRIMARY)}.size[{dim}]"), value.reads, None, eqn.span), at)
+
+
+def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
+    """A copy with one element or part replaced."""
+    (out,) = eqn.outs
+    tensor, *indices, value = eqn.args
+    check_range(p, tensor, indices, eqn.span, at)
+    source = p.value(tensor).text
+    new = p.value(value)
+    name = p.declare(out, at)
+    at.writer.statement(f"{declaration(out.type, name, p.float_type)} = ks::copy(rt, {source});", eqn.span)
+    p.needs_runtime = True
+    _put(p, name, [p.value(i).text for i in indices], new, value, eqn.span, at.writer)
+
+
+def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
+    """``x_bar += v``, at an index if one is given."""
+    acc, *indices, value = eqn.args
+    target = p.value(acc).text
+    amount = p.value(value)
+    if indices:
+        check_range(p, acc, indices, eqn.span, at)
+        places = ", ".join(p.value(i).text for i in indices)
+        target = f"{target}.part({places})" if isinstance(value.type, TensorType) else f"{target}({places})"
+    if isinstance(value.type, TensorType):
+        p.needs_runtime = True
+        at.writer.statement(f"ks::add_to(rt, {target}, {amount.text}, {_line(eqn.span)});", eqn.span)
+    elif amount.text.startswith("-") and amount.infix is None:
+        at.writer.statement(f"{target} -= {amount.text[1:]};", eqn.span)
+    else:
+        at.writer.statement(f"{target} += {amount.text};", eqn.span)
+
+
+def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
+    """A loop nest that fills one tensor per result."""
+    (body,) = eqn.blocks
+    at.writer.comment(eqn.span)
+    sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
+    _refuse_negative(p, eqn.args, sizes, eqn.span, at)
+    live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
+    names = {}
+    p.needs_runtime = True
+    for k in live:
+        out = eqn.outs[k]
+        if not is_flat(out, body.results[k], eqn):
+            raise InvalidIRError("a tensor built of tensors has no C++ form yet", span=eqn.span)
+        names[k] = p.declare(out, at)
+        places = ", ".join(size.text for size in sizes)
+        at.writer.line(f"{declaration(out.type, names[k], p.float_type)}(rt, {places});", eqn.span)
+        p.in_range.tensor(out, eqn.args)
+
+    def write(results: Sequence[Atom], inside: Context) -> None:
+        indices = ", ".join(p.value(param).text for param in body.params)
+        for k in live:
+            value = p.value(results[k])
+            inside.writer.statement(f"{names[k]}({indices}) = {value.text};", value.span)
+
+    _nest(p, eqn, sizes, Finish(write), at)
+
+
+def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
+    """A loop nest that combines what its body gives."""
+    (body,) = eqn.blocks
+    monoid = eqn.params["monoid"]
+    at.writer.comment(eqn.span)
+    sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
+    _refuse_negative(p, eqn.args, sizes, eqn.span, at)
+    live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
+    names = {}
+    for k in live:
+        out = eqn.outs[k]
+        if isinstance(out.type, TensorType):
+            raise InvalidIRError("a reduction of tensors has no C++ form yet", span=eqn.span)
+        names[k] = p.declare(out, at)
+        start = neutral(monoid, out.type, p.float_type)
+        at.writer.line(f"{declaration(out.type, names[k], p.float_type, const=False)} = {start};", eqn.span)
+
+    def write(results: Sequence[Atom], inside: Context) -> None:
+        for k in live:
+            value = p.value(results[k])
+            inside.writer.statement(assignment(names[k], _combined(monoid, names[k], value)), value.span)
+
+    _nest(p, eqn, sizes, Finish(write), at)
+
+
+def neutral(monoid: str, type_: Type, float_type: str) -> str:
+    """The neutral element of a monoid as a C++ expression."""
+    match type_:
+        case BoolType():
+            return "true" if monoid == "and" else "false"
+        case IntegerType():
+            return {"add": "0", "mul": "1", "min": "INT64_MAX", "max": "INT64_MIN"}[monoid]
+        case FloatType():
+            suffix = "f" if float_type == "float" else ""
+            infinity = f"ks::inf<{float_type}>"
+            return {"add": f"0.0{suffix}", "mul": f"1.0{suffix}", "min": infinity, "max": f"-{infinity}"}[monoid]
+        case _:
+            raise InvalidIRError(f"{monoid} does not combine values of type {type_}")
+
+
+def _combined(monoid: str, name: str, value: Expr) -> Expr:
+    symbol = {"add": "+", "mul": "*", "and": "&&", "or": "||"}.get(monoid)
+    if symbol is None:
+        return Expr(CppExpr(f"ks::{monoid}imum({name}, {value.text})"))
+    text = value.cpp.within(PRIMARY)
+    return Expr(CppExpr(f"{name} {symbol} {text}"), infix=(symbol, name, text))
+
+
+def _nest(p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Context) -> None:
+    """Loops over the block's parameters, the first outermost."""
+    (body,) = eqn.blocks
+    writers = [at.writer]
+    scope = Scope(at.scope)
+    heads = []
+    for param, size, count in zip(body.params, sizes, eqn.args, strict=True):
+        name = scope.declare(param.name)
+        p.bind(param, name_expr(name))
+        p.in_range.loop(param, count)
+        heads.append(f"for (int64_t {name} = 0; {name} < {size.text}; ++{name}) {{")
+        writers.append(writers[-1].fork())
+    p.block(body, finish, Context(writers[-1], scope))
+    for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
+        outer.line(head, eqn.span)
+        outer.lines.extend(inner.lines)
+        outer.line("}", eqn.span)
+
+
+def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None, at: Context) -> None:
+    """Stop the kernel where an index is out of range, unless it is known not to be."""
+    where = p.value(tensor).cpp.within(PRIMARY)
+    conditions = []
+    for dim, index in enumerate(indices):
+        if not p.in_range.is_safe(tensor, dim, index):
+            conditions.append(f"ks::outside({p.value(index).text}, {where}.size[{dim}])")
+    if conditions:
+        failing = Expr(CppExpr(" || ".join(conditions), LOGICAL_AND if len(conditions) > 1 else PRIMARY))
+        p.fail_if(failing, "KS_ERROR_INDEX", "index out of range", span, at)
+
+
+def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None) -> Expr:
+    """An element, or the part of a tensor that fewer indices leave."""
+    value = p.value(tensor)
+    values = [p.value(index) for index in indices]
+    places = ", ".join(index.text for index in values)
+    assert isinstance(tensor.type, TensorType)
+    access = "" if len(indices) == tensor.type.rank else ".part"
+    reads = value.reads.union(*(index.reads for index in values))
+    return Expr(CppExpr(f"{value.cpp.within(PRIMARY)}{access}({places})"), reads, None, span)
+
+
+def _put(
+    p: Printer, name: str, places: Sequence[str], value: Expr, atom: Atom, span: Span | None, writer: Writer
+) -> None:
+    where = ", ".join(places)
+    if isinstance(atom.type, TensorType):
+        writer.line(f"ks::put(rt, {name}.part({where}), {value.text}, {_line(span)});", span)
+    else:
+        writer.line(f"{name}({where}) = {value.text};", span)
+
+
+def _refuse_negative(p: Printer, atoms: Sequence[Atom], sizes: Sequence[Expr], span: Span | None, at: Context) -> None:
+    for atom, size in zip(atoms, sizes, strict=True):
+        if isinstance(atom, Const) or size.text.endswith("]"):
+            continue
+        negative = Expr(CppExpr(f"{size.text} < 0", LOGICAL_AND))
+        p.fail_if(negative, "KS_ERROR_INDEX", "a tensor cannot have a negative size", span, at)
+
+
+def _line(span: Span | None) -> int:
+    return span.line if span else 0

@@ -1,0 +1,55 @@
+"""What a code generator takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ksc.ir.nodes import Program, Span
+
+Dtype = Literal["float32", "float64", "float16", "bfloat16"]
+Kind = Literal["elementwise"]
+
+SUFFIXES: Mapping[str, str] = {"v": "_vjp", "j": "_jvp", "b": "_value_and_vjp"}
+"""What each letter of a derivation adds to the name of an entry; docs/design/0002 defines the letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The programs that become one source file.
+
+    Attributes:
+        name: the user's name of the kernel.
+        programs: each derivation (``""``, ``"v"``, ``"vj"`` …) with its program, in the order of the file.
+        dtype: how Float arguments and results are stored; half precision computes in float.
+        kind: the calling convention of the entries.
+        doc: the user's docstring.
+        source: where the user's function stands, such as ``relu3.py:9``.
+    """
+
+    name: str
+    programs: Sequence[tuple[str, Program]]
+    dtype: Dtype = "float32"
+    kind: Kind = "elementwise"
+    doc: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedSource:
+    """The text of one source file.
+
+    Attributes:
+        name: the unit's name, a readable part of file names.
+        text: the source.
+        entries: the symbol of each derivation.
+        line_map: for a line of the text, counted from 1, the place in the user's source that it came from.
+        dtype: the unit's dtype.
+    """
+
+    name: str
+    text: str
+    entries: Mapping[str, str] = field(default_factory=dict)
+    line_map: Mapping[int, Span] = field(default_factory=dict)
+    dtype: Dtype = "float32"

@@ -1,0 +1,14 @@
+// All that generated kernels include.
+#ifndef KS_PRELUDE_H
+#define KS_PRELUDE_H
+
+#include "ks/arena.h"
+#include "ks/half.h"
+#include "ks/limits.h"
+#include "ks/map.h"
+#include "ks/runtime.h"
+#include "ks/scalar.h"
+#include "ks/tape.h"
+#include "ks/tensor.h"
+
+#endif

@@ -1,0 +1,119 @@
+// Tensors inside a kernel: contiguous, row-major, in the arena; never copied or freed by themselves.
+#ifndef KS_TENSOR_H
+#define KS_TENSOR_H
+
+#include <cstdint>
+
+#include "ks/arena.h"
+
+namespace ks {
+
+inline bool outside(int64_t index, int64_t size) { return static_cast<uint64_t>(index) >= static_cast<uint64_t>(size); }
+
+template <class T, int rank> struct tensor {
+    T *data = nullptr;
+    int64_t size[rank] = {};
+
+    tensor() = default;
+
+    // Uninitialised; a size below zero counts as zero.
+    template <class... Size> explicit tensor(runtime &rt, Size... sizes) : size{(sizes > 0 ? int64_t{sizes} : 0)...} {
+        static_assert(sizeof...(Size) == rank, "one size per dimension");
+        allocate(rt);
+    }
+
+    static tensor like(runtime &rt, const int64_t *sizes) {
+        tensor fresh;
+        for (int k = 0; k < rank; ++k) {
+            fresh.size[k] = sizes[k];
+        }
+        fresh.allocate(rt);
+        return fresh;
+    }
+
+    int64_t count() const {
+        int64_t product = 1;
+        for (int k = 0; k < rank; ++k) {
+            product *= size[k];
+        }
+        return product;
+    }
+
+    template <class... Index> T &operator()(Index... indices) const {
+        static_assert(sizeof...(Index) == rank, "one index per dimension");
+        return data[offset(indices...)];
+    }
+
+    // What is left where the leading dimensions are indexed.
+    template <class... Index> tensor<T, rank - static_cast<int>(sizeof...(Index))> part(Index... indices) const {
+        constexpr int leading = static_cast<int>(sizeof...(Index));
+        tensor<T, rank - leading> rest;
+        int64_t step = 1;
+        for (int k = leading; k < rank; ++k) {
+            rest.size[k - leading] = size[k];
+            step *= size[k];
+        }
+        rest.data = data + offset(indices...) * step;
+        return rest;
+    }
+
+  private:
+    template <class... Index> int64_t offset(Index... indices) const {
+        int64_t place = 0;
+        int k = 0;
+        ((place = place * size[k] + indices, ++k), ...);
+        return place;
+    }
+
+    void allocate(runtime &rt) {
+        int64_t product = 1;
+        for (int k = 0; k < rank; ++k) {
+            if (__builtin_mul_overflow(product, size[k], &product)) {
+                rt.fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
+            }
+        }
+        data = rt.alloc<T>(product);
+    }
+};
+
+template <class T, int rank> inline tensor<T, rank> copy(runtime &rt, const tensor<T, rank> &source) {
+    const auto fresh = tensor<T, rank>::like(rt, source.size);
+    const int64_t count = source.count();
+    for (int64_t i = 0; i < count; ++i) {
+        fresh.data[i] = source.data[i];
+    }
+    return fresh;
+}
+
+template <class T, int rank>
+inline void require_same_sizes(runtime &rt, const tensor<T, rank> &a, const tensor<T, rank> &b, int line) {
+    for (int k = 0; k < rank; ++k) {
+        if (a.size[k] != b.size[k]) {
+            rt.fail(KS_ERROR_INDEX, line, "tensors of different sizes");
+        }
+    }
+}
+
+// target[...] = source[...]
+template <class T, int rank>
+inline void put(runtime &rt, const tensor<T, rank> &target, const tensor<T, rank> &source, int line) {
+    require_same_sizes(rt, target, source, line);
+    const int64_t count = source.count();
+    for (int64_t i = 0; i < count; ++i) {
+        target.data[i] = source.data[i];
+    }
+}
+
+// target[...] += amount[...]
+template <class T, int rank>
+inline void add_to(runtime &rt, const tensor<T, rank> &target, const tensor<T, rank> &amount, int line) {
+    require_same_sizes(rt, target, amount, line);
+    const int64_t count = amount.count();
+    for (int64_t i = 0; i < count; ++i) {
+        target.data[i] += amount.data[i];
+    }
+}
+
+}  // namespace ks
+
+#endif
