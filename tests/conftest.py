@@ -1,0 +1,66 @@
+"""What all tests share: a build folder of their own, fresh in each run, and the option to rewrite golden files."""
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD_DIR = "KSC_BUILD_DIR"
+_made = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Build kernels into a temporary folder; the processes that tests start, workers among them, inherit it.
+
+    The runtime core takes long to build and does not depend on what is tested, so it is that of the checkout.
+    """
+    if BUILD_DIR in os.environ:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="ksc-tests-"))
+    core = ROOT / "build" / "core"
+    core.mkdir(parents=True, exist_ok=True)
+    (folder / "core").symlink_to(core)
+    os.environ[BUILD_DIR] = str(folder)
+    config.stash[_made] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the folder that this process made."""
+    folder = config.stash.get(_made, None)
+    if folder is not None:
+        del os.environ[BUILD_DIR]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--update-golden``: write the golden files instead of comparing with them."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
+
+
+class Golden:
+    """Compares text with a file in ``tests/golden``, whose path follows from the test's."""
+
+    def __init__(self, path: Path, update: bool) -> None:
+        self.path = path
+        self.update = update
+
+    def check(self, text: str, suffix: str = ".txt") -> None:
+        """Assert that ``text`` is what the file holds, or write it with ``--update-golden``."""
+        file = self.path.with_name(self.path.name + suffix)
+        if self.update:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        assert file.is_file(), f"{file.relative_to(ROOT)} is missing; --update-golden writes it"
+        assert text == file.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """``golden.check(text)``: ``tests/golden/FOLDER/test_file/test_name[case].txt`` holds this text."""
+    module = Path(request.path).relative_to(ROOT / "tests").with_suffix("")
+    name = re.sub(r"[^\w.\[\]-]+", "_", request.node.name)
+    return Golden(ROOT / "tests" / "golden" / module / name, request.config.getoption("--update-golden"))
