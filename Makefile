@@ -18,7 +18,7 @@ CORE := build/.core
 CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test bench lint format typecheck wheel clean distclean doctor
+.PHONY: help demo test lint format typecheck wheel clean distclean doctor
 
 help: ## say what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,7 @@ typecheck: $(DEV) ## mypy --strict
 	$(PY) -m mypy
 
 wheel: $(INSTALLED) ## dist/ksc-*.whl
+	rm -rf build/setuptools
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what was built
