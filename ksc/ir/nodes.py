@@ -18,7 +18,9 @@ bound before it in the blocks around it. The structured ops:
     withacc  init*           body (acc*) -> r*                     the accumulators' final values, then r*
 
 ``for`` has params carries (how many of the results are carried) and reverse (count down from count-1; stacked
-results stay at their index). ``while`` has carries. A count or size below zero is zero for ``for``; an error for a size.
+results stay at their index). ``while`` has carries. A count below zero is zero; a size below zero is an error.
+With the param nested, ``build`` and the loops keep tensors that they stack apart, maybe of several sizes, as
+(Tensor r (Tensor …)).
 
 The plain ops that are not scalar primitives:
 

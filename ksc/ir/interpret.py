@@ -1,0 +1,356 @@
+"""The reference interpreter: what every op of the IR means.
+
+It is written to be believed, not to be fast. Calls do not use Python's stack: a function body is a generator that
+yields the calls it makes to a loop holding the suspended callers, so recursion is limited by ``max_depth`` alone.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ksc.errors import ArgumentError, InvalidIRError, KernelRuntimeError
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Span, Var
+from ksc.ir.types import BoxType, Type
+from ksc.ir.values import Representation, Value, copied, element
+from ksc.ops import PRIMITIVES
+from ksc.ops.record import Width
+
+Values = tuple[Value, ...]
+Call = tuple[Function, Values]
+Steps = Generator[Call, Values, Values]
+Environment = dict[Var, Value]
+
+MAX_DEPTH = 100_000
+
+
+def interpret(
+    program: Program,
+    args: Sequence[Value],
+    *,
+    width: Width = "f64",
+    max_depth: int = MAX_DEPTH,
+    output: Callable[[str], object] | None = None,
+) -> Values:
+    """Run the entry function on Python values and return its results.
+
+    Args:
+        program: a valid program; an invalid one raises InvalidIRError or whatever comes of it.
+        args: a number for each scalar parameter, anything numpy makes an array of for each tensor of scalars, and
+            sequences for tuples and for tensors of other things.
+        width: the width of Float. With ``"f32"`` every Float result is rounded to float32.
+        max_depth: how many calls may be open at once.
+        output: receives the text of ``print``; the standard output where it is None.
+
+    Returns:
+        The results as ``float``, ``int``, ``bool``, ``str``, numpy arrays and tuples.
+
+    Raises:
+        ArgumentError: the arguments do not fit the parameters.
+        KernelRuntimeError: an assert failed, an index or a size was out of range, an integer was divided by zero, or
+            the recursion was too deep.
+    """
+    machine = _Machine(program, Representation(width), max_depth, output or sys.stdout.write)
+    params = program.main.params
+    if len(args) != len(params):
+        raise ArgumentError(f"{program.entry} takes {len(params)} arguments, not {len(args)}")
+    values = tuple(
+        machine.represent.from_argument(arg, param.type, param.name) for arg, param in zip(args, params, strict=True)
+    )
+    return machine.run(program.main, values)
+
+
+@dataclass(slots=True)
+class _Cell:
+    """An accumulator."""
+
+    value: Value
+
+
+@dataclass(slots=True)
+class _Machine:
+    program: Program
+    represent: Representation
+    max_depth: int
+    output: Callable[[str], object]
+    evaluators: dict[Eqn, Callable[..., Value]] = field(default_factory=dict)
+
+    def run(self, function: Function, args: Values) -> Values:
+        """Run a function, and all that it calls, on an explicit stack."""
+        callers: list[Steps] = []
+        current = self.block(function.body, args, {})
+        answer: Values | None = None
+        while True:
+            try:
+                callee, args = current.send(answer) if answer is not None else next(current)
+            except StopIteration as finished:
+                results: Values = finished.value
+                if not callers:
+                    return results
+                answer = results
+                current = callers.pop()
+            else:
+                if len(callers) >= self.max_depth:
+                    raise KernelRuntimeError(
+                        f"recursion is deeper than {self.max_depth} calls in {callee.name}", span=callee.span
+                    )
+                callers.append(current)
+                current = self.block(callee.body, args, {})
+                answer = None
+
+    def block(self, block: Block, args: Sequence[Value], env: Environment) -> Steps:
+        """Run a block in the environment of the function that it is part of."""
+        for param, value in zip(block.params, args, strict=True):
+            env[param] = value
+        for eqn in block.eqns:
+            values = tuple(self.atom(arg, env) for arg in eqn.args)
+            if eqn.op in STRUCTURED_OPS:
+                results = yield from STRUCTURED_OPS[eqn.op](self, eqn, values, env)
+            elif eqn.op == "call":
+                results = yield self.program.functions[eqn.params["callee"]], values
+            elif eqn.op in PLAIN_OPS:
+                results = PLAIN_OPS[eqn.op](self, eqn, values)
+            else:
+                results = (self.scalar(eqn, values),)
+            for out, result in zip(eqn.outs, results, strict=True):
+                env[out] = result
+        return tuple(self.atom(result, env) for result in block.results)
+
+    def atom(self, atom: Atom, env: Environment) -> Value:
+        if isinstance(atom, Const):
+            return None if isinstance(atom.type, BoxType) else self.represent.scalar(atom.value, atom.type)
+        return env[atom]
+
+    def scalar(self, eqn: Eqn, values: Values) -> Value:
+        """Evaluate a scalar primitive."""
+        evaluate = self.evaluators.get(eqn)
+        if evaluate is None:
+            evaluate = self.evaluators[eqn] = self.evaluator(eqn)
+        return evaluate(*values)
+
+    def evaluator(self, eqn: Eqn) -> Callable[..., Value]:
+        """The function of Python numbers that a scalar equation applies."""
+        record = PRIMITIVES.get(eqn.op)
+        if record is None:
+            raise InvalidIRError(f"there is no op {eqn.op}", span=eqn.span)
+        overload = record.overload([arg.type for arg in eqn.args])
+        options: Mapping[str, Any] = {"width": self.represent.width} if overload.by_width else {}
+        fails = record.failure.fails if record.failure is not None else None
+        message = record.failure.message if record.failure is not None else ""
+
+        def evaluate(*values: Value) -> Value:
+            if fails is not None and fails(*values):
+                raise KernelRuntimeError(message, span=eqn.span)
+            return self.represent.scalar(overload.evaluate(*values, **options), overload.result)
+
+        return evaluate
+
+    def stack(self, eqn: Eqn, rows: Sequence[Values], sizes: Sequence[int], elems: Sequence[Type]) -> Values:
+        """One tensor for each result of a body, from the results of all its iterations."""
+        nested = bool(eqn.params.get("nested", False))
+        try:
+            return tuple(
+                self.represent.stack([row[k] for row in rows], sizes, elem, nested=nested)
+                for k, elem in enumerate(elems)
+            )
+        except ValueError as mismatch:
+            raise KernelRuntimeError(
+                f"the elements of the tensor made by {eqn.op} differ in size: {mismatch}", span=eqn.span
+            ) from None
+
+
+def _if(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+    return (yield from machine.block(eqn.blocks[0 if values[0] else 1], (), env))
+
+
+def _for(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+    (body,) = eqn.blocks
+    count, carried = max(values[0], 0), values[1:]
+    rows: list[Values] = [()] * count
+    for i in reversed(range(count)) if eqn.params["reverse"] else range(count):
+        results = yield from machine.block(body, (i, *carried), env)
+        carried, rows[i] = results[: len(carried)], results[len(carried) :]
+    elems = [result.type for result in body.results[len(carried) :]]
+    return carried + machine.stack(eqn, rows, [count], elems)
+
+
+def _while(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+    cond, body = eqn.blocks
+    carried = values
+    rows: list[Values] = []
+    while (yield from machine.block(cond, carried, env))[0]:
+        results = yield from machine.block(body, carried, env)
+        carried = results[: len(carried)]
+        rows.append(results[len(carried) :])
+    elems = [result.type for result in body.results[len(carried) :]]
+    return carried + machine.stack(eqn, rows, [len(rows)], elems)
+
+
+def _build(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+    (body,) = eqn.blocks
+    sizes = _sizes(values, eqn.span)
+    rows = []
+    for at in np.ndindex(*sizes):
+        rows.append((yield from machine.block(body, at, env)))
+    return machine.stack(eqn, rows, sizes, [result.type for result in body.results])
+
+
+def _reduce(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+    (body,) = eqn.blocks
+    monoid = eqn.params["monoid"]
+    types = [result.type for result in body.results]
+    total: Values | None = None
+    for at in np.ndindex(*_sizes(values, eqn.span)):
+        term = yield from machine.block(body, at, env)
+        if total is None:
+            total = term
+        else:
+            total = tuple(_combined(machine, eqn, monoid, *part) for part in zip(total, term, types, strict=True))
+    if total is None:
+        return tuple(machine.represent.identity(monoid, type_) for type_ in types)
+    return total
+
+
+def _withacc(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+    (body,) = eqn.blocks
+    cells = tuple(_Cell(copied(value)) for value in values)
+    results = yield from machine.block(body, cells, env)
+    return tuple(cell.value for cell in cells) + results
+
+
+def _index(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    array, *at = values
+    return (element(array, _in_range(array, at, eqn.span)),)
+
+
+def _update(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    array, *at, value = values
+    where = _in_range(array, at, eqn.span)
+    fresh = array.copy()
+    if len(at) < array.ndim and array[where].shape != value.shape:
+        raise KernelRuntimeError(
+            f"update of a part of sizes {list(array[where].shape)} by one of sizes {list(value.shape)}", span=eqn.span
+        )
+    fresh[where] = value
+    return (fresh,)
+
+
+def _size(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    return (int(values[0].shape[eqn.params["dim"]]),)
+
+
+def _acc_add(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    cell, *at, value = values
+    if not at:
+        cell.value = _combined(machine, eqn, "add", cell.value, value, eqn.args[-1].type)
+        return ()
+    where = _in_range(cell.value, at, eqn.span)
+    cell.value[where] = _combined(machine, eqn, "add", element(cell.value, where), value, eqn.args[-1].type)
+    return ()
+
+
+def _tuple(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    return (values,)
+
+
+def _get(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    return (values[0][eqn.params["n"]],)
+
+
+def _box(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    return (values,)
+
+
+def _unbox(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    (box,) = values
+    if box is None:
+        raise KernelRuntimeError("a null box was opened", span=eqn.span)
+    return tuple(box)
+
+
+def _assert(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    if not values[0]:
+        raise KernelRuntimeError(eqn.params["message"] or "assertion failed", span=eqn.span)
+    return ()
+
+
+def _print(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    machine.output("".join(format_value(value) for value in values))
+    return ()
+
+
+def format_value(value: Value) -> str:
+    """A value as ``print`` writes it: numbers shortest, truth values as in KS text, tensors in brackets."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case tuple():
+            return f"({', '.join(map(format_value, value))})"
+        case np.ndarray():
+            return f"[{', '.join(format_value(element(value, (k,))) for k in range(len(value)))}]"
+        case None:
+            return "null"
+        case _:
+            return str(value)
+
+
+def _sizes(values: Values, span: Span | None) -> Values:
+    for size in values:
+        if size < 0:
+            raise KernelRuntimeError(f"a tensor cannot have size {size}", span=span)
+    return values
+
+
+def _in_range(array: np.ndarray[Any, Any], at: Sequence[int], span: Span | None) -> tuple[int, ...]:
+    for k, (i, size) in enumerate(zip(at, array.shape, strict=False)):
+        if not 0 <= i < size:
+            raise KernelRuntimeError(f"index {i} is out of range for dimension {k} of size {size}", span=span)
+    return tuple(at)
+
+
+SCALAR_MONOIDS: Mapping[str, Callable[[Value, Value], Value]] = {
+    "add": operator.add,
+    "mul": operator.mul,
+    "min": lambda a, b: a if a != a or a <= b else b,
+    "max": lambda a, b: a if a != a or a >= b else b,
+    "and": operator.and_,
+    "or": operator.or_,
+}
+"""How a monoid combines two scalars; a NaN stays."""
+
+
+def _combined(machine: _Machine, eqn: Eqn, monoid: str, a: Value, b: Value, type_: Type) -> Value:
+    try:
+        return machine.represent.combine(SCALAR_MONOIDS[monoid], a, b, type_)
+    except ValueError as mismatch:
+        raise KernelRuntimeError(f"{eqn.op} of tensors of different sizes: {mismatch}", span=eqn.span) from None
+
+
+STRUCTURED_OPS: Mapping[str, Callable[[_Machine, Eqn, Values, Environment], Steps]] = {
+    "if": _if,
+    "for": _for,
+    "while": _while,
+    "build": _build,
+    "reduce": _reduce,
+    "withacc": _withacc,
+}
+
+PLAIN_OPS: Mapping[str, Callable[[_Machine, Eqn, Values], Values]] = {
+    "index": _index,
+    "update": _update,
+    "size": _size,
+    "acc_add": _acc_add,
+    "tuple": _tuple,
+    "get": _get,
+    "box": _box,
+    "unbox": _unbox,
+    "assert": _assert,
+    "print": _print,
+}
