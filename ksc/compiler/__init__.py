@@ -1,1 +1,18 @@
 """Content-addressed builds of generated sources."""
+
+from ksc.compiler.build import BuiltKernel, build, build_many
+from ksc.compiler.cache import CachedKernel, clear, list_kernels
+from ksc.compiler.load import LoadedKernel, load
+from ksc.compiler.options import BuildOptions
+
+__all__ = [
+    "BuildOptions",
+    "BuiltKernel",
+    "CachedKernel",
+    "LoadedKernel",
+    "build",
+    "build_many",
+    "clear",
+    "list_kernels",
+    "load",
+]

@@ -1,0 +1,129 @@
+"""Content-addressed builds: the same source, flags, compiler and machine give the same entry, built once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ksc.codegen.unit import GeneratedSource
+from ksc.compiler.diagnose import compile_failure
+from ksc.compiler.driver import CompilationError, compile_library
+from ksc.compiler.options import BuildOptions
+from ksc.compiler.store import Entry, file_stem, stores, writable_store
+from ksc.compiler.toolchain import Compiler, find_compiler, machine_identity, prelude_digest
+from ksc.paths import prelude_dir
+
+logger = logging.getLogger("ksc.compiler")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltKernel:
+    """A compiled source.
+
+    Attributes:
+        entry: where its files lie, and the symbols of its entries.
+        seconds: how long the build took, 0 where it was found in the cache.
+    """
+
+    entry: Entry
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The user's name of the kernel."""
+        return self.entry.name
+
+    @property
+    def source_path(self) -> Path:
+        """The generated source."""
+        return self.entry.source_path
+
+    @property
+    def library_path(self) -> Path:
+        """The shared library."""
+        return self.entry.library_path
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether nothing had to be compiled."""
+        return self.seconds == 0.0
+
+
+def build(source: GeneratedSource, options: BuildOptions | None = None) -> BuiltKernel:
+    """Compile a generated source, unless that has been done before.
+
+    Raises BuildError where there is no compiler or it refuses the source, CacheError where the folder of built kernels
+    cannot be written or trusted.
+    """
+    options = options or BuildOptions.from_environment()
+    compiler = find_compiler()
+    key = build_key(source, options, compiler)
+    for store in stores():
+        found = store.find(source.name, key)
+        if found is not None:
+            logger.debug("found %s", found.folder)
+            return BuiltKernel(found)
+    return _build(source, options, compiler, key)
+
+
+def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None = None) -> list[BuiltKernel]:
+    """Compile several sources at once, at most as many as there are processors. Raises as ``build`` does."""
+    pending = list(sources)
+    if not pending:
+        return []
+    with ThreadPoolExecutor(max_workers=min(len(pending), _processors())) as pool:
+        return list(pool.map(lambda source: build(source, options), pending))
+
+
+def build_key(source: GeneratedSource, options: BuildOptions, compiler: Compiler) -> str:
+    """The hash of all that the library depends on."""
+    digest = hashlib.sha256()
+    for part in (
+        source.text,
+        prelude_digest(prelude_dir()),
+        *options.compile_flags(),
+        "--",
+        *options.link_flags(),
+        compiler.identity,
+        machine_identity() if options.march == "native" else "",
+    ):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _build(source: GeneratedSource, options: BuildOptions, compiler: Compiler, key: str) -> BuiltKernel:
+    store = writable_store()
+    store.prepare()
+    with store.building(key) as private:
+        found = store.find(source.name, key)
+        if found is not None:
+            logger.debug("built by another process: %s", found.folder)
+            return BuiltKernel(found)
+        logger.info("compiling %s (%s)", source.name, source.dtype)
+        began = time.perf_counter()
+        stem = file_stem(source.name)
+        cpp, library = private / f"{stem}.cpp", private / f"{stem}.so"
+        cpp.write_text(source.text, "utf-8")
+        try:
+            flags = compile_library(cpp, library, compiler=compiler, options=options, include=prelude_dir())
+        except CompilationError as failed:
+            raise compile_failure(source, cpp.name, failed.output) from None
+        entry = Entry(source.name, key, store.place(source.name, key), source.entries, source.dtype, compiler.identity)
+        details = {"command": [*compiler.command, *flags, *options.link_flags()]}
+        store.publish(entry, private, {"source": cpp, "library": library}, details)
+        seconds = time.perf_counter() - began
+    logger.info("compiled %s in %.2f s: %s", source.name, seconds, entry.folder)
+    return BuiltKernel(entry, seconds)
+
+
+def _processors() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -1,0 +1,56 @@
+"""How a kernel is compiled, and the flags that follow."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEBUG_VARIABLE = "KSC_DEBUG"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What a build may be asked for.
+
+    Attributes:
+        contract: let the compiler fuse a multiplication and an addition into one rounding; tests that compare with the
+            interpreter turn it off.
+        debug: no optimisation, with debug information.
+        march: the target's instruction set; ``native`` is this machine's.
+        extra: further flags, after all others.
+    """
+
+    contract: bool = True
+    debug: bool = False
+    march: str = "native"
+    extra: tuple[str, ...] = ()
+
+    @staticmethod
+    def from_environment(environ: Mapping[str, str] = os.environ) -> BuildOptions:
+        """The defaults, with ``debug`` where ``KSC_DEBUG`` is set to anything but 0."""
+        return BuildOptions(debug=environ.get(DEBUG_VARIABLE, "0") not in ("", "0"))
+
+    def compile_flags(self) -> list[str]:
+        """For the compiler. Never ``-ffast-math``: it breaks NaN and infinity, and sets flush-to-zero on loading."""
+        flags = ["-std=c++17", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fwrapv"]
+        flags += ["-O0", "-g"] if self.debug else ["-O3"]
+        if self.march:
+            flags.append(f"-march={self.march}")
+        if _is_x86() and not self.debug:
+            flags.append("-mprefer-vector-width=512")
+        if not self.contract:
+            flags.append("-ffp-contract=off")
+        return [*flags, *self.extra]
+
+    def link_flags(self) -> list[str]:
+        """For the linker: the vector maths of the C library where it has one."""
+        if sys.platform == "linux" and _is_x86() and platform.libc_ver()[0] == "glibc":
+            return ["-Wl,--as-needed", "-lmvec", "-lm"]
+        return ["-lm"]
+
+
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
