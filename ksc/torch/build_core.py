@@ -1,0 +1,165 @@
+"""Builds and loads the runtime core: C++ against one version of torch, built once.
+
+``python -m ksc.torch.build_core [folder]`` builds it ahead of time: into the build folder, or into the given one (the
+wheel's build gives the folder of this package).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.machinery
+import importlib.util
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from ksc.errors import BuildError
+
+_log = logging.getLogger("ksc")
+
+_HERE = Path(__file__).resolve().parent
+_SOURCES = _HERE / "csrc"
+_FLAGS = (
+    "-std=c++20",
+    "-O2",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+    "-Wno-maybe-uninitialized",
+)
+_MODULE = "ksc.torch._core"
+
+
+def _prelude() -> Path:
+    """The folder of the C headers: beside the package in a checkout, inside it in a wheel."""
+    for folder in (_HERE.parent / "prelude", _HERE.parent.parent / "prelude"):
+        if (folder / "ks" / "runtime.h").is_file():
+            return folder
+    raise BuildError("the header ks/runtime.h is missing from this installation", remedy="install ksc again")
+
+
+def _source_files() -> list[Path]:
+    files = [path for path in _SOURCES.rglob("*") if path.suffix in (".cpp", ".h", ".hpp")]
+    return [*sorted(files), _prelude() / "ks" / "runtime.h"]
+
+
+def core_filename() -> str:
+    """The file name of the core for the running Python and torch and the sources as they are."""
+    digest = hashlib.sha256()
+    for path in _source_files():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update("\0".join(_FLAGS).encode())
+    version = torch.__version__.replace("+", "_")
+    return f"core-torch{version}-{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}.so"
+
+
+def build_folder() -> Path:
+    """Where the core is built: ``KSC_BUILD_DIR``, the checkout's ``build/``, or the user's cache."""
+    if configured := os.environ.get("KSC_BUILD_DIR"):
+        return Path(configured) / "core"
+    checkout = _HERE.parent.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / "prelude").is_dir():
+        return checkout / "build" / "core"
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "ksc" / "core"
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock, which the system releases however the holder ends."""
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _command(output: Path) -> list[str]:
+    from torch.utils.cpp_extension import include_paths, library_paths
+
+    compiler = os.environ.get("CXX", "g++")
+    command = [*shlex.split(compiler), *_FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    command += [f"-I{_prelude()}"]
+    for folder in (*include_paths(), sysconfig.get_path("include")):
+        command += ["-isystem", folder]
+    command += ["-idirafter", str(_SOURCES / "shims"), str(_SOURCES / "core.cpp"), "-o", str(output)]
+    command += [f"-L{folder}" for folder in library_paths()]
+    return [*command, "-ltorch_python", "-ltorch", "-ltorch_cpu", "-lc10"]
+
+
+def build(folder: Path | None = None) -> Path:
+    """Builds the core if it is not there yet, and gives its path.
+
+    Raises BuildError where there is no compiler or it fails. Processes that build at once wait for the first one; a
+    build that was killed leaves nothing behind that counts.
+    """
+    folder = build_folder() if folder is None else folder
+    target = folder / core_filename()
+    if target.is_file():
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(
+            f"the build folder {folder} cannot be made: {error}", remedy="set KSC_BUILD_DIR to a folder of your own"
+        ) from error
+    with _locked(folder):
+        if not target.is_file():
+            _log.warning("building the runtime core for torch %s; this is done once", torch.__version__)
+            _compile(folder, target)
+    return target
+
+
+def _compile(folder: Path, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as scratch:
+        output = Path(scratch) / target.name
+        command = _command(output)
+        if shutil.which(command[0]) is None:
+            raise BuildError(
+                f"the compiler {command[0]} was not found",
+                remedy="install g++ 10 or newer, or set CXX to a C++20 compiler",
+            )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise BuildError(f"the runtime core did not compile:\n{done.stderr[-4000:]}")
+        os.replace(output, target)
+
+
+def load() -> ModuleType:
+    """The core as a Python module, built first where need be."""
+    if (loaded := sys.modules.get(_MODULE)) is not None:
+        return loaded
+    name = core_filename()
+    candidates = (_HERE / name, build_folder() / name)
+    path = next((path for path in candidates if path.is_file()), None) or build()
+    loader = importlib.machinery.ExtensionFileLoader(_MODULE, str(path))
+    spec = importlib.util.spec_from_file_location(_MODULE, path, loader=loader)
+    if spec is None:
+        raise BuildError(f"{path} is not a Python extension", remedy="delete it; it is built again")
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    sys.modules[_MODULE] = module
+    return module
+
+
+def main(arguments: list[str]) -> None:
+    """The command line: builds the core, into the folder given or the usual one."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    path = build(Path(arguments[0]).resolve() if arguments else None)
+    _log.info("the runtime core is %s", path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

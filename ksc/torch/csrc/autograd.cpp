@@ -1,0 +1,205 @@
+#include "autograd.h"
+
+#include <mutex>
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/VariableTypeUtils.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include "compat.h"
+
+namespace ksc {
+namespace {
+
+namespace autograd = torch::autograd;
+using autograd::variable_list;
+
+// The seeds of a derivative: those that are defined, and zeros for the others where the kernels know no other way.
+class Seeds {
+  public:
+    Seeds(Operator& op, char letter, c10::ArrayRef<at::Tensor> seeds) {
+        const at::Tensor* defined = nullptr;
+        std::vector<bool> active;
+        for (const at::Tensor& seed : seeds) {
+            active.push_back(seed.defined());
+            if (seed.defined() && defined == nullptr) {
+                defined = &seed;
+            }
+        }
+        TORCH_INTERNAL_ASSERT(defined != nullptr);
+        const bool partial = op.family().partial_seeds();
+        for (const at::Tensor& seed : seeds) {
+            if (seed.defined()) {
+                values.push_back(seed);
+            } else if (!partial) {
+                values.push_back(at::zeros({}, defined->options()));
+            }
+        }
+        derivative = partial ? &op.derived(letter, active) : &op.derived(letter);
+    }
+
+    Operator* derivative;
+    Tensors values;
+};
+
+Tensors call(Operator& op, Tensors args, const Tensors& more) {
+    torch::jit::Stack stack;
+    stack.reserve(args.size() + more.size());
+    for (at::Tensor& arg : args) {
+        stack.emplace_back(std::move(arg));
+    }
+    for (const at::Tensor& arg : more) {
+        stack.emplace_back(arg);
+    }
+    op.handle().callBoxed(stack);
+    Tensors results;
+    for (c10::IValue& result : stack) {
+        results.push_back(std::move(result).toTensor());
+    }
+    return results;
+}
+
+// The engine sums a cotangent to the shape of its argument and casts it to the dtype.
+class OperatorBackward final : public autograd::Node {
+  public:
+    OperatorBackward(Operator& op, const Tensors& args) : op_(op) {
+        inputs_.reserve(args.size());
+        for (const at::Tensor& arg : args) {
+            inputs_.emplace_back(arg, /*is_output=*/false);
+        }
+        for (const size_t i : op.float_args()) {
+            add_next_edge(autograd::impl::gradient_edge(args[i]));
+        }
+    }
+
+    variable_list apply(variable_list&& cotangents) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        variable_list result(op_.float_args().size());
+        bool any = false;
+        for (const at::Tensor& cotangent : cotangents) {
+            any = any || cotangent.defined();
+        }
+        if (!any) {
+            return result;
+        }
+        Tensors inputs;
+        for (const autograd::SavedVariable& input : inputs_) {
+            inputs.push_back(input.unpack());
+        }
+        const Seeds seeds(op_, 'v', cotangents);
+        Tensors given = call(*seeds.derivative, std::move(inputs), seeds.values);
+        for (size_t i = 0; i < result.size(); ++i) {
+            if (task_should_compute_output(i)) {
+                result[i] = std::move(given[i]);
+            }
+        }
+        return result;
+    }
+
+    void release_variables() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (autograd::SavedVariable& input : inputs_) {
+            input.reset_data();
+        }
+    }
+
+    std::string name() const override {
+        const std::string& derivation = op_.derivation();
+        return op_.family().name() + (derivation.empty() ? "" : "_" + derivation) + "Backward0";
+    }
+
+  private:
+    Operator& op_;
+    std::vector<autograd::SavedVariable> inputs_;
+};
+
+bool any_requires_grad(const Operator& op, const Tensors& args) {
+    if (!c10::GradMode::is_enabled()) {
+        return false;
+    }
+    for (const size_t i : op.float_args()) {
+        if (args[i].requires_grad()) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool any_tangent(const Operator& op, const Tensors& args) {
+    for (const size_t i : op.float_args()) {
+        if (args[i]._fw_grad(/*level=*/0).defined()) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void set_tangents(Operator& op, const Tensors& args, const Tensors& results) {
+    Tensors tangents;
+    for (const size_t i : op.float_args()) {
+        tangents.push_back(args[i]._fw_grad(/*level=*/0));
+    }
+    Tensors primals = args;
+    for (const size_t i : op.float_args()) {
+        if (!primals[i].unsafeGetTensorImpl()->is_wrapped_number()) {
+            primals[i] = primals[i]._fw_primal(/*level=*/0);
+        }
+    }
+    const Seeds seeds(op, 'j', tangents);
+    const Tensors given = call(*seeds.derivative, std::move(primals), seeds.values);
+    for (size_t i = 0; i < given.size(); ++i) {
+        results[op.float_results()[i]]._set_fw_grad(given[i], /*level=*/0, /*is_inplace_op=*/false);
+    }
+}
+
+template <class Compute>
+Tensors with_autograd(Operator& op, const Tensors& args, Compute&& compute) {
+    decltype(make_node<OperatorBackward>(op, args)) node;
+    if (any_requires_grad(op, args)) {
+        node = make_node<OperatorBackward>(op, args);
+    }
+    Tensors results;
+    {
+        const at::AutoDispatchBelowADInplaceOrView guard;
+        results = compute();
+    }
+    if (node) {
+        for (const size_t i : op.float_results()) {
+            autograd::set_history(results[i], node);
+        }
+    }
+    if (any_tangent(op, args) && !op.float_results().empty()) {
+        set_tangents(op, args, results);
+    }
+    return results;
+}
+
+}  // namespace
+
+void autograd_kernel(Operator& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+    const Tensors args = pop_args(op, stack);
+    Tensors results = with_autograd(op, args, [&] {
+        for (const at::Tensor& arg : args) {
+            stack->emplace_back(arg);
+        }
+        op.handle().redispatchBoxed(keys & c10::after_autograd_keyset, stack);
+        Tensors computed;
+        const size_t count = op.results().size();
+        for (size_t i = stack->size() - count; i < stack->size(); ++i) {
+            computed.push_back(std::move((*stack)[i]).toTensor());
+        }
+        stack->resize(stack->size() - count);
+        return computed;
+    });
+    push_results(stack, std::move(results));
+}
+
+Tensors run_with_autograd(Operator& op, Tensors args) {
+    return with_autograd(op, args, [&] { return run_elementwise(op, args, promoted_dtype(op, args)); });
+}
+
+}  // namespace ksc

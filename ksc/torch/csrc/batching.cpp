@@ -1,0 +1,53 @@
+#include "batching.h"
+
+#include <algorithm>
+
+#include <ATen/functorch/BatchedTensorImpl.h>
+#include <ATen/functorch/DynamicLayer.h>
+#include <ATen/functorch/PlumbingHelper.h>
+#include <ATen/ops/movedim.h>
+#include <ATen/ops/unsqueeze.h>
+
+#include "elementwise.h"
+
+namespace ksc {
+
+void batching_kernel(Operator& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
+    const c10::impl::ExcludeDispatchKeyGuard guard(c10::DispatchKey::FuncTorchBatched);
+    const auto layer = at::functorch::maybeCurrentDynamicLayer();
+    TORCH_CHECK(layer.has_value(), op.qualified_name(), ": a tensor of torch.func.vmap was used outside of it");
+    const int64_t level = layer->layerId();
+    const Tensors args = pop_args(op, stack);
+
+    // Promotion goes by the dimensions that the user sees, without the batch.
+    const at::ScalarType dtype = promoted_dtype(op, args);
+    int64_t rank = 0;
+    for (const at::Tensor& arg : args) {
+        rank = std::max(rank, arg.dim());
+    }
+    bool any_batched = false;
+    for (size_t i = 0; i < args.size(); ++i) {
+        auto [value, batch_dim] = at::functorch::unwrapTensorAtLevel(args[i], level);
+        if (op.args()[i].kind == Kind::Float && value.scalar_type() != dtype) {
+            value = value.to(dtype);
+        }
+        if (batch_dim.has_value()) {
+            any_batched = true;
+            value = at::movedim(value, *batch_dim, 0);
+            for (int64_t missing = rank - args[i].dim(); missing > 0; --missing) {
+                value = at::unsqueeze(value, 1);
+            }
+        }
+        stack->emplace_back(std::move(value));
+    }
+    op.handle().callBoxed(stack);
+    if (!any_batched) {
+        return;
+    }
+    const size_t count = op.results().size();
+    for (auto result = stack->end() - static_cast<int64_t>(count); result != stack->end(); ++result) {
+        *result = at::functorch::makeBatched(std::move(*result).toTensor(), 0, level);
+    }
+}
+
+}  // namespace ksc

@@ -1,0 +1,14 @@
+// The batching rule for torch.func.vmap.
+#pragma once
+
+#include <ATen/core/stack.h>
+#include <c10/core/DispatchKeySet.h>
+
+#include "operator.h"
+
+namespace ksc {
+
+// A lifted function broadcasts, so a batch is one more leading dimension.
+void batching_kernel(Operator& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+
+}  // namespace ksc

@@ -1,0 +1,10 @@
+// One translation unit: PyTorch's headers cost more to read than all of this does to compile.
+#include "runtime.cpp"
+
+#include "autograd.cpp"
+#include "batching.cpp"
+#include "elementwise.cpp"
+#include "fastcall.cpp"
+#include "meta.cpp"
+#include "module.cpp"
+#include "operator.cpp"

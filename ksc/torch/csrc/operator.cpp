@@ -1,0 +1,233 @@
+#include "operator.h"
+
+#include <set>
+#include <utility>
+
+#include <ATen/core/function_schema.h>
+#include <ATen/core/enum_tag.h>
+#include <torch/csrc/Dtype.h>
+#include <torch/csrc/DynamicTypes.h>
+#include <torch/library.h>
+
+#include "autograd.h"
+#include "batching.h"
+#include "elementwise.h"
+#include "meta.h"
+#include "python.h"
+
+namespace ksc {
+namespace {
+
+constexpr char kNamespace[] = "knossos";
+
+// A boxed kernel that knows its operator.
+using BoxedKernel = void (*)(Operator&, c10::DispatchKeySet, torch::jit::Stack*);
+
+class BoundKernel final : public c10::OperatorKernel {
+  public:
+    BoundKernel(Operator& op, BoxedKernel kernel) : op_(op), kernel_(kernel) {}
+    void operator()(const c10::OperatorHandle&, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+        kernel_(op_, keys, stack);
+    }
+
+  private:
+    Operator& op_;
+    BoxedKernel kernel_;
+};
+
+torch::CppFunction bind(Operator& op, BoxedKernel kernel) {
+    return torch::CppFunction::makeFromBoxedFunctor(std::make_unique<BoundKernel>(op, kernel));
+}
+
+// Never destroyed: at the end of the process the dispatcher may be gone before.
+torch::Library& library() {
+    static auto* const fragment =
+        new torch::Library(torch::Library::FRAGMENT, kNamespace, std::nullopt, __FILE__, __LINE__);
+    return *fragment;
+}
+
+std::vector<size_t> floats(const std::vector<Slot>& slots) {
+    std::vector<size_t> found;
+    for (size_t i = 0; i < slots.size(); ++i) {
+        if (slots[i].kind == Kind::Float) {
+            found.push_back(i);
+        }
+    }
+    return found;
+}
+
+std::vector<c10::Argument> schema_arguments(const std::vector<Slot>& slots, bool named) {
+    std::vector<c10::Argument> arguments;
+    for (const Slot& slot : slots) {
+        arguments.emplace_back(named ? slot.name : "", c10::TensorType::get());
+    }
+    return arguments;
+}
+
+// The signature of one more derivation: docs/design/0001 states the order.
+Signature derive(const Operator& op, char letter, const std::vector<bool>& seeds) {
+    Signature signature{op.args(), {}};
+    std::set<std::string> taken;
+    for (const Slot& arg : op.args()) {
+        taken.insert(arg.name);
+    }
+    const auto& seeded = letter == 'j' ? op.float_args() : op.float_results();
+    const auto& seeded_slots = letter == 'j' ? op.args() : op.results();
+    const auto& given = letter == 'j' ? op.float_results() : op.float_args();
+    const auto& given_slots = letter == 'j' ? op.results() : op.args();
+    const char* const suffix = letter == 'j' ? "_dot" : "_bar";
+    for (size_t i = 0; i < seeded.size(); ++i) {
+        if (!seeds[i]) {
+            continue;
+        }
+        std::string name = seeded_slots[seeded[i]].name + suffix;
+        while (!taken.insert(name).second) {
+            name += '_';
+        }
+        signature.args.push_back({name, Kind::Float});
+    }
+    if (letter == 'b') {
+        signature.results = op.results();
+    }
+    for (const size_t i : given) {
+        signature.results.push_back({given_slots[i].name + suffix, Kind::Float});
+    }
+    return signature;
+}
+
+std::map<std::string, std::unique_ptr<Family>>& families() {
+    static auto* const all = new std::map<std::string, std::unique_ptr<Family>>();
+    return *all;
+}
+
+std::mutex& families_mutex() {
+    static auto* const mutex = new std::mutex();
+    return *mutex;
+}
+
+}  // namespace
+
+Operator::Operator(Family& family, std::string derivation, Signature signature)
+    : family_(family),
+      derivation_(std::move(derivation)),
+      signature_(std::move(signature)),
+      float_args_(floats(signature_.args)),
+      float_results_(floats(signature_.results)) {}
+
+std::string Operator::qualified_name() const {
+    return std::string(kNamespace) + "::" + family_.name() + (derivation_.empty() ? "" : "." + derivation_);
+}
+
+Operator& Operator::derived(char letter) {
+    auto& known = derived_[letter == 'v' ? 0 : letter == 'j' ? 1 : 2];
+    if (Operator* op = known.load(std::memory_order_acquire)) {
+        return *op;
+    }
+    const size_t count = letter == 'j' ? float_args_.size() : float_results_.size();
+    Operator& op = family_.find_or_declare(*this, letter, std::vector<bool>(count, true));
+    known.store(&op, std::memory_order_release);
+    return op;
+}
+
+Operator& Operator::derived(char letter, const std::vector<bool>& seeds) {
+    for (const bool seed : seeds) {
+        if (!seed) {
+            return family_.find_or_declare(*this, letter, seeds);
+        }
+    }
+    return derived(letter);
+}
+
+void Operator::define() {
+    const std::string name = std::string(kNamespace) + "::" + family_.name();
+    c10::FunctionSchema schema(
+        name, derivation_, schema_arguments(args(), true), schema_arguments(results(), false));
+    schema.setAliasAnalysis(c10::AliasAnalysisKind::FROM_SCHEMA);
+    torch::Library& fragment = library();
+    fragment.def(std::move(schema), {at::Tag::pt2_compliant_tag});
+    const std::string qualified = qualified_name();
+    const char* const target = qualified.c_str();
+    fragment.impl(target, c10::DispatchKey::CPU, bind(*this, elementwise_kernel));
+    fragment.impl(target, c10::DispatchKey::Meta, bind(*this, meta_kernel));
+    fragment.impl(target, c10::DispatchKey::Autograd, bind(*this, autograd_kernel));
+    fragment.impl(target, c10::DispatchKey::FuncTorchBatched, bind(*this, batching_kernel));
+    handle_ = c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), derivation_.c_str());
+}
+
+ks_elementwise_entry Operator::load(at::ScalarType dtype) {
+    const WithGil gil;
+    PyObject* const dtype_object = reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype));
+    PyObject* const address = PyObject_CallFunction(family_.loader(), "sO", derivation_.c_str(), dtype_object);
+    if (address == nullptr) {
+        throw_python_error();
+    }
+    void* const pointer = PyLong_AsVoidPtr(address);
+    Py_DECREF(address);
+    if (pointer == nullptr) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_RuntimeError, "the loader of a kernel gave a null entry");
+        }
+        throw_python_error();
+    }
+    const auto entry = reinterpret_cast<ks_elementwise_entry>(pointer);
+    instances_[float_dtype_index(dtype)].store(entry, std::memory_order_release);
+    return entry;
+}
+
+void Operator::raise(const Call& call) const {
+    const WithGil gil;
+    PyObject* const error =
+        PyObject_CallFunction(family_.error(), "iis", call.code(), call.line(), call.message().c_str());
+    if (error != nullptr) {
+        PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
+        Py_DECREF(error);
+    }
+    throw_python_error();
+}
+
+Family::Family(std::string name, Signature signature, bool partial_seeds, PyObject* loader, PyObject* error)
+    : name_(std::move(name)), partial_seeds_(partial_seeds), loader_(loader), error_(error) {
+    Py_INCREF(loader_);
+    Py_INCREF(error_);
+    primal_ = &declare("", std::move(signature));
+}
+
+Operator& Family::declare(const std::string& derivation, Signature signature) {
+    auto op = std::make_unique<Operator>(*this, derivation, std::move(signature));
+    if (derivation.empty() || derivation.back() != 'b') {
+        op->define();
+    }
+    return *(operators_[derivation] = std::move(op));
+}
+
+Operator& Family::find_or_declare(const Operator& from, char letter, const std::vector<bool>& seeds) {
+    std::string derivation = from.derivation() + letter;
+    bool all = true;
+    for (const bool seed : seeds) {
+        all &= seed;
+    }
+    if (!all) {
+        for (const bool seed : seeds) {
+            derivation += seed ? '1' : '0';
+        }
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = operators_.find(derivation);
+    return found != operators_.end() ? *found->second : declare(derivation, derive(from, letter, seeds));
+}
+
+Family* find_family(const std::string& name) {
+    const std::lock_guard<std::mutex> lock(families_mutex());
+    const auto found = families().find(name);
+    return found == families().end() ? nullptr : found->second.get();
+}
+
+Family& declare_family(
+    std::string name, Signature signature, bool partial_seeds, PyObject* loader, PyObject* error) {
+    const std::lock_guard<std::mutex> lock(families_mutex());
+    TORCH_CHECK_TYPE(families().count(name) == 0, "the operator ", kNamespace, "::", name, " is declared already");
+    auto family = std::make_unique<Family>(name, std::move(signature), partial_seeds, loader, error);
+    return *(families()[name] = std::move(family));
+}
+
+}  // namespace ksc

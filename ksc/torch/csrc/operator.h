@@ -1,0 +1,134 @@
+// A declared function and the dispatcher operators of its derivations.
+#pragma once
+
+#include <Python.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/ScalarType.h>
+#include <ks/runtime.h>
+
+#include "runtime.h"
+
+namespace ksc {
+
+enum class Kind : uint8_t { Float, Integer, Bool };
+
+struct Slot {
+    std::string name;
+    Kind kind;
+};
+
+struct Signature {
+    std::vector<Slot> args;
+    std::vector<Slot> results;
+};
+
+// The storage dtypes a Float can have; their position is the index into an instance table.
+inline constexpr std::array<at::ScalarType, 4> kFloatDtypes{at::kFloat, at::kDouble, at::kHalf, at::kBFloat16};
+
+// The position of `dtype` in kFloatDtypes, or -1.
+inline int float_dtype_index(at::ScalarType dtype) {
+    switch (dtype) {
+        case at::kFloat: return 0;
+        case at::kDouble: return 1;
+        case at::kHalf: return 2;
+        case at::kBFloat16: return 3;
+        default: return -1;
+    }
+}
+
+class Family;
+
+// One derivation of a declared function: a dispatcher operator (but for the fused value and vjp, which only the fast
+// path calls) and its table of compiled instances, one per dtype.
+class Operator {
+  public:
+    Operator(Family& family, std::string derivation, Signature signature);
+    Operator(const Operator&) = delete;
+    Operator& operator=(const Operator&) = delete;
+
+    Family& family() const { return family_; }
+    const std::string& derivation() const { return derivation_; }
+    const std::vector<Slot>& args() const { return signature_.args; }
+    const std::vector<Slot>& results() const { return signature_.results; }
+    const std::vector<size_t>& float_args() const { return float_args_; }
+    const std::vector<size_t>& float_results() const { return float_results_; }
+    const c10::OperatorHandle& handle() const { return *handle_; }
+    std::string qualified_name() const;
+
+    // The derivation with one more letter; declared when first asked for.
+    Operator& derived(char letter);
+
+    // The same where only some seeds (cotangents of the float results for 'v', tangents of the float arguments for 'j')
+    // are not known to be zero: the operator takes those alone. The letter is followed by a digit for each seed.
+    Operator& derived(char letter, const std::vector<bool>& seeds);
+
+    // The compiled entry for a dtype of kFloatDtypes; compiled through the family's loader when first asked for.
+    ks_elementwise_entry instance(at::ScalarType dtype) {
+        const auto entry = instances_[float_dtype_index(dtype)].load(std::memory_order_acquire);
+        return entry != nullptr ? entry : load(dtype);
+    }
+
+    // Raises the KernelRuntimeError of a call that failed.
+    [[noreturn]] void raise(const Call& call) const;
+
+    void define();
+
+  private:
+    ks_elementwise_entry load(at::ScalarType dtype);
+
+    Family& family_;
+    std::string derivation_;
+    Signature signature_;
+    std::vector<size_t> float_args_;
+    std::vector<size_t> float_results_;
+    std::optional<c10::OperatorHandle> handle_;
+    std::array<std::atomic<ks_elementwise_entry>, kFloatDtypes.size()> instances_{};
+    std::array<std::atomic<Operator*>, 3> derived_{};  // v, j, b
+};
+
+// A function declared from Python, with all its derivations. Lives until the process ends, as operators do.
+class Family {
+  public:
+    // `loader(derivation, dtype) -> address` and `error(code, line, message) -> exception` are kept. `partial_seeds` says
+    // that the loader knows derivations in which some seeds are zero; else zeros are handed to the kernel.
+    Family(std::string name, Signature signature, bool partial_seeds, PyObject* loader, PyObject* error);
+
+    const std::string& name() const { return name_; }
+    bool partial_seeds() const { return partial_seeds_; }
+    Operator& primal() const { return *primal_; }
+    PyObject* loader() const { return loader_; }
+    PyObject* error() const { return error_; }
+
+    Operator& find_or_declare(const Operator& from, char letter, const std::vector<bool>& seeds);
+
+  private:
+    Operator& declare(const std::string& derivation, Signature signature);
+
+    std::string name_;
+    bool partial_seeds_;
+    PyObject* loader_;
+    PyObject* error_;
+    std::mutex mutex_;
+    std::map<std::string, std::unique_ptr<Operator>> operators_;
+    Operator* primal_;
+};
+
+// The family of that name, or nullptr.
+Family* find_family(const std::string& name);
+
+// Raises a TypeError where the name is taken.
+Family& declare_family(
+    std::string name, Signature signature, bool partial_seeds, PyObject* loader, PyObject* error);
+
+}  // namespace ksc

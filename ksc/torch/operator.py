@@ -1,0 +1,203 @@
+"""Declaring a kernel to PyTorch, and what Python calls it by."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from ksc.errors import ArgumentError, KernelRuntimeError
+from ksc.torch import build_core
+from ksc.torch.arguments import prepare, prepare_seeds
+from ksc.torch.spec import LoadedEntry, Loader, OpSpec
+
+if TYPE_CHECKING:
+    from ksc.torch.module import KernelModule
+
+core: Any = build_core.load()
+
+CallKind = Literal["primal", "vjp", "jvp", "value_and_vjp"]
+
+# Overloads that exist from the start; the rest are declared when a deeper derivative is first taken.
+_EAGER_DERIVATIONS = ("v", "j", "vv", "vj", "jv", "jj")
+
+_declared: dict[str, Operator] = {}
+_declare_lock = threading.Lock()
+
+
+@core.vectorcall
+class FastCallable(core.FastCall):  # type: ignore[misc]
+    """A callable with the core's fast path in front of its ``__call__``.
+
+    The fast path takes eager calls on plain CPU tensors; every other call, and every call that Dynamo traces, goes
+    through ``__call__``, which a subclass defines. A subclass is decorated with ``core.vectorcall``.
+    """
+
+    def __call__(self, *args: Any) -> Any:
+        """The general way."""
+        raise NotImplementedError
+
+
+@core.vectorcall
+class OperatorCall(FastCallable):
+    """One way of calling an operator: the primal, the vjp, the jvp, or value and vjp in one pass.
+
+    Arguments are those of the function, then a cotangent for each float result (vjp) or a tangent for each float
+    argument (jvp). Each may be a tensor or a Python number. A cotangent comes back in its argument's shape and dtype.
+    Raises ArgumentError for arguments that do not fit, KernelRuntimeError where the kernel stops.
+    """
+
+    def __init__(self, operator: Operator, kind: CallKind, *, plain_only: bool = False) -> None:
+        self.operator = operator
+        self.kind = kind
+        spec = operator.spec
+        self.bind_operator(spec.name, kind, spec.lift, tuple(arg.shared for arg in spec.args), plain_only)
+
+    def __call__(self, *args: Any) -> Any:
+        """The general way, through the dispatcher."""
+        operator = self.operator
+        if self.kind == "primal":
+            return operator.op(*prepare(operator.spec, args))
+        if self.kind == "vjp":
+            return _vjp(operator, args)
+        if self.kind == "jvp":
+            return _jvp(operator, args)
+        primals = prepare(operator.spec, args[: len(operator.spec.args)])
+        return operator.op(*primals), _vjp(operator, (*primals, *args[len(operator.spec.args) :]))
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} of {self.operator.spec.name}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OperatorCall:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.operator, "call" if self.kind == "primal" else self.kind)
+
+
+def _vjp(operator: Operator, args: tuple[Any, ...]) -> Any:
+    spec = operator.spec
+    primals = prepare(spec, args[: len(spec.args)])
+    cotangents = prepare_seeds(spec, primals, args[len(spec.args) :], forward=False)
+    if not spec.float_args:
+        return ()
+    given = operator.overload("v")(*primals, *cotangents)
+    given = given if isinstance(given, tuple) else (given,)
+    reduced = tuple(
+        cotangent.sum_to_size(primals[i].shape).to(primals[i].dtype)
+        for i, cotangent in zip(spec.float_args, given, strict=True)
+    )
+    return reduced if len(reduced) != 1 else reduced[0]
+
+
+def _jvp(operator: Operator, args: tuple[Any, ...]) -> Any:
+    spec = operator.spec
+    primals = prepare(spec, args[: len(spec.args)])
+    tangents = prepare_seeds(spec, primals, args[len(spec.args) :], forward=True)
+    return operator.overload("j")(*primals, *tangents) if spec.float_results else ()
+
+
+class Operator:
+    """A declared kernel: ``torch.ops.knossos.<name>``, its derivatives as overloads, and the fast calls in front.
+
+    Attributes:
+        spec: what was declared.
+        op: the operator, a ``torch._ops.OpOverload``.
+        call: the kernel as a callable; ``vjp``, ``jvp``, ``value_and_vjp`` likewise (see OperatorCall). the last
+            gives a pair; where the function has one result or one float argument, that half is a tensor, else a tuple.
+        reference: set by the owner to a function that gives what ``__reduce__`` returns, so that the operator pickles.
+    """
+
+    def __init__(self, spec: OpSpec, loader: Loader) -> None:
+        self.spec = spec
+        self.reference: Callable[[], tuple[Any, ...]] | None = None
+        self._loader = loader
+        self._lock = threading.RLock()
+        self._entries: dict[tuple[str, torch.dtype], LoadedEntry] = {}
+        core.declare(
+            spec.name,
+            tuple((arg.name, arg.kind) for arg in spec.args),
+            tuple((result.name, result.kind) for result in spec.results),
+            spec.partial_seeds,
+            self._load,
+            self._error,
+        )
+        self.op = self.overload("")
+        if spec.float_args and spec.float_results:
+            for derivation in _EAGER_DERIVATIONS:
+                core.declare_derivation(spec.name, derivation)
+        self.call = OperatorCall(self, "primal")
+        self.vjp = OperatorCall(self, "vjp")
+        self.jvp = OperatorCall(self, "jvp")
+        self.value_and_vjp = OperatorCall(self, "value_and_vjp")
+
+    def overload(self, derivation: str) -> Any:
+        """The operator of a derivation: ``""`` the primal, ``"v"`` its vjp before cotangents are summed, and so on."""
+        packet = getattr(torch.ops.knossos, self.spec.name)
+        if derivation and derivation not in _EAGER_DERIVATIONS:
+            core.declare_derivation(self.spec.name, derivation)
+        return getattr(packet, derivation or "default")
+
+    def __call__(self, *args: Any) -> Any:
+        """The same as ``call``."""
+        return self.call(*args)
+
+    def module(self) -> KernelModule:
+        """A new ``nn.Module`` that calls the kernel."""
+        from ksc.torch.module import KernelModule
+
+        return KernelModule(self.call)
+
+    @cached_property
+    def autograd_function(self) -> type[torch.autograd.Function]:
+        """A ``torch.autograd.Function`` over the operator."""
+        from ksc.torch.function import autograd_function
+
+        return autograd_function(self)
+
+    def _load(self, derivation: str, dtype: torch.dtype) -> int:
+        with self._lock:
+            entry = self._entries.get((derivation, dtype))
+            if entry is None:
+                entry = self._entries[derivation, dtype] = self._loader(derivation, dtype)
+            return entry.address
+
+    def _error(self, code: int, line: int, message: str) -> KernelRuntimeError:
+        from ksc.ir.nodes import Span
+
+        span = self.spec.span
+        if span is not None and line > 0:
+            span = Span(span.file, line, 0, line, 0)
+        return KernelRuntimeError(message, span=span, code=f"KS7{code:02}")
+
+    def __repr__(self) -> str:
+        return f"<operator knossos::{self.spec.name}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Operator:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.reference is None:
+            raise TypeError(f"the operator {self.spec.name} has no reference to pickle it by")
+        return self.reference()
+
+
+def declare(spec: OpSpec, loader: Loader) -> Operator:
+    """Registers a kernel as ``torch.ops.knossos.<spec.name>`` with its derivatives, and gives its handle.
+
+    Nothing is compiled: ``loader`` is called when an instance is first run. Raises ArgumentError where the name is
+    taken.
+    """
+    with _declare_lock:
+        if spec.name in _declared:
+            raise ArgumentError(f"the operator knossos::{spec.name} is declared already")
+        operator = _declared[spec.name] = Operator(spec, loader)
+        return operator
+
+
+def declared(name: str) -> Operator | None:
+    """The operator of that name, where there is one in this process."""
+    return _declared.get(name)

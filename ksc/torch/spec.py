@@ -1,0 +1,95 @@
+"""What a kernel tells the torch side about itself: plain data, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from ksc.ir.nodes import Span
+
+Kind = Literal["float", "int", "bool"]
+Lift = Literal["broadcast", "same", "scalar"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArgSpec:
+    """An argument of a kernel.
+
+    Args:
+        name: as the user wrote it; error messages use it, and the operator's schema.
+        kind: ``"float"`` carries derivatives; ``"int"`` (int64 in the kernel) and ``"bool"`` carry none.
+        shared: one number for all lanes, as ``in_dims=None`` says: a Python number or a 0-d tensor.
+    """
+
+    name: str
+    kind: Kind = "float"
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSpec:
+    """A result of a kernel; ``name`` only shows in the schemas of derivatives."""
+
+    kind: Kind = "float"
+    name: str = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class OpSpec:
+    """A scalar function that is lifted to tensors, and how.
+
+    Args:
+        name: the operator becomes ``torch.ops.knossos.<name>``: an identifier, the same in every process, and one
+            that no other function has (a hash of the program in it makes sure).
+        args: in the order of the call.
+        results: flat; one result is returned as a tensor, several as a tuple.
+        lift: ``"broadcast"`` as PyTorch's elementwise operators; ``"same"`` where mapped tensors must have equal shapes
+            (``vmap``); ``"scalar"`` where every argument is a number or a 0-d tensor (``register``).
+        partial_seeds: the loader knows derivations with digits, in which some seeds are zero and left out.
+        doc: the user's docstring.
+        span: where the user's function stands; errors of a running kernel name its file.
+    """
+
+    name: str
+    args: tuple[ArgSpec, ...]
+    results: tuple[ResultSpec, ...]
+    lift: Lift = "broadcast"
+    partial_seeds: bool = False
+    doc: str = ""
+    span: Span | None = None
+
+    @property
+    def float_args(self) -> tuple[int, ...]:
+        """The positions of the arguments that carry derivatives."""
+        return tuple(i for i, arg in enumerate(self.args) if arg.kind == "float")
+
+    @property
+    def float_results(self) -> tuple[int, ...]:
+        """The positions of the results that carry derivatives."""
+        return tuple(i for i, result in enumerate(self.results) if result.kind == "float")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEntry:
+    """A compiled elementwise entry (``ks_elementwise_entry`` of prelude/ks/runtime.h).
+
+    ``keepalive`` (the loaded library) is held for as long as the operator, that is until the process ends.
+    """
+
+    address: int
+    keepalive: Any = None
+
+
+Loader = Callable[[str, "torch.dtype"], LoadedEntry]
+"""``loader(derivation, dtype)`` compiles or finds an entry.
+
+``dtype`` is float32, float64, float16 or bfloat16: the storage of Float arguments and results. A derivation is a
+string of letters, leftmost applied first: ``""`` the primal, ``"v"`` its vjp, ``"j"`` its jvp, ``"vj"`` the jvp of the
+vjp; a last ``"b"`` gives the results and then the cotangents. Where ``partial_seeds`` holds, a letter may be followed
+by one digit for each seed (each float result for ``v``, each float argument for ``j``): the entry takes only the seeds
+with a 1, and the others are zero. It is called once for each pair, on any thread; what it raises reaches the caller.
+"""
