@@ -25,7 +25,9 @@ from types import ModuleType
 
 import torch
 
+from ksc.compiler.trust import require_trusted
 from ksc.errors import BuildError
+from ksc.paths import build_root, prelude_dir
 
 _log = logging.getLogger("ksc")
 
@@ -44,17 +46,9 @@ _FLAGS = (
 _MODULE = "ksc.torch._core"
 
 
-def _prelude() -> Path:
-    """The folder of the C headers: beside the package in a checkout, inside it in a wheel."""
-    for folder in (_HERE.parent / "prelude", _HERE.parent.parent / "prelude"):
-        if (folder / "ks" / "runtime.h").is_file():
-            return folder
-    raise BuildError("the header ks/runtime.h is missing from this installation", remedy="install ksc again")
-
-
 def _source_files() -> list[Path]:
     files = [path for path in _SOURCES.rglob("*") if path.suffix in (".cpp", ".h", ".hpp")]
-    return [*sorted(files), _prelude() / "ks" / "runtime.h"]
+    return [*sorted(files), prelude_dir() / "ks" / "runtime.h"]
 
 
 def core_filename() -> str:
@@ -68,14 +62,23 @@ def core_filename() -> str:
 
 
 def build_folder() -> Path:
-    """Where the core is built: ``KSC_BUILD_DIR``, the checkout's ``build/``, or the user's cache."""
-    if configured := os.environ.get("KSC_BUILD_DIR"):
-        return Path(configured) / "core"
-    checkout = _HERE.parent.parent
-    if (checkout / "pyproject.toml").is_file() and (checkout / "prelude").is_dir():
-        return checkout / "build" / "core"
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "ksc" / "core"
+    """Where the core is built."""
+    return build_root() / "core"
+
+
+def find() -> Path | None:
+    """The core, if it has been built: by the wheel's build, or into the build folder.
+
+    Raises CacheError where somebody else could have put it there.
+    """
+    name = core_filename()
+    if (_HERE / name).is_file():
+        return _HERE / name
+    path = build_folder() / name
+    if not path.is_file():
+        return None
+    require_trusted(path.parent)
+    return path
 
 
 @contextlib.contextmanager
@@ -91,7 +94,7 @@ def _command(output: Path) -> list[str]:
 
     compiler = os.environ.get("CXX", "g++")
     command = [*shlex.split(compiler), *_FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
-    command += [f"-I{_prelude()}"]
+    command += [f"-I{prelude_dir()}"]
     for folder in (*include_paths(), sysconfig.get_path("include")):
         command += ["-isystem", folder]
     command += ["-idirafter", str(_SOURCES / "shims"), str(_SOURCES / "core.cpp"), "-o", str(output)]
@@ -102,7 +105,7 @@ def _command(output: Path) -> list[str]:
 def build(folder: Path | None = None) -> Path:
     """Builds the core if it is not there yet, and gives its path.
 
-    Raises BuildError where there is no compiler or it fails. Processes that build at once wait for the first one; a
+    Raises BuildError where there is no compiler or it fails, CacheError where others may write to the build folder. Processes that build at once wait for the first one; a
     build that was killed leaves nothing behind that counts.
     """
     folder = build_folder() if folder is None else folder
@@ -115,6 +118,8 @@ def build(folder: Path | None = None) -> Path:
         raise BuildError(
             f"the build folder {folder} cannot be made: {error}", remedy="set KSC_BUILD_DIR to a folder of your own"
         ) from error
+    if folder == build_folder():
+        require_trusted(folder)
     with _locked(folder):
         if not target.is_file():
             _log.warning("building the runtime core for torch %s; this is done once", torch.__version__)
@@ -141,9 +146,7 @@ def load() -> ModuleType:
     """The core as a Python module, built first where need be."""
     if (loaded := sys.modules.get(_MODULE)) is not None:
         return loaded
-    name = core_filename()
-    candidates = (_HERE / name, build_folder() / name)
-    path = next((path for path in candidates if path.is_file()), None) or build()
+    path = find() or build()
     loader = importlib.machinery.ExtensionFileLoader(_MODULE, str(path))
     spec = importlib.util.spec_from_file_location(_MODULE, path, loader=loader)
     if spec is None:
