@@ -1,0 +1,5 @@
+"""``python -m ksc``: the command line."""
+
+from ksc.cli import main
+
+raise SystemExit(main())

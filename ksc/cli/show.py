@@ -1,0 +1,38 @@
+"""``ksc show``: what a kernel looks like at one stage of the compiler."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ksc.cli.target import add_target, load_kernel
+
+if TYPE_CHECKING:
+    from ksc.kernel import Kernel
+
+STAGES: dict[str, Callable[[Kernel], object]] = {
+    "ir": lambda kernel: kernel.ir,
+    "vjp": lambda kernel: kernel.vjp_ir,
+    "jvp": lambda kernel: kernel.jvp_ir,
+    "cpp": lambda kernel: kernel.cpp,
+}
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = commands.add_parser("show", help="print a kernel's IR, the IR of a derivative, or its C++")
+    add_target(parser)
+    parser.add_argument(
+        "--stage",
+        choices=tuple(STAGES),
+        default="ir",
+        help="ir: as traced; vjp, jvp: its derivatives, reverse and forward; cpp: the generated C++ (default: ir)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one stage."""
+    print(str(STAGES[args.stage](load_kernel(args.target))).rstrip("\n"))
+    return 0
