@@ -105,8 +105,8 @@ def _command(output: Path) -> list[str]:
 def build(folder: Path | None = None) -> Path:
     """Builds the core if it is not there yet, and gives its path.
 
-    Raises BuildError where there is no compiler or it fails, CacheError where others may write to the build folder. Processes that build at once wait for the first one; a
-    build that was killed leaves nothing behind that counts.
+    Raises BuildError where there is no compiler or it fails, CacheError where others may write to the build folder.
+    Processes that build at once wait for the first one; a build that was killed leaves nothing behind that counts.
     """
     folder = build_folder() if folder is None else folder
     target = folder / core_filename()
