@@ -36,7 +36,10 @@ class NonDifferentiable:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """When a primitive stops the kernel: a C++ condition over the operands, the same in Python, and the message."""
+    """When a primitive stops the kernel: a C++ condition over the operands, the same in Python, and the message.
+
+    The compiled function itself is harmless there and gives some number, so the test may come before or after it.
+    """
 
     message: str
     cpp: CppForm
