@@ -58,6 +58,13 @@ const c10::DispatchKeySet kPlainKeys(
      c10::DispatchKey::ADInplaceOrView,
      c10::DispatchKey::BackendSelect});
 
+// Whether a call with tensors of these keys reaches the CPU kernel, autograd aside, and no mode or trace sees it.
+bool is_plain(c10::DispatchKeySet keys) {
+    const c10::impl::LocalDispatchKeySet local = c10::impl::tls_local_dispatch_key_set();
+    keys = (keys | local.included_) - local.excluded_;
+    return (keys.raw_repr() & ~kPlainKeys.raw_repr()) == 0;
+}
+
 bool fits(Kind kind, at::ScalarType dtype) {
     switch (kind) {
         case Kind::Float: return float_dtype_index(dtype) >= 0;
@@ -159,9 +166,7 @@ bool parse(const Binding& binding, PyObject* const* objects, Parsed& parsed) {
         }
         parsed.args.push_back(tensor);
     }
-    const c10::impl::LocalDispatchKeySet local = c10::impl::tls_local_dispatch_key_set();
-    if (!any_tensor || !((keys | local.included_) - local.excluded_ - kPlainKeys).empty() ||
-        at::impl::torch_function_mode_enabled()) {
+    if (!any_tensor || !is_plain(keys) || at::impl::torch_function_mode_enabled()) {
         return false;
     }
     parsed.needs_autograd = parsed.needs_autograd || (requires_grad && c10::GradMode::is_enabled());
