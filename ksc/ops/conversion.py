@@ -97,7 +97,7 @@ RECORDS = (
     ),
     Primitive(
         name="exponent",
-        doc="The Integer n for which a is m times two to the power of n with |m| in [0.5, 1); 0 for 0, infinities, NaN.",
+        doc="The Integer n where a is m times two to the power of n with |m| in [0.5, 1); 0 for 0, infinities, NaN.",
         overloads=(Overload((Float,), Integer, _exponent, cpp.call("ks::exponent", 1)),),
         domain=((-4.0, 4.0),),
         edges=ONE,

@@ -1,0 +1,174 @@
+// The functions of one lane, for float and double. Special values are IEEE's, and what follows -0.0, infinities and
+// NaN is as in PyTorch. Errors are at most 4 ULP unless a function says otherwise.
+#ifndef KS_SCALAR_H
+#define KS_SCALAR_H
+
+#include <cmath>
+#include <cstdint>
+
+#include "ks/integer.h"
+#include "ks/limits.h"
+#include "ks/macros.h"
+#include "ks/special.h"
+#include "ks/vecmath.h"
+
+namespace ks {
+
+// Functions of the C library, under one name for both widths.
+#define KS_UNARY(name, library)                                    \
+    KS_FN double name(double x) { return ::library(x); }           \
+    KS_FN float name(float x) { return ::library##f(x); }
+#define KS_BINARY(name, library)                                            \
+    KS_FN double name(double a, double b) { return ::library(a, b); }       \
+    KS_FN float name(float a, float b) { return ::library##f(a, b); }
+
+KS_UNARY(abs, fabs)
+KS_UNARY(floor, floor)
+KS_UNARY(ceil, ceil)
+KS_UNARY(trunc, trunc)
+KS_UNARY(round, rint)
+KS_UNARY(sqrt, sqrt)
+KS_UNARY(cbrt, cbrt)
+KS_UNARY(exp, exp)
+KS_UNARY(exp2, exp2)
+KS_UNARY(expm1, expm1)
+KS_UNARY(log, log)
+KS_UNARY(log2, log2)
+KS_UNARY(log10, log10)
+KS_UNARY(log1p, log1p)
+KS_UNARY(sin, sin)
+KS_UNARY(cos, cos)
+KS_UNARY(tan, tan)
+KS_UNARY(asin, asin)
+KS_UNARY(acos, acos)
+KS_UNARY(atan, atan)
+KS_UNARY(sinh, sinh)
+KS_UNARY(cosh, cosh)
+KS_UNARY(tanh, tanh)
+KS_UNARY(asinh, asinh)
+KS_UNARY(acosh, acosh)
+KS_UNARY(atanh, atanh)
+KS_UNARY(erf, erf)
+KS_UNARY(erfc, erfc)
+KS_UNARY(gamma, tgamma)
+KS_BINARY(pow, pow)
+KS_BINARY(atan2, atan2)
+KS_BINARY(hypot, hypot)
+KS_BINARY(fmod, fmod)
+KS_BINARY(remainder, remainder)
+KS_BINARY(copysign, copysign)
+KS_BINARY(nextafter, nextafter)
+
+#undef KS_UNARY
+#undef KS_BINARY
+
+// Questions.
+
+template <class T> KS_FN bool isnan(T x) { return x != x; }
+template <class T> KS_FN bool isinf(T x) { return abs(x) == inf<T>; }
+template <class T> KS_FN bool isfinite(T x) { return abs(x) < inf<T>; }
+template <class T> KS_FN bool signbit(T x) { return copysign(T(1), x) < T(0); }
+
+// Choice. The larger and the smaller one: the first at a tie, NaN where either is.
+
+KS_FN int64_t max(int64_t a, int64_t b) { return a >= b ? a : b; }
+KS_FN int64_t min(int64_t a, int64_t b) { return a <= b ? a : b; }
+template <class T> KS_FN T max(T a, T b) { return a >= b || a != a ? a : b; }
+template <class T> KS_FN T min(T a, T b) { return a <= b || a != a ? a : b; }
+template <class T> KS_FN T clamp_min(T a, T low) { return a < low || low != low ? low : a; }
+template <class T> KS_FN T clamp_max(T a, T high) { return a > high || high != high ? high : a; }
+template <class T> KS_FN T clamp(T a, T low, T high) { return clamp_max(clamp_min(a, low), high); }
+template <class T> KS_FN T sign(T x) { return T(x > T(0)) - T(x < T(0)); }
+
+// Quotients and remainders.
+
+template <class T> KS_FN T frac(T x) { return x - trunc(x); }
+
+// Python's a % b: the sign is b's; NaN where b is zero.
+template <class T> KS_FN T floormod(T a, T b) {
+    const T rest = fmod(a, b);
+    if (rest == T(0)) {
+        return copysign(T(0), b);
+    }
+    return (rest < T(0)) != (b < T(0)) ? rest + b : rest;
+}
+
+// Python's a // b, and a / b where b is zero.
+template <class T> KS_FN T floordiv(T a, T b) {
+    if (b == T(0)) {
+        return a / b;
+    }
+    const T rest = fmod(a, b);
+    T quotient = (a - rest) / b;
+    if (rest != T(0) && (rest < T(0)) != (b < T(0))) {
+        quotient -= T(1);
+    }
+    if (quotient == T(0)) {
+        return copysign(T(0), a / b);
+    }
+    const T whole = floor(quotient);
+    return quotient - whole > T(0.5) ? whole + T(1) : whole;
+}
+
+// Conversions and parts.
+
+// Whether truncation gives a 64-bit integer.
+template <class T> KS_FN bool fits_int(T x) { return x >= T(-9223372036854775808.0) && x < T(9223372036854775808.0); }
+
+// Truncates; zero where the result does not fit.
+template <class T> KS_FN int64_t to_int(T x) { return static_cast<int64_t>(fits_int(x) ? x : T(0)); }
+
+KS_FN int small_int(int64_t n) { return static_cast<int>(clamp<int64_t>(n, -5000, 5000)); }
+KS_FN double ldexp(double x, int64_t n) { return ::ldexp(x, small_int(n)); }
+KS_FN float ldexp(float x, int64_t n) { return ::ldexpf(x, small_int(n)); }
+
+// n where x = m 2^n with 0.5 <= |m| < 1; zero for zero, infinities and NaN.
+template <class T> KS_FN int64_t exponent(T x) {
+    int n = 0;
+    if (isfinite(x)) {
+        (void)::frexp(static_cast<double>(x), &n);
+    }
+    return n;
+}
+
+// Powers and roots.
+
+template <class T> KS_FN T rsqrt(T x) { return T(1) / sqrt(x); }
+
+// x to a whole power. An exponent that is no exact number of type T loses its oddness in rounding, hence the second case.
+template <class T> KS_FN T powi(T x, int64_t n) {
+    constexpr int64_t exact = sizeof(T) == 4 ? int64_t{1} << 24 : int64_t{1} << 53;
+    if (-exact <= n && n <= exact) {
+        return pow(x, T(n));
+    }
+    const T size = pow(abs(x), T(n));
+    return n % 2 != 0 ? copysign(size, x) : size;
+}
+
+// Functions that need care where exp overflows or cancels.
+
+// 1 / (1 + exp(-x)).
+template <class T> KS_FN T sigmoid(T x) {
+    const T small = exp(-abs(x));
+    return (x >= T(0) ? T(1) : small) / (T(1) + small);
+}
+
+// log(1 + exp(x)).
+template <class T> KS_FN T softplus(T x) { return (x < T(0) ? T(0) : x) + log1p(exp(-abs(x))); }
+
+// log(exp(a) + exp(b)).
+template <class T> KS_FN T logaddexp(T a, T b) {
+    const T gap = a == b ? T(0) : abs(a - b);
+    return max(a, b) + log1p(exp(-gap));
+}
+
+// x log(y), zero where x is zero and y is not NaN; likewise x log(1 + y).
+template <class T> KS_FN T xlogy(T x, T y) { return x == T(0) && y == y ? T(0) : x * log(y); }
+template <class T> KS_FN T xlog1py(T x, T y) { return x == T(0) && y == y ? T(0) : x * log1p(y); }
+
+// -x log(x), zero at zero, minus infinity below.
+template <class T> KS_FN T entr(T x) { return x == T(0) ? T(0) : x < T(0) ? -inf<T> : -x * log(x); }
+
+}  // namespace ks
+
+#endif
