@@ -18,10 +18,13 @@ Forms = Callable[[Eqn], tuple[CppForm, CppForm | None] | None]
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Where a variable is read: ``loop`` counts the bodies that run repeatedly, ``result`` is set for a block's result."""
+    """Where a variable is read: ``loop`` counts the bodies that run repeatedly.
+
+    ``passed`` says that it goes on under another name: as the result of a block, or as the start of a loop's carry.
+    """
 
     loop: int
-    result: bool = False
+    passed: bool = False
 
 
 class Analysis:
@@ -123,7 +126,7 @@ class Analysis:
         # A last `if` is followed by the results on each of its sides.
         twice = eqns[-1].outs if eqns and eqns[-1].op == "if" else None
         for atom in results:
-            self._use(atom, Use(loop, result=True), 1 if twice is None or atom in twice else 2)
+            self._use(atom, Use(loop, passed=True), 1 if twice is None or atom in twice else 2)
 
     def _count_eqn(self, eqn: Eqn, loop: int) -> None:
         forms = self._forms(eqn)
@@ -133,8 +136,10 @@ class Analysis:
             init = k - (len(eqn.args) - carries)
             if forms is not None:
                 self._use(atom, Use(loop), _holes(forms[0], k) + (_holes(forms[1], k) if forms[1] else 0))
-            elif init < 0 or live[init]:
+            elif not live or init < 0:
                 self._use(atom, Use(loop), 2 if eqn.op in ("index", "update", "reduce", "build") and k > 0 else 1)
+            elif live[init]:
+                self._use(atom, Use(loop, passed=True), 1)
         for inner in eqn.blocks:
             repeated = eqn.op in ("for", "while", "build", "reduce")
             if repeated:

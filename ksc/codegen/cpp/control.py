@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ksc.codegen.cpp.expr import Expr, name_expr
-from ksc.codegen.cpp.names import Scope
+from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.printer import Context, Finish, Printer, negation
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var
 from ksc.ir.types import TensorType
 from ksc.ops import PRIMITIVES
-from ksc.ops.cpp import LOGICAL_OR, TERNARY, CppExpr
+from ksc.ops.cpp import BIT_OR, LOGICAL_AND, LOGICAL_OR, TERNARY, CppExpr
 
 TERNARY_WIDTH = 64
+
+_CHEAP = re.compile(r"\w+(\.size\[\d+\])?")
 
 
 def print_if(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -25,10 +28,19 @@ def print_if(p: Printer, eqn: Eqn, at: Context) -> None:
         return
     names = []
     at.writer.comment(eqn.span)
-    for out in live:
-        names.append(p.declare(out, at))
+    for k, out in enumerate(eqn.outs):
+        if out not in live:
+            continue
+        names.append(p.declare(out, at, name=_branch_name(eqn, k)))
         at.writer.line(f"{declaration(out.type, names[-1], p.float_type, const=False)};", eqn.span)
     print_branches(p, eqn, at, assign_live(p, eqn, names), (names, live))
+
+
+def _branch_name(eqn: Eqn, k: int) -> str:
+    """The user's name for an out of an ``if``, its own or that of a side's result."""
+    sides = (block.results[k] for block in eqn.blocks)
+    names = [eqn.outs[k].name, *(atom.name for atom in sides if isinstance(atom, Var))]
+    return next((name for name in names if not is_temporary(name)), names[0])
 
 
 def assign_live(p: Printer, eqn: Eqn, names: Sequence[str]) -> Finish:
@@ -69,7 +81,7 @@ def print_branches(
     other = at.writer.fork()
     p.block(eqn.blocks[1], finish, Context(other, Scope(at.scope)))
     for out, name in zip(targets[1], targets[0], strict=True):
-        p.bind(out, name_expr(name))
+        p.bind_variable(out, name)
     if not then.lines and not other.lines:
         return
     if not then.lines:
@@ -99,12 +111,21 @@ def conditional(p: Printer, eqn: Eqn, at: Context) -> Expr | None:
             return None
         sides.append(p.value(block.results[live[0]]))
     condition = p.value(eqn.args[0])
-    parts = [part.cpp.within(LOGICAL_OR) for part in (condition, *sides)]
-    text = f"{parts[0]} ? {parts[1]} : {parts[2]}"
-    if len(text) > TERNARY_WIDTH:
+    chosen = _logical(condition, *sides)
+    if len(chosen.text) > TERNARY_WIDTH:
         return None
     reads = condition.reads | sides[0].reads | sides[1].reads
-    return Expr(CppExpr(text, TERNARY), reads, None, eqn.span)
+    return Expr(chosen, reads, None, eqn.span)
+
+
+def _logical(condition: Expr, then: Expr, other: Expr) -> CppExpr:
+    """``c ? a : b``, or ``&&`` and ``||`` where that is what it says."""
+    if other.text == "false":
+        return CppExpr(f"{condition.cpp.within(BIT_OR)} && {then.cpp.within(BIT_OR)}", LOGICAL_AND)
+    if then.text == "true":
+        return CppExpr(f"{condition.cpp.within(BIT_OR)} || {other.cpp.within(BIT_OR)}", LOGICAL_OR)
+    parts = [part.cpp.within(LOGICAL_OR) for part in (condition, then, other)]
+    return CppExpr(f"{parts[0]} ? {parts[1]} : {parts[2]}", TERNARY)
 
 
 def _is_expression(p: Printer, block: Block) -> bool:
@@ -169,7 +190,7 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
 def once(p: Printer, atom: Atom, at: Context, name: str, span: Span | None) -> Expr:
     """The value as something that costs nothing to read again."""
     value = p.value(atom)
-    if isinstance(atom, Const) or (value.cpp.text.replace("_", "a").isalnum() and not value.reads):
+    if isinstance(atom, Const) or (_CHEAP.fullmatch(value.text) and not value.reads):
         return value
     known = at.scope.declare(name)
     at.writer.statement(f"const {p.type_of(atom)} {known} = {value.text};", span)
@@ -179,14 +200,17 @@ def once(p: Printer, atom: Atom, at: Context, name: str, span: Span | None) -> E
 def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], inits: Sequence[Atom], at: Context) -> list[str | None]:
     """One variable for each carry that is needed."""
     names: list[str | None] = []
-    for param, init, out, live in zip(params, inits, eqn.outs, p.analysis.live_carries(eqn), strict=False):
+    for param, init, live in zip(params, inits, p.analysis.live_carries(eqn), strict=True):
         if not live:
             names.append(None)
             continue
-        value = p.value(init)
-        name = p.declare(param, at, mutable=True)
-        p.bind(out, name_expr(name))
-        at.writer.line(f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};", eqn.span)
+        name = p.take_over(param, init)
+        if name is None:
+            value = p.value(init)
+            name = p.declare(param, at, mutable=True)
+            at.writer.statement(
+                f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};", value.span
+            )
         names.append(name)
     return names
 
@@ -244,7 +268,7 @@ def _next_iteration(
 def _finish_loop(p: Printer, eqn: Eqn, names: Sequence[str | None], carries: int) -> None:
     for out, name in zip(eqn.outs[:carries], names, strict=True):
         if name is not None:
-            p.bind(out, name_expr(name))
+            p.bind_variable(out, name)
 
 
 def _line(span: Span | None) -> int:
@@ -265,6 +289,8 @@ def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:
         at.writer.line(f"{declaration(init.type, name, p.float_type, const=False)} = {text};", eqn.span)
         p.bind(param, name_expr(name))
         p.bind(out, name_expr(name))
+        p.in_range.same(param, init)
+        p.in_range.same(out, init)
 
     def write(results: Sequence[Atom], inside: Context) -> None:
         for out, atom in zip(eqn.outs[len(body.params) :], results, strict=True):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from ksc.codegen.cpp import calls, control, tensors
 from ksc.codegen.cpp.analysis import Analysis
-from ksc.codegen.cpp.expr import name_expr
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
 from ksc.codegen.cpp.types import cpp_type, declaration
@@ -110,8 +109,7 @@ def print_function(
     scope = Scope(reserved=taken)
     parameters = []
     for param in function.params:
-        name = scope.declare(param.name)
-        printer.bind(param, name_expr(name))
+        name = printer.parameter(param, scope)
         if analysis.is_read(param):
             parameters.append(declaration(param.type, name, float_type, const=False))
         else:

@@ -6,17 +6,18 @@ import re
 
 KEYWORDS = frozenset(
     """alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class
-    co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default
-    delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable
-    namespace new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast
-    requires return short signed sizeof static static_assert static_cast struct switch template this thread_local throw
-    true try typedef typeid typename typeof union unsigned using virtual void volatile wchar_t while xor xor_eq""".split()
+    co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype
+    default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline
+    int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public
+    register reinterpret_cast requires return short signed sizeof static static_assert static_cast struct switch
+    template this thread_local throw true try typedef typeid typename typeof union unsigned using virtual void
+    volatile wchar_t while xor xor_eq""".split()
 )
 PRELUDE_NAMES = frozenset({"ks", "rt", "std", "ks_runtime", "int8_t", "int64_t", "uint8_t", "size_t", "main"})
 MACROS = frozenset(
-    """assert errno EOF NULL NAN INFINITY HUGE_VAL HUGE_VALF INT64_MAX INT64_MIN INT64_C isnan isinf isfinite signbit
-    linux unix i386 offsetof va_arg va_start va_end va_copy fpclassify isnormal isgreater isless isunordered math_errhandling
-    MATH_ERRNO MATH_ERREXCEPT DOMAIN SING OVERFLOW UNDERFLOW TLOSS PLOSS""".split()
+    """assert errno EOF NULL NAN INFINITY HUGE_VAL HUGE_VALF INT64_MAX INT64_MIN INT64_C isnan isinf isfinite
+    signbit linux unix i386 offsetof va_arg va_start va_end va_copy fpclassify isnormal isgreater isless
+    isunordered math_errhandling MATH_ERRNO MATH_ERREXCEPT DOMAIN SING OVERFLOW UNDERFLOW TLOSS PLOSS""".split()
 )
 RESERVED = KEYWORDS | PRELUDE_NAMES | MACROS
 

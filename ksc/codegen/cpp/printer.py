@@ -18,11 +18,11 @@ from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var
+from ksc.ir.types import IntegerType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.ops.cpp import UNARY, CppExpr, CppForm
 from ksc.ops.record import Overload
 
-LINE_WIDTH = 100
 FOLD_WIDTH = 64
 """A value that takes more text than this gets a variable of its own."""
 
@@ -97,6 +97,7 @@ class Printer:
         self._last = last_handlers
         self._values: dict[Var, Expr] = {}
         self._before_effects: set[int] = set()
+        self._assignable: set[Var] = set()
 
     # Values.
 
@@ -114,10 +115,31 @@ class Printer:
         """The C++ type of an atom."""
         return cpp_type(atom.type, self.float_type)
 
-    def declare(self, var: Var, at: Context, *, mutable: bool = False) -> str:
-        """A new C++ variable for ``var``; its name."""
-        name = at.scope.declare(var.name)
-        self.bind(var, name_expr(name, mutable=mutable))
+    def declare(self, var: Var, at: Context, *, mutable: bool = False, name: str | None = None) -> str:
+        """A new C++ variable for ``var``; its name, which begins as ``name`` or as the variable's own."""
+        chosen = at.scope.declare(name or var.name)
+        self.bind(var, name_expr(chosen, mutable=mutable))
+        return chosen
+
+    def parameter(self, var: Var, scope: Scope) -> str:
+        """The name of a parameter of the function, which a loop may go on to change if nothing else reads it."""
+        name = scope.declare(var.name)
+        self.bind_variable(var, name)
+        return name
+
+    def bind_variable(self, var: Var, name: str) -> None:
+        """Let ``var`` be the final value of a C++ variable that is not const."""
+        self.bind(var, name_expr(name))
+        self._assignable.add(var)
+
+    def take_over(self, var: Var, init: Atom) -> str | None:
+        """Let a loop's carry be the C++ variable that it starts from, where nothing else reads that; its name."""
+        if not isinstance(init, Var) or init not in self._assignable:
+            return None
+        if self.analysis.single_use(init) is None:
+            return None
+        name = self.value(init).text
+        self.bind(var, name_expr(name, mutable=True))
         return name
 
     def define(self, var: Var, expr: Expr, at: Context) -> None:
@@ -135,7 +157,7 @@ class Printer:
         use = self.analysis.single_use(var)
         if use is None or len(expr.text) > FOLD_WIDTH:
             return False
-        return use.result or is_temporary(var.name) or is_derived(var.name)
+        return use.passed or is_temporary(var.name) or is_derived(var.name)
 
     def apply(self, form: CppForm, args: Sequence[Expr], span: Span | None) -> Expr:
         """An expression from a form and its operands."""
@@ -185,6 +207,9 @@ class Printer:
     def _primitive(self, eqn: Eqn, at: Context) -> None:
         record = primitive(eqn.op)
         args = [self.value(atom) for atom in eqn.args]
+        if all(isinstance(atom, Const) and isinstance(atom.type, IntegerType) for atom in eqn.args):
+            # Among themselves small literals would be computed as int.
+            args[0] = Expr(CppExpr(f"int64_t{{{args[0].text}}}"))
         if record.failure is not None and self._may_fail(eqn):
             fails = self.apply(record.failure.cpp, args, eqn.span)
             self.fail_if(fails, "KS_ERROR_ZERO_DIVISION", record.failure.message, eqn.span, at)
@@ -232,9 +257,14 @@ def _read_by_others(pending: Sequence[tuple[str, Expr, str]], k: int, target: st
 
 
 def assignment(target: str, value: Expr) -> str:
-    """``target = value;``, with ``+=`` and its kin where the value begins with the target."""
+    """``target = value;``, with ``+=`` and its kin where the value begins with the target.
+
+    A sum or product whose second operand is the target counts too, since both commute.
+    """
     if value.infix is not None:
         symbol, left, right = value.infix
+        if symbol in ("+", "-") and left == target and right == "1":
+            return f"{symbol * 2}{target};"
         if symbol in ("+", "-", "*", "/") and left == target:
             return f"{target} {symbol}= {unwrapped(right)};"
         if symbol in ("+", "*") and right == target:

@@ -30,17 +30,20 @@ class InRange:
         """``out`` is the size of a dimension of a tensor."""
         self._size_of[out] = (tensor, dim)
 
+    def same(self, var: Var, source: Atom, skipped: int = 0) -> None:
+        """``var`` has the sizes of ``source`` without its first ``skipped`` dimensions."""
+        if isinstance(source, Var) and source in self._sizes:
+            self._sizes[var] = self._sizes[source][skipped:]
+
     def is_safe(self, tensor: Atom, dim: int, index: Atom) -> bool:
         """Whether ``index`` is known to be in range for the dimension."""
-        if not isinstance(tensor, Var) or not isinstance(index, Var) or index not in self._bounds:
+        if not isinstance(tensor, Var):
             return False
-        bound = self._bounds[index]
-        if isinstance(bound, Var) and self._size_of.get(bound) == (tensor, dim):
-            return True
         sizes = self._sizes.get(tensor, ())
-        if dim >= len(sizes):
-            return False
-        size = sizes[dim]
-        if isinstance(size, Const) and isinstance(bound, Const):
-            return int(bound.value) <= int(size.value)
-        return size is bound
+        size = sizes[dim] if dim < len(sizes) else None
+        if isinstance(index, Const):
+            return isinstance(size, Const) and 0 <= int(index.value) < int(size.value)
+        bound = self._bounds.get(index)
+        if isinstance(bound, Var):
+            return size is bound or self._size_of.get(bound) == (tensor, dim)
+        return isinstance(bound, Const) and isinstance(size, Const) and int(bound.value) <= int(size.value)

@@ -23,6 +23,7 @@ def print_index(p: Printer, eqn: Eqn, at: Context) -> None:
     """``t(i, j)``, or ``t.part(i)`` for a subtensor; checked unless the index is known to be in range."""
     tensor, *indices = eqn.args
     check_range(p, tensor, indices, eqn.span, at)
+    p.in_range.same(eqn.outs[0], tensor, len(indices))
     p.define(eqn.outs[0], element(p, tensor, indices, eqn.span), at)
 
 
@@ -43,6 +44,7 @@ def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
     source = p.value(tensor).text
     new = p.value(value)
     name = p.declare(out, at)
+    p.in_range.same(out, tensor)
     at.writer.statement(f"{declaration(out.type, name, p.float_type)} = ks::copy(rt, {source});", eqn.span)
     p.needs_runtime = True
     _put(p, name, [p.value(i).text for i in indices], new, value, eqn.span, at.writer)
@@ -95,7 +97,6 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
 
 def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
     """A loop nest that combines what its body gives."""
-    (body,) = eqn.blocks
     monoid = eqn.params["monoid"]
     at.writer.comment(eqn.span)
     sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]

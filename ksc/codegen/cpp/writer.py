@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ksc.ir.nodes import Span
 
 INDENT = "    "
+LINE_WIDTH = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Writer:
     def statement(self, text: str, span: Span | None = None) -> None:
         """One statement, below a comment with its Python line unless that is the line already shown."""
         self.comment(span)
-        self.line(text, span)
+        for k, part in enumerate(wrapped(text, LINE_WIDTH - len(INDENT) * self._depth)):
+            self.line(INDENT * (k > 0) + part, span)
 
     def line(self, text: str, span: Span | None = None) -> None:
         """One line without a comment."""
@@ -72,3 +74,20 @@ class Writer:
 
 def _place(span: Span) -> tuple[str, int]:
     return span.file, span.line
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text on lines of about ``width``, broken after the commas that lie outermost; no string is broken."""
+    lines = []
+    while len(text) > width and '"' not in text:
+        best: tuple[int, int] | None = None
+        depth = 0
+        for k, char in enumerate(text[:width]):
+            depth += (char in "([{") - (char in ")]}")
+            if char == "," and text[k + 1 : k + 2] == " " and k > width // 3 and (best is None or depth <= best[0]):
+                best = depth, k
+        if best is None:
+            break
+        lines.append(text[: best[1] + 1])
+        text = text[best[1] + 2 :]
+    return [*lines, text]
