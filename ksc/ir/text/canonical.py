@@ -1,0 +1,69 @@
+"""Programs up to the identity and the names of their variables, and up to spans."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var
+
+
+def alpha_equal(a: Program, b: Program) -> bool:
+    """Whether two programs are the same but for the identity and names of variables, and for spans."""
+    return list(_program(a)) == list(_program(b))
+
+
+def fingerprint(program: Program) -> str:
+    """A hash, in 64 hexadecimal digits, that is equal for programs that are ``alpha_equal``."""
+    digest = hashlib.sha256()
+    for token in _program(program):
+        encoded = token.encode()
+        digest.update(f"{len(encoded)}:".encode() + encoded)
+    return digest.hexdigest()
+
+
+def _program(program: Program) -> Iterator[str]:
+    yield from ("program", program.entry)
+    for name in sorted(program.boxes):
+        yield from ("box", name, *map(str, program.boxes[name]))
+    for name, function in program.functions.items():
+        yield from ("function", name)
+        yield from _block(function.body, {})
+
+
+def _block(block: Block, numbers: dict[Var, int]) -> Iterator[str]:
+    yield "params"
+    yield from _bind(block.params, numbers)
+    for eqn in block.eqns:
+        yield from _eqn(eqn, numbers)
+    yield "results"
+    for result in block.results:
+        yield _atom(result, numbers)
+
+
+def _eqn(eqn: Eqn, numbers: dict[Var, int]) -> Iterator[str]:
+    yield from ("eqn", eqn.op)
+    for arg in eqn.args:
+        yield _atom(arg, numbers)
+    for key in sorted(eqn.params):
+        yield from ("param", key, repr(eqn.params[key]))
+    for block in eqn.blocks:
+        yield "block"
+        yield from _block(block, numbers)
+        yield "end"
+    yield "outs"
+    yield from _bind(eqn.outs, numbers)
+
+
+def _bind(variables: tuple[Var, ...], numbers: dict[Var, int]) -> Iterator[str]:
+    for var in variables:
+        numbers[var] = len(numbers)
+        yield f"%{numbers[var]}:{var.type}"
+
+
+def _atom(atom: Atom, numbers: dict[Var, int]) -> str:
+    if isinstance(atom, Const):
+        value = struct.pack("<d", atom.value).hex() if isinstance(atom.value, float) else repr(atom.value)
+        return f"{value}:{atom.type}"
+    return f"%{numbers[atom]}" if atom in numbers else f"unbound {atom.name}"

@@ -1,0 +1,299 @@
+"""The text of a program: one ``let`` binding for each equation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ksc.errors import InvalidIRError
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var
+from ksc.ir.rules import RULES, result_types
+from ksc.ir.text.layout import Remark, Tree, layout
+from ksc.ir.text.names import SPECIAL_FORMS, getter, is_identifier, quote, variable_base
+from ksc.ir.text.syntax import Group, quote_text, read, show
+from ksc.ir.types import AccType, BoxType, TensorType, TupleType, Type
+from ksc.ops import PRIMITIVES
+
+_SPELT_BY_FORM: Mapping[str, frozenset[str]] = {
+    "for": frozenset({"carries", "reverse"}),
+    "while": frozenset({"carries"}),
+    "reduce": frozenset({"monoid"}),
+    "size": frozenset({"dim"}),
+    "call": frozenset({"callee"}),
+    "get": frozenset({"n"}),
+    "box": frozenset({"name"}),
+    "assert": frozenset({"message"}),
+}
+"""The params that the form of an op spells itself; any other is printed as ``:key value``."""
+
+
+def to_text(program: Program, *, spans: bool = False) -> str:
+    """The program in the notation of docs/SYNTAX.md.
+
+    Args:
+        program: any program, also one that the verifier refuses.
+        spans: write the line of the user's source that each equation came from as a comment.
+    """
+    forms: list[Tree] = []
+    if program.entry != "main":
+        forms.append(["entry", global_name(program.entry)])
+    forms.extend(
+        ["box", global_name(name), *(type_text(field) for field in fields)] for name, fields in program.boxes.items()
+    )
+    forms.extend(_FunctionPrinter(program, function, spans).tree() for function in program.functions.values())
+    return "\n\n".join(map(layout, forms)) + "\n"
+
+
+def global_name(name: str) -> str:
+    """The name of a function or a box as it is written: bare where it reads back as itself, else between bars."""
+    if name in SPECIAL_FORMS or name in RULES or name in PRIMITIVES or getter(name) or name.startswith("$"):
+        return quote(name)
+    if is_identifier(name):
+        return name
+    try:
+        nodes = read(name, "")
+    except InvalidIRError:
+        return quote(name)
+    bare = len(nodes) == 1 and isinstance(nodes[0], Group) and nodes[0].square and show(nodes[0], len(name)) == name
+    return name if bare and "|" not in name else quote(name)
+
+
+def type_text(type_: Type) -> str:
+    """A type in the notation of the text."""
+    match type_:
+        case TensorType(rank=rank, elem=elem, sizes=sizes):
+            known = "" if set(sizes) == {None} else "".join(f" {'_' if n is None else n}" for n in sizes)
+            return f"(Tensor {rank} {type_text(elem)}{known})"
+        case TupleType(elems=elems):
+            return f"(Tuple{''.join(f' {type_text(elem)}' for elem in elems)})"
+        case AccType(value=value):
+            return f"(Acc {type_text(value)})"
+        case BoxType(name=name):
+            return f"(Box {global_name(name)})"
+        case _:
+            return str(type_)
+
+
+def float_text(value: float) -> str:
+    """The shortest text that reads back as the same float."""
+    if math.isnan(value):
+        return "-nan" if math.copysign(1.0, value) < 0 else "nan"
+    return repr(value)
+
+
+class _FunctionPrinter:
+    def __init__(self, program: Program, function: Function, spans: bool) -> None:
+        self.program = program
+        self.function = function
+        self.spans = spans
+        self.line: tuple[str, int] | None = None
+        self.names: dict[Var, str] = {}
+        self.taken: set[str] = set()
+
+    def tree(self) -> Tree:
+        params: list[Tree] = [self.typed(param) for param in self.function.params]
+        types = [type_text(type_) for type_ in self.function.result_types]
+        result = types[0] if len(types) == 1 else f"(Values{''.join(f' {type_}' for type_ in types)})"
+        return ["def", global_name(self.function.name), result, params, self.block(self.function.body)]
+
+    def bind(self, var: Var) -> str:
+        """Name a variable: its own name where that is free in the function, else with the first free number."""
+        base = variable_base(var.name)
+        name, k = base, 0
+        while name in self.taken:
+            k += 1
+            name = f"{base}_{k}"
+        self.taken.add(name)
+        self.names[var] = name
+        return name
+
+    def typed(self, var: Var) -> Tree:
+        return [self.bind(var), ":", type_text(var.type)]
+
+    def target(self, var: Var, type_: Type | None) -> Tree:
+        """A bound variable, with its type where that is not the one known anyway."""
+        return self.bind(var) if var.type == type_ else self.typed(var)
+
+    def atom(self, atom: Atom) -> str:
+        match atom:
+            case Var():
+                return self.names.get(atom) or variable_base(atom.name)
+            case Const(type=BoxType(name=name)):
+                return f"(null {global_name(name)})"
+            case Const(value=bool(value)):
+                return "true" if value else "false"
+            case Const(value=str(value)):
+                return quote_text(value)
+            case Const(value=float(value)):
+                return float_text(value)
+            case _:
+                return str(atom.value)
+
+    def values(self, atoms: Sequence[Atom]) -> Tree:
+        return self.atom(atoms[0]) if len(atoms) == 1 else ["values", *map(self.atom, atoms)]
+
+    def block(self, block: Block) -> Tree:
+        """The expression of a block: the bindings of its equations, then its results."""
+        eqns = block.eqns
+        tail = eqns[-1] if eqns and self.is_tail(eqns[-1], block.results) else None
+        bindings: list[Tree] = [self.binding(eqn) for eqn in (eqns if tail is None else eqns[:-1])]
+        result = self.values(block.results) if tail is None else self.remarked(tail, self.expr(tail))
+        return ["let", bindings, result] if bindings else result
+
+    def is_tail(self, eqn: Eqn, results: Sequence[Atom]) -> bool:
+        """Whether the results are just what the equation gives, so that it needs no names."""
+        return eqn.op != "print" and eqn.outs == tuple(results) and self.derived(eqn) == [out.type for out in eqn.outs]
+
+    def derived(self, eqn: Eqn) -> list[Type | None]:
+        """The types that a reader will derive for the outs."""
+        try:
+            types = result_types(eqn, self.program)
+        except InvalidIRError:
+            types = ()
+        return list(types) if len(types) == len(eqn.outs) else [None] * len(eqn.outs)
+
+    def binding(self, eqn: Eqn) -> Tree:
+        expr = self.expr(eqn)
+        targets = [self.target(out, type_) for out, type_ in zip(eqn.outs, self.derived(eqn), strict=True)]
+        return self.remarked(eqn, [targets[0] if len(targets) == 1 else targets, expr])
+
+    def remarked(self, eqn: Eqn, tree: Tree) -> Tree:
+        """The tree with the source line as a comment where that is wanted and another than the last one."""
+        span = eqn.span
+        if not self.spans or span is None or self.line == (span.file, span.line):
+            return tree
+        self.line = (span.file, span.line)
+        source = span.text.strip().splitlines()
+        return Remark(f"{span.file}:{span.line}{f': {source[0]}' if source else ''}", tree)
+
+    def expr(self, eqn: Eqn) -> Tree:
+        args = [self.atom(arg) for arg in eqn.args]
+        if eqn.op == "call":
+            head = global_name(eqn.params["callee"])
+        else:
+            head = f"get${eqn.params['n'] + 1}${_width(eqn)}" if eqn.op == "get" else eqn.op
+        operands: list[Tree] = FORMS[eqn.op](self, eqn, args) if eqn.op in FORMS else [*args]
+        return [HEADS.get(eqn.op, head), *_attributes(eqn), *operands]
+
+    def lam(self, block: Block) -> Tree:
+        params: list[Tree] = [self.typed(param) for param in block.params]
+        return ["lam", params[0] if len(params) == 1 else params, self.block(block)]
+
+    def carries(self, eqn: Eqn, inits: Sequence[Atom], params: Sequence[Var]) -> Tree:
+        shown = [self.atom(init) for init in inits]
+        return [[self.target(param, init.type), text] for param, init, text in zip(params, inits, shown, strict=True)]
+
+
+def _width(eqn: Eqn) -> int:
+    type_ = eqn.args[0].type
+    return len(type_.elems) if isinstance(type_, TupleType) else 0
+
+
+def _attributes(eqn: Eqn) -> list[Tree]:
+    """The params that no form spells, as ``:key value``."""
+    trees: list[Tree] = []
+    for key in sorted(set(eqn.params) - _SPELT_BY_FORM.get(eqn.op, frozenset())):
+        trees += [f":{key}", _attribute(eqn.params[key])]
+    return trees
+
+
+def _attribute(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return quote_text(value)
+        case float():
+            return float_text(value)
+        case int():
+            return str(value)
+        case _:
+            raise InvalidIRError(f"a param with the value {value!r} has no text form")
+
+
+def _group(args: Sequence[str]) -> Tree:
+    """Several sizes or indices in the place of one."""
+    return args[0] if len(args) == 1 else ["tuple", *args]
+
+
+def _if(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    return [*args, *(printer.block(block) for block in eqn.blocks)]
+
+
+def _for(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    (body,) = eqn.blocks
+    counter: list[Tree] = [printer.bind(body.params[0]), args[0]]
+    if eqn.params["reverse"]:
+        counter.append("down")
+    return [counter, printer.carries(eqn, eqn.args[1:], body.params[1:]), printer.block(body)]
+
+
+def _while(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    cond, body = eqn.blocks
+    carries = printer.carries(eqn, eqn.args, body.params)
+    for seen, same in zip(cond.params, body.params, strict=True):
+        printer.names[seen] = printer.names[same]
+    return [carries, printer.block(cond), printer.block(body)]
+
+
+def _build(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    return [_group(args), printer.lam(eqn.blocks[0])]
+
+
+def _reduce(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    return [str(eqn.params["monoid"]), _group(args), printer.lam(eqn.blocks[0])]
+
+
+def _withacc(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    (body,) = eqn.blocks
+    cells: list[Tree] = [[printer.bind(param), arg] for param, arg in zip(body.params, args, strict=True)]
+    return [cells, printer.block(body)]
+
+
+def _index(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    return [_group(args[1:]), args[0]]
+
+
+def _update(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    return [_group(args[1:-1]), args[0], args[-1]]
+
+
+def _size(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    type_ = eqn.args[0].type
+    if isinstance(type_, TensorType) and type_.rank == 1 and eqn.params["dim"] == 0:
+        return [*args]
+    return [*args, str(eqn.params["dim"])]
+
+
+def _acc_add(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    at = args[1:-1]
+    return [*([_group(at)] if at else []), args[0], args[-1]]
+
+
+def _box(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    return [global_name(eqn.params["name"]), *args]
+
+
+def _assert(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
+    return [*args, quote_text(eqn.params["message"])]
+
+
+FORMS: Mapping[str, Callable[[_FunctionPrinter, Eqn, list[str]], list[Tree]]] = {
+    "if": _if,
+    "for": _for,
+    "while": _while,
+    "build": _build,
+    "reduce": _reduce,
+    "withacc": _withacc,
+    "index": _index,
+    "update": _update,
+    "size": _size,
+    "acc_add": _acc_add,
+    "box": _box,
+    "assert": _assert,
+}
+"""The operands of each op that is not printed as its arguments one after another."""
+
+HEADS: Mapping[str, str] = {"assert": "require"}
+"""The word for an op where another form has its name."""
