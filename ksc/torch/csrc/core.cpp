@@ -5,6 +5,7 @@
 #include "batching.cpp"
 #include "elementwise.cpp"
 #include "fastcall.cpp"
+#include "guards.cpp"
 #include "meta.cpp"
 #include "module.cpp"
 #include "operator.cpp"

@@ -12,6 +12,7 @@
 
 #include "autograd.h"
 #include "elementwise.h"
+#include "guards.h"
 #include "operator.h"
 #include "python.h"
 
@@ -39,6 +40,7 @@ struct FastCall {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     std::shared_ptr<const Binding> binding;
+    std::unique_ptr<const Guards> guards;
 };
 
 struct Parsed {
@@ -285,8 +287,10 @@ PyObject* fast_vectorcall(PyObject* self, PyObject* const* objects, size_t flagg
     HANDLE_TH_ERRORS
     const Py_ssize_t count = PyVectorcall_NARGS(flagged_count);
     // Held for the call: another thread may bind the object anew.
-    const std::shared_ptr<const Binding> binding = reinterpret_cast<FastCall*>(self)->binding;
-    if (binding && names == nullptr && static_cast<size_t>(count) == binding->op->args().size()) {
+    const auto* const call = reinterpret_cast<FastCall*>(self);
+    const std::shared_ptr<const Binding> binding = call->binding;
+    const bool armed = binding && (!call->guards || call->guards->hold());
+    if (armed && names == nullptr && static_cast<size_t>(count) == binding->op->args().size()) {
         Parsed parsed;
         if (parse(*binding, objects, parsed)) {
             Tensors results;
@@ -319,6 +323,7 @@ PyObject* fast_new(PyTypeObject* type, PyObject*, PyObject*) {
         auto* const call = reinterpret_cast<FastCall*>(self);
         call->vectorcall = fast_vectorcall;
         new (&call->binding) std::shared_ptr<const Binding>();
+        new (&call->guards) std::unique_ptr<const Guards>();
     }
     return self;
 }
@@ -327,6 +332,7 @@ int fast_init(PyObject*, PyObject*, PyObject*) { return 0; }
 
 void fast_dealloc(PyObject* self) {
     std::destroy_at(&reinterpret_cast<FastCall*>(self)->binding);
+    std::destroy_at(&reinterpret_cast<FastCall*>(self)->guards);
     Py_TYPE(self)->tp_free(self);
 }
 
@@ -377,10 +383,22 @@ PyObject* share_binding(PyObject* self, PyObject* other) {
     Py_RETURN_NONE;
 }
 
+PyObject* set_guards(PyObject* self, PyObject* triples) {
+    HANDLE_TH_ERRORS
+    TORCH_CHECK_TYPE(PyTuple_Check(triples), "set_guards takes a tuple");
+    auto guards = PyTuple_GET_SIZE(triples) > 0 ? std::make_unique<const Guards>(triples) : nullptr;
+    // Swapped in before the old ones go, which may run Python code.
+    reinterpret_cast<FastCall*>(self)->guards.swap(guards);
+    Py_RETURN_NONE;
+    END_HANDLE_TH_ERRORS
+}
+
 PyMethodDef fast_methods[] = {
     {"bind_operator", bind_operator, METH_VARARGS,
      "bind_operator(name, kind, lift, shared, plain_only): take calls for a declared operator"},
     {"share_binding", share_binding, METH_O, "share_binding(other): take the calls that the other FastCall takes"},
+    {"set_guards", set_guards, METH_O,
+     "set_guards(triples): take calls only while each (container, name, seen) holds that object under that name"},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
