@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ksc import __version__
 from ksc.cli import build, cache, demo, doctor, show
 from ksc.cli.target import TargetError
 from ksc.errors import KnossosError
@@ -27,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
         description="Knossos: ahead-of-time, source-to-source automatic differentiation for PyTorch.",
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
     )
+    top.add_argument("--version", action="version", version=f"ksc {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (show, build, doctor, cache, demo):
         command.add_parser(commands)
