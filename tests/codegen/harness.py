@@ -89,10 +89,10 @@ def call(
 def invoke(
     kernel: LoadedKernel, symbol: str, outs: Sequence[np.ndarray], args: Sequence[np.ndarray], n: int, host: Host
 ) -> int:
-    """Call an entry with these arrays, whatever their strides; a length of 1 is shared by all lanes."""
+    """Call an entry with these arrays, whatever their strides."""
     operands = [*outs, *args]
     data = (ctypes.c_void_p * len(operands))(*(a.ctypes.data for a in operands))
-    strides = (ctypes.c_int64 * len(operands))(*(a.strides[0] if len(a) > 1 or n == 1 else 0 for a in operands))
+    strides = (ctypes.c_int64 * len(operands))(*(a.strides[0] for a in operands))
     entry = getattr(kernel.library, symbol)
     entry.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
     return int(entry(ctypes.byref(host.struct), data, strides, n))

@@ -1,0 +1,32 @@
+// relu3_vjp for float32, compiled by Knossos.
+// By itself, with the prelude on the include path:
+//   g++ -std=c++17 -O3 -march=native -fno-math-errno -fno-trapping-math -fwrapv -shared -fPIC -I prelude relu3_vjp.cpp -o relu3_vjp.so -lmvec
+
+#include "ks/prelude.h"
+
+namespace relu3_vjp_kernel {
+
+static inline float relu3_vjp(float x, float r_bar) {
+    // if x < 0.0:
+    if (x < 0.0f) {
+        return 0.0f;
+    }
+    // elif x < 1.0:
+    if (x < 1.0f) {
+        // return 1 / 3 * x ** 3
+        const float t_bar = r_bar * 0.33333334f;
+        const float x_bar = t_bar * x * x;
+        return t_bar * (x * x) + x_bar + x_bar;
+    }
+    return r_bar;
+}
+
+extern "C" int ks_relu3_vjp(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
+    using results = ks::results<float>;
+    using arguments = ks::arguments<float, float>;
+    return ks::map(results(), arguments(), data, strides, n, [](float x, float r_bar, float &x_bar) {
+        x_bar = relu3_vjp(x, r_bar);
+    });
+}
+
+}  // namespace relu3_vjp_kernel
