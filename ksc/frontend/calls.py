@@ -1,0 +1,298 @@
+"""Calls: of local functions (inlined), of Python functions (an IR function each), of classes, of known functions."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from types import FunctionType
+
+from ksc.errors import KnossosError
+from ksc.frontend.attributes import DictView
+from ksc.frontend.capture import capture, is_namedtuple_class
+from ksc.frontend.frame import Frame
+from ksc.frontend.functions import locate, parameters, run_body
+from ksc.frontend.join import abstract_leaves, atoms_for, rebuild
+from ksc.frontend.library import NumberMethod, known_function
+from ksc.frontend.source import plain_function
+from ksc.frontend.values import (
+    Abstract,
+    BoundMethod,
+    Closure,
+    Dynamic,
+    Range,
+    Static,
+    Struct,
+    Value,
+    describe,
+    leaves,
+    map_leaves,
+)
+from ksc.ir.nodes import Var
+
+Keywords = Mapping[str, Value]
+
+
+class RecursiveClosureError(Exception):
+    """A local function that was being inlined calls itself."""
+
+    def __init__(self, node: ast.AST) -> None:
+        super().__init__()
+        self.node = node
+
+
+def call_expression(frame: Frame, node: ast.Call) -> Value:
+    """Trace a call."""
+    from ksc.frontend.expressions import evaluate
+
+    callee = evaluate(frame, node.func)
+    for arg in node.args:
+        if isinstance(arg, ast.Starred):
+            frame.refuse(arg, "starred arguments", "pass each argument by itself", code="KS104")
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            frame.refuse(keyword.value, "`**` arguments", "pass each argument by itself", code="KS104")
+    args = [evaluate(frame, arg) for arg in node.args]
+    kwargs = {str(keyword.arg): evaluate(frame, keyword.value) for keyword in node.keywords}
+    return call(frame, callee, args, kwargs, node)
+
+
+def call(frame: Frame, callee: Value, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
+    """The value of ``callee(*args, **kwargs)``."""
+    match callee:
+        case Closure():
+            return _call_closure(frame, callee, args, kwargs, node)
+        case BoundMethod(function=function, owner=owner):
+            return call_function(frame, function, [owner, *args], kwargs, node)
+        case Static(obj):
+            return _call_object(frame, obj, args, kwargs, node)
+        case Struct(cls=cls) if isinstance(method := vars(cls).get("__call__"), FunctionType):
+            return call_function(frame, method, [callee, *args], kwargs, node)
+    frame.refuse(node, f"{describe(callee)} cannot be called", "call a function", code="KS106")
+
+
+def call_method(frame: Frame, function: FunctionType, owner: Value, args: Sequence[Value], node: ast.AST) -> Value:
+    """The value of a method of a dataclass or namedtuple."""
+    return call_function(frame, function, [owner, *args], {}, node)
+
+
+def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
+    if isinstance(obj, DictView):
+        return obj.items()
+    if isinstance(obj, NumberMethod):
+        return known_function_call(frame, obj.function, [obj.owner, *args], kwargs, node)
+    if isinstance(obj, functools.partial):
+        where = frame.span(node)
+        bound = [capture(arg, "an argument of the partial function", where) for arg in obj.args]
+        named = {
+            key: capture(arg, f"argument {key!r} of the partial function", where) for key, arg in obj.keywords.items()
+        }
+        return call(frame, capture(obj.func, "the partial function", where), [*bound, *args], {**named, **kwargs}, node)
+    if known_function(obj) is not None:
+        return known_function_call(frame, obj, args, kwargs, node)
+    if isinstance(obj, type):
+        return _construct(frame, obj, args, kwargs, node)
+    function = plain_function(obj)
+    if function is not None and not (function.__module__ or "").startswith(("torch.", "numpy.")):
+        return call_function(frame, function, args, kwargs, node)
+    name = getattr(obj, "__qualname__", None) or type(obj).__name__
+    reason = f"{name!r} is not a function that kernels know"
+    if obj is print:
+        frame.refuse(node, reason, "print the results after the call of the kernel", code="KS106")
+    frame.refuse(node, reason, "use a function of math or torch, or one written in Python", code="KS106")
+
+
+def known_function_call(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
+    """A call of a built-in function, or of one of math or torch."""
+    handler = known_function(obj)
+    assert handler is not None
+    return handler(frame, args, kwargs, node)
+
+
+def call_function(
+    frame: Frame, function: FunctionType, args: Sequence[Value], kwargs: Keywords, node: ast.AST
+) -> Value:
+    """A call of a Python function: a ``call`` of the IR, or inlined where an argument or result is a function."""
+    where = frame.span(node)
+    defaults = _defaults(frame, function, node)
+    _, definition, _ = locate(function)
+    values = bind_arguments(frame, function.__name__, definition, args, kwargs, defaults, node)
+    try:
+        if any(_needs_inlining(value) for value in values):
+            return _inline(frame, function, values, node)
+        entry = frame.functions.entry_for(function, tuple(map(_template, values)), where)
+    except KnossosError as error:
+        error.add_note(f"  in a call of {function.__qualname__!r} at {where.file}:{where.line}")
+        raise
+    assert entry.result is not None
+    if _needs_inlining(entry.result):
+        return _inline(frame, function, values, node)
+    return _emit_call(frame, entry, values, node)
+
+
+def _emit_call(frame: Frame, entry: object, values: Sequence[Value], node: ast.AST) -> Value:
+    from ksc.frontend.functions import Entry
+
+    assert isinstance(entry, Entry)
+    assert entry.result is not None
+    pairs = zip(entry.arguments, values, strict=True)
+    atoms = [atom for template, value in pairs for atom in atoms_for(frame, template, value, node)]
+    types = [leaf.type for leaf in abstract_leaves(entry.result)]
+    outs: tuple[Var, ...] = ()
+    if types or entry.effects or entry.function is None:
+        outs = frame.emit(node, "call", atoms, types, params={"callee": entry.name}, names=["t"] * len(types))
+    return rebuild(entry.result, iter(outs))
+
+
+def _template(value: Value) -> Value:
+    def leaf(part: Value, name: str) -> Value:
+        return Abstract(part.type, part.weak) if isinstance(part, Dynamic) else part
+
+    return map_leaves(leaf, value, "")
+
+
+def _needs_inlining(value: Value) -> bool:
+    return any(
+        isinstance(leaf, Closure | Range)
+        or (isinstance(leaf, BoundMethod) and any(isinstance(part, Dynamic) for part in leaves(leaf.owner)))
+        for leaf in leaves(value)
+    )
+
+
+def _defaults(frame: Frame, function: FunctionType, node: ast.AST) -> dict[str, Value]:
+    """The default values of a Python function, as captured objects."""
+    code = function.__code__
+    frame.guards.record(function, "__code__", code)
+    frame.guards.record(function, "__defaults__", function.__defaults__)
+    values = function.__defaults__ or ()
+    names = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
+    found = {**dict(zip(names, values, strict=True)), **(function.__kwdefaults__ or {})}
+    where = frame.span(node)
+    return {name: capture(obj, f"the default of {name}", where) for name, obj in found.items()}
+
+
+def bind_arguments(
+    frame: Frame,
+    name: str,
+    definition: ast.FunctionDef | ast.Lambda,
+    args: Sequence[Value],
+    kwargs: Keywords,
+    defaults: Mapping[str, Value],
+    node: ast.AST,
+) -> list[Value]:
+    """The value of each parameter, in order.
+
+    Raises TypeMismatchError (KS204) where Python would raise TypeError.
+    """
+    spec = definition.args
+    for starred in filter(None, (spec.vararg, spec.kwarg)):
+        reason = f"{name!r} has the starred parameter {starred.arg!r}"
+        frame.refuse(node, reason, "call a function that names each parameter", code="KS104")
+    positional = [arg.arg for arg in (*spec.posonlyargs, *spec.args)]
+    only_positional = {arg.arg for arg in spec.posonlyargs}
+    every = [arg.arg for arg in parameters(definition)]
+    signature = f"it is {name}({', '.join(every)})"
+    if len(args) > len(positional):
+        reason = f"{name!r} takes {len(positional)} positional arguments but {len(args)} are given"
+        frame.refuse(node, reason, signature, code="KS204")
+    bound = dict(zip(positional, args, strict=False))
+    for key, value in kwargs.items():
+        if key not in every or key in only_positional or key in bound:
+            what = "twice" if key in bound else "which it does not take by name"
+            frame.refuse(node, f"{name!r} is given the argument {key!r} {what}", signature, code="KS204")
+        bound[key] = value
+    for key in every:
+        if key not in bound and key not in defaults:
+            frame.refuse(node, f"{name!r} is not given its argument {key!r}", signature, code="KS204")
+    return [bound[key] if key in bound else defaults[key] for key in every]
+
+
+def _call_closure(frame: Frame, closure: Closure, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
+    values = bind_arguments(frame, closure.name, closure.node, args, kwargs, closure.defaults, node)
+    functions = frame.functions
+    if closure.node not in functions.recursive:
+        if any(running.node is closure.node for running in functions.inlining):
+            raise RecursiveClosureError(closure.node)
+        mark = len(frame.builder.eqns)
+        functions.inlining.append(closure)
+        try:
+            return _inline(frame, closure, values, node)
+        except RecursiveClosureError as error:
+            if error.node is not closure.node:
+                raise
+            del frame.builder.eqns[mark:]
+            functions.recursive.add(closure.node)
+        finally:
+            functions.inlining.pop()
+    entry = functions.entry_for(closure, tuple(map(_template, values)), frame.span(node))
+    return _emit_call(frame, entry, values, node)
+
+
+def _inline(frame: Frame, callee: FunctionType | Closure, values: Sequence[Value], node: ast.AST) -> Value:
+    source, definition, function = locate(callee)
+    functions = frame.functions
+    if sum(running is callee for running in functions.inlining_functions) > 1:
+        reason = f"{callee.__name__ if isinstance(callee, FunctionType) else callee.name!r} calls itself"
+        instead = "pass numbers to a recursive function, not functions"
+        frame.refuse(node, f"{reason} with a function as argument", instead, code="KS113")
+    inner = Frame(
+        functions=functions,
+        guards=frame.guards,
+        region=frame.region,
+        source=source,
+        node=definition,
+        function=function,
+        parent=callee.frame if isinstance(callee, Closure) else None,
+    )
+    for arg, value in zip(parameters(definition), values, strict=True):
+        inner.bind(arg.arg, value, arg)
+    functions.inlining_functions.append(callee)
+    try:
+        return run_body(inner, definition)
+    finally:
+        functions.inlining_functions.pop()
+
+
+def _construct(frame: Frame, cls: type, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
+    """An instance of a namedtuple's or dataclass's class."""
+    if is_namedtuple_class(cls):
+        names = list(cls._fields)  # type: ignore[attr-defined]
+        defaults = dict(cls._field_defaults)  # type: ignore[attr-defined]
+        order = names
+    elif dataclasses.is_dataclass(cls):
+        fields = dataclasses.fields(cls)
+        if not _plain_dataclass(cls):
+            reason = f"the dataclass {cls.__name__} has an __init__, __post_init__ or default_factory of its own"
+            frame.refuse(node, reason, "give it plain fields only, and build it in a function", code="KS108")
+        names = [field.name for field in fields]
+        order = [field.name for field in fields if field.init and not field.kw_only]
+        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    else:
+        instead = "use a dataclass or a namedtuple"
+        frame.refuse(node, f"an object of class {cls.__name__} cannot be made in a kernel", instead, code="KS106")
+    if len(args) > len(order):
+        reason = f"{cls.__name__!r} has {len(order)} fields but {len(args)} arguments are given"
+        frame.refuse(node, reason, f"it is {cls.__name__}({', '.join(names)})", code="KS204")
+    bound = dict(zip(order, args, strict=False))
+    for key, value in kwargs.items():
+        if key not in names or key in bound:
+            reason = f"{cls.__name__!r} is given the field {key!r} that it does not have, or twice"
+            frame.refuse(node, reason, f"it is {cls.__name__}({', '.join(names)})", code="KS204")
+        bound[key] = value
+    for key in names:
+        if key not in bound:
+            if key not in defaults:
+                instead = f"it is {cls.__name__}({', '.join(names)})"
+                frame.refuse(node, f"{cls.__name__!r} is not given its field {key!r}", instead, code="KS204")
+            bound[key] = capture(defaults[key], f"the default of {key}", frame.span(node))
+    return Struct(cls, tuple(bound[key] for key in names), tuple(names))
+
+
+def _plain_dataclass(cls: type) -> bool:
+    if "__post_init__" in dir(cls) or not cls.__dataclass_params__.init:  # type: ignore[attr-defined]
+        return False
+    generated = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]
+    if generated is None or generated.co_filename != "<string>":
+        return False
+    return all(field.init and field.default_factory is dataclasses.MISSING for field in dataclasses.fields(cls))

@@ -1,0 +1,69 @@
+"""Objects from outside the function: which ones may be read, and as what."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+
+import torch
+
+from ksc.frontend.refuse import refuse
+from ksc.frontend.values import BoundMethod, Static, Struct, Value
+from ksc.ir.nodes import Span
+
+_CONSTANTS = (
+    bool, int, float, complex, str, bytes, range, slice, type(None), type(...), type(NotImplemented), type, ModuleType,
+    FunctionType, BuiltinFunctionType, functools.partial, enum.Enum, torch.dtype, torch.device, torch.layout,
+    torch.memory_format,
+)  # fmt: skip
+_MUTABLE_REMEDY = "pass it as an argument, or use a tuple or a frozen dataclass"
+
+
+def is_namedtuple_class(cls: object) -> bool:
+    """Whether ``cls`` is a namedtuple's class."""
+    return isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
+
+
+def capture(obj: object, name: str, where: Span | None) -> Value:
+    """The value of an object found outside the function under ``name``.
+
+    Raises UnsupportedError (KS110) for objects that can change, and for objects of unknown kinds.
+    """
+    if isinstance(obj, torch.Tensor):
+        refuse(where, f"{name!r} is a tensor captured from outside", "pass it as an argument", code="KS110")
+    if isinstance(obj, torch.nn.Module):
+        refuse(where, f"{name!r} is a module captured from outside", "pass its parameters as arguments", code="KS110")
+    if type(obj) is tuple:
+        return Struct(tuple, tuple(capture(item, f"{name}[{k}]", where) for k, item in enumerate(obj)))
+    if isinstance(obj, tuple) and is_namedtuple_class(type(obj)):
+        fields: tuple[str, ...] = obj._fields  # type: ignore[attr-defined]
+        parts = zip(fields, obj, strict=True)
+        return Struct(type(obj), tuple(capture(item, f"{name}.{key}", where) for key, item in parts), fields)
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        return _capture_dataclass(obj, name, where)
+    if isinstance(obj, float):
+        return Static(float(obj))
+    if isinstance(obj, MethodType) and isinstance(obj.__func__, FunctionType):
+        return BoundMethod(obj.__func__, capture(obj.__self__, f"{name}.__self__", where))
+    if isinstance(obj, frozenset):
+        for item in obj:
+            capture(item, name, where)
+        return Static(obj)
+    if isinstance(obj, _CONSTANTS) or (callable(obj) and not _is_mutable(obj)):
+        return Static(obj)
+    kind = "a mutable object" if _is_mutable(obj) else "an object of a kind that kernels do not know"
+    refuse(where, f"{name!r} is {kind} ({type(obj).__name__}) captured from outside", _MUTABLE_REMEDY, code="KS110")
+
+
+def _is_mutable(obj: object) -> bool:
+    return getattr(type(obj), "__hash__", None) is None
+
+
+def _capture_dataclass(obj: object, name: str, where: Span | None) -> Value:
+    if not obj.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        reason = f"{name!r} is a dataclass that is not frozen ({type(obj).__name__}), captured from outside"
+        refuse(where, reason, "pass it as an argument, or declare the dataclass frozen=True", code="KS110")
+    keys = tuple(field.name for field in dataclasses.fields(obj))  # type: ignore[arg-type]
+    return Struct(type(obj), tuple(capture(getattr(obj, key), f"{name}.{key}", where) for key in keys), keys)

@@ -1,0 +1,53 @@
+"""The codes of the errors that the frontend raises: one line each with the cause and the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """A stable code, what causes the error, and what to do about it."""
+
+    code: str
+    cause: str
+    remedy: str
+
+
+_TABLE = (
+    # Constructs that have no meaning in a kernel.
+    ErrorCode("KS100", "a kind of statement or expression that kernels do not have", "rewrite it, or move it out"),
+    ErrorCode("KS101", "an exception is raised or caught", "state conditions with `assert`; return a value otherwise"),
+    ErrorCode("KS102", "`with`, `async`, `await`, `yield`", "return the values; call the kernel from such code"),
+    ErrorCode("KS103", "a variable of another scope is written: `global`, `nonlocal`", "return the new value"),
+    ErrorCode("KS104", "starred arguments, parameters or targets", "name each one"),
+    ErrorCode("KS105", "text or a container with contents that depend on the arguments", "use numbers and tuples"),
+    ErrorCode("KS106", "a call of something that is not Python source and not a known function", "use math or torch"),
+    ErrorCode("KS107", "an attribute or an element is written", "build a new value"),
+    ErrorCode(
+        "KS108", "a definition that kernels do not have: class, decorated or generic function", "define it outside"
+    ),
+    ErrorCode("KS109", "a function whose source cannot be had", "define it with def in a file or a notebook cell"),
+    ErrorCode("KS110", "a mutable or unknown object is captured from outside", "pass it as an argument"),
+    ErrorCode("KS111", "a value that depends on the arguments stands where a constant is needed", "see the message"),
+    ErrorCode("KS112", "a variable may be read before it is bound", "bind it on every path"),
+    ErrorCode("KS113", "recursion without annotated result, or of a local function that captures", "annotate, pass"),
+    ErrorCode("KS114", "a loop or a nest that is too large to be unrolled", "use range with a run-time bound"),
+    ErrorCode("KS115", "an attribute or a method that a value does not have", "see the message"),
+    ErrorCode("KS116", "a name that is not defined", "define or import it"),
+    ErrorCode("KS117", "Python raises an exception while the constant part of the function is evaluated", "see there"),
+    ErrorCode("KS118", "the value returned cannot leave a kernel", "return numbers, tuples, dataclasses of them"),
+    # Types.
+    ErrorCode("KS200", "an operation on types that it is not defined for", "convert with float() or int()"),
+    ErrorCode("KS201", "types that differ between the branches of an `if`", "convert on one side"),
+    ErrorCode("KS202", "a loop that changes the type of a variable", "start with the type it ends with"),
+    ErrorCode("KS203", "an integer constant that does not fit 64 bits", "use a float"),
+    ErrorCode("KS204", "a call with arguments that do not fit the parameters", "see the signature"),
+    ErrorCode("KS205", "a result that does not fit the return annotation", "convert it, or correct the annotation"),
+    ErrorCode(
+        "KS206", "an annotation that does not name a type of a kernel", "use float, int, bool, torch.Tensor, tuples"
+    ),
+    ErrorCode("KS207", "a tuple of another length than is unpacked or joined", "use the same length"),
+)
+
+CODES = {entry.code: entry for entry in _TABLE}

@@ -1,0 +1,231 @@
+"""How control leaves a piece of code, and the meeting of two such flows under an ``if``.
+
+A path may go on or leave by break, continue or return. Which way it took is a static truth value where it is known, a
+Bool of the IR where it depends on the arguments: so the IR holds guarded ``if``s only.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ksc.frontend.frame import Frame, Traced
+from ksc.frontend.join import (
+    abstract_leaves,
+    atoms_for,
+    branch_conflict,
+    rebuild,
+    unbound,
+    unify,
+)
+from ksc.frontend.scope import After
+from ksc.frontend.values import (
+    DEAD,
+    FALSE,
+    NONE,
+    TRUE,
+    Abstract,
+    Binding,
+    Dynamic,
+    Poison,
+    Static,
+    Struct,
+    Value,
+    leaves,
+)
+from ksc.ir.nodes import Atom, Span, Var
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """Whether control may go on (``next``), by which way it has left (truth values), and the ``value`` returned."""
+
+    next: bool = True
+    broke: Value = FALSE
+    continued: Value = FALSE
+    returned: Value = FALSE
+    value: Value = DEAD
+    value_span: Span | None = None
+
+    @property
+    def exits(self) -> tuple[Value, Value, Value]:
+        return self.broke, self.continued, self.returned
+
+    @property
+    def plain(self) -> bool:
+        """Whether control certainly goes on."""
+        return self.next and all(flag is FALSE for flag in self.exits)
+
+    @property
+    def alive(self) -> bool:
+        """Whether any variable can be read afterwards: not if the function has certainly returned."""
+        return self.next or self.broke is not FALSE or self.continued is not FALSE
+
+    def needed(self, after: After) -> frozenset[str]:
+        """The variables that may be read afterwards."""
+        live = after.live if self.next else frozenset()
+        if self.broke is not FALSE:
+            live |= after.live_break
+        if self.continued is not FALSE:
+            live |= after.live_continue
+        return live
+
+
+GO_ON = Flow()
+BREAK = Flow(next=False, broke=TRUE)
+CONTINUE = Flow(next=False, continued=TRUE)
+
+
+def return_flow(value: Value, span: Span | None) -> Flow:
+    """The flow of a ``return``."""
+    return Flow(next=False, returned=TRUE, value=value, value_span=span)
+
+
+def any_of(frame: Frame, flags: Sequence[Value], node: ast.AST) -> Value:
+    """The truth value that one of ``flags`` holds."""
+    if any(isinstance(flag, Static) and flag.value for flag in flags):
+        return TRUE
+    atoms = [flag.atom for flag in flags if isinstance(flag, Dynamic)]
+    if not atoms:
+        return FALSE
+    result = atoms[0]
+    for atom in atoms[1:]:
+        result = frame.apply(node, "or", result, atom)
+    return Dynamic(result)
+
+
+def branch(
+    frame: Frame,
+    cond: Atom,
+    then: Callable[[], Flow],
+    else_: Callable[[], Flow],
+    after: After,
+    node: ast.AST,
+) -> Flow:
+    """Trace both sides of an ``if`` whose condition is known at run time only, and join what they leave behind."""
+    sides = (frame.aside(then), frame.aside(else_))
+    flows: tuple[Flow, Flow] = (sides[0].outcome, sides[1].outcome)
+    needed = flows[0].needed(after) | flows[1].needed(after) | frame.captured
+    names = [name for name in frame.locals if _rebound(name, frame, sides)]
+    dropped = [name for name in names if name not in needed]
+    names = sorted(name for name in names if name in needed)
+
+    bindings = [(_side_binding(frame, sides[0], name), _side_binding(frame, sides[1], name)) for name in names]
+    rows: list[Row] = []
+    for name, (a, b) in zip(names, bindings, strict=True):
+        conflict = branch_conflict(name, a.value, b.value, (a.span, b.span))
+        rows.append(Row(name, _unify_bindings(name, a, b, conflict), a.value, b.value))
+    for label, left, right in zip(("broke", "continued", "returned"), flows[0].exits, flows[1].exits, strict=True):
+        rows.append(Row(label, unify(left, right, _IMPOSSIBLE), left, right))
+    spans = (flows[0].value_span, flows[1].value_span)
+    conflict = branch_conflict("the result", flows[0].value, flows[1].value, spans)
+    result = unify(flows[0].value, flows[1].value, conflict)
+    _check_result(frame, result, node)
+    rows.append(Row("result", result, flows[0].value, flows[1].value))
+
+    joined = join_rows(frame, cond, sides, rows, node)
+    for name, value, (a, b) in zip(names, joined, bindings, strict=False):
+        frame.env[name] = Binding(value, a.span or b.span)
+    for name in dropped:
+        frame.env[name] = Binding(unbound(name, None), None)
+    broke, continued, returned, value = joined[len(names) :]
+    return Flow(
+        next=flows[0].next or flows[1].next,
+        broke=broke,
+        continued=continued,
+        returned=returned,
+        value=value,
+        value_span=spans[0] or spans[1],
+    )
+
+
+_IMPOSSIBLE = Poison("KS201", "a truth value that is none", "")
+
+
+class Row(NamedTuple):
+    """Something that two sides give: its name, its template, and its value on each side."""
+
+    name: str
+    template: Value
+    then: Value
+    else_: Value
+
+
+def join_rows(
+    frame: Frame, cond: Atom, sides: tuple[Traced, Traced], rows: Sequence[Row], node: ast.AST
+) -> list[Value]:
+    """Emit the ``if`` of two traced sides; the values that are seen after it, one for each row."""
+    settled = {k: Dynamic(cond) for k, row in enumerate(rows) if row.then is TRUE and row.else_ is FALSE}
+    open_ = [row for k, row in enumerate(rows) if k not in settled]
+    names = [name for row in open_ for name in _leaf_names(row.template, row.name)]
+    blocks = []
+    for side, which in zip(sides, ("then", "else_"), strict=True):
+        with frame.block() as builder:
+            builder.eqns = side.builder.eqns
+            results = [atom for row in open_ for atom in atoms_for(frame, row.template, getattr(row, which), node)]
+            blocks.append(builder.block((), results))
+    types = [leaf.type for row in open_ for leaf in abstract_leaves(row.template)]
+    outs: Iterator[Var] = iter(())
+    if types or any(block.eqns for block in blocks):
+        outs = iter(frame.emit(node, "if", [cond], types, names=names, blocks=blocks))
+    return [settled[k] if k in settled else rebuild(row.template, outs) for k, row in enumerate(rows)]
+
+
+def _leaf_names(template: Value, name: str) -> list[str]:
+    if isinstance(template, Struct):
+        keys = template.keys or tuple(range(len(template.items)))
+        parts = zip(keys, template.items, strict=True)
+        return [inner for key, item in parts for inner in _leaf_names(item, f"{name}_{key}")]
+    return [name] if isinstance(template, Abstract) else []
+
+
+def _rebound(name: str, frame: Frame, sides: tuple[Traced, Traced]) -> bool:
+    before = frame.env.get(name)
+    return any(side.env.get(name) is not before for side in sides)
+
+
+def _side_binding(frame: Frame, side: Traced, name: str) -> Binding:
+    flow: Flow = side.outcome
+    if not flow.alive:
+        return Binding(DEAD, None)
+    binding = side.env.get(name)
+    return binding if binding is not None else Binding(unbound(name, None), None)
+
+
+def _unify_bindings(name: str, a: Binding, b: Binding, conflict: Poison) -> Value:
+    for mine, other in ((a, b), (b, a)):
+        if isinstance(mine.value, Poison) and mine.span is None and not isinstance(other.value, Poison):
+            return unbound(name, other.span)
+    return unify(a.value, b.value, conflict)
+
+
+def _check_result(frame: Frame, result: Value, node: ast.AST) -> None:
+    for leaf in leaves(result):
+        if isinstance(leaf, Poison):
+            frame.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
+
+
+def sequence(frame: Frame, flow: Flow, rest: Callable[[], Flow], after: After, node: ast.AST) -> Flow:
+    """``flow`` and then, where control has gone on, ``rest``."""
+    if not flow.next:
+        return flow
+    if flow.plain:
+        return rest()
+    left = any_of(frame, flow.exits, node)
+    assert isinstance(left, Dynamic)
+    return branch(frame, left.atom, lambda: _having_left(flow), rest, after, node)
+
+
+def _having_left(flow: Flow) -> Flow:
+    """The flow where it is known that control does not go on: a single way to leave was taken."""
+    open_ = [name for name in ("broke", "continued", "returned") if getattr(flow, name) is not FALSE]
+    if len(open_) > 1:
+        return replace(flow, next=False)
+    return Flow(next=False, value=flow.value, value_span=flow.value_span, **{open_[0]: TRUE})
+
+
+def end_of(after: After, span: Span | None) -> Flow:
+    """The flow at the end of a block: a function returns None there."""
+    return return_flow(NONE, span) if after.tail == "function" else GO_ON

@@ -1,0 +1,260 @@
+"""The state of a trace: the IR function under construction, and one frame per activation of a Python function."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CellType, FunctionType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from ksc.frontend.capture import capture
+from ksc.frontend.guards import MISSING
+from ksc.frontend.refuse import refuse
+from ksc.frontend.scope import EMPTY, Names, captured_names, local_names
+from ksc.frontend.source import FunctionNode, Source
+from ksc.frontend.values import (
+    Binding,
+    Dynamic,
+    Poison,
+    Static,
+    Value,
+    as_constant,
+    describe,
+    leaves,
+    scalar_type,
+)
+from ksc.ir.builder import Builder
+from ksc.ir.nodes import NO_PARAMS, Atom, Block, Const, Span, Var
+from ksc.ir.types import BoolType, Float, FloatType, Integer, IntegerType, Type
+
+if TYPE_CHECKING:
+    from ksc.frontend.functions import FunctionTable
+    from ksc.frontend.guards import GuardSet
+
+T = TypeVar("T")
+PLACEHOLDER = "t"
+"""The name of a variable that the user has not named."""
+
+
+class Region:
+    """One IR function under construction: ``builder`` collects the innermost open block."""
+
+    def __init__(self) -> None:
+        self.builder = Builder()
+
+
+@dataclass(slots=True, eq=False)
+class Traced:
+    """A block traced on the side: its equations, the variables bound after it, and what its code gave."""
+
+    builder: Builder
+    env: dict[str, Binding]
+    outcome: Any
+
+
+class Frame:
+    """One activation of a Python function: what its names are bound to, and where its equations go.
+
+    ``parent`` is the lexically enclosing frame, ``function`` the function whose cells and globals are seen (None in
+    a nested frame, which asks its parent).
+    """
+
+    def __init__(
+        self,
+        *,
+        functions: FunctionTable,
+        guards: GuardSet,
+        region: Region,
+        source: Source,
+        node: FunctionNode | ast.expr,
+        function: FunctionType | None = None,
+        parent: Frame | None = None,
+        locals_: Names | None = None,
+    ) -> None:
+        self.functions = functions
+        self.guards = guards
+        self.region = region
+        self.source = source
+        self.node = node
+        self.function = function
+        self.parent = parent
+        self.env: dict[str, Binding] = {}
+        if locals_ is not None:
+            self.locals = locals_
+            self.captured = EMPTY
+        else:
+            assert isinstance(node, ast.FunctionDef | ast.Lambda)
+            self.locals = local_names(node)
+            self.captured = captured_names(node.body if isinstance(node, ast.FunctionDef) else [node.body])
+
+    # Places and refusals.
+
+    def span(self, node: ast.AST) -> Span:
+        """The place of ``node`` in the user's source."""
+        return self.source.span(node)
+
+    def refuse(self, node: ast.AST, reason: str, instead: str | None = None, *, code: str = "KS100") -> NoReturn:
+        """Turn the program down because of ``node``."""
+        head = isinstance(node, ast.stmt)
+        refuse(self.source.span(node, head=head), reason, instead, code=code)
+
+    # Equations.
+
+    @property
+    def builder(self) -> Builder:
+        """Where equations go now."""
+        return self.region.builder
+
+    def emit(
+        self,
+        node: ast.AST,
+        op: str,
+        args: Sequence[Atom],
+        types: Sequence[Type],
+        *,
+        names: Sequence[str] = (),
+        params: Mapping[str, Any] = NO_PARAMS,
+        blocks: Sequence[Block] = (),
+    ) -> tuple[Var, ...]:
+        """Append an equation that stems from ``node``."""
+        return self.builder.emit(op, args, types, names=names, params=params, blocks=blocks, span=self.span(node))
+
+    def apply(self, node: ast.AST, op: str, *args: Atom, name: str = PLACEHOLDER) -> Atom:
+        """Append a scalar primitive that stems from ``node``."""
+        self.builder.span = self.span(node)
+        return self.builder.apply(op, *args, name=name)
+
+    @contextmanager
+    def block(self) -> Iterator[Builder]:
+        """Collect equations in a new block."""
+        outer, inner = self.region.builder, Builder()
+        self.region.builder = inner
+        try:
+            yield inner
+        finally:
+            self.region.builder = outer
+
+    def aside(self, code: Callable[[], T], env: dict[str, Binding] | None = None) -> Traced:
+        """Run ``code`` in a new block with a copy of the variables (or of ``env``), leaving this frame as it was."""
+        saved = self.env
+        self.env = dict(saved if env is None else env)
+        try:
+            with self.block() as inner:
+                outcome = code()
+            return Traced(inner, self.env, outcome)
+        finally:
+            self.env = saved
+
+    # Names.
+
+    def bind(self, name: str, value: Value, node: ast.AST) -> None:
+        """Bind a variable; a nameless equation before it takes its name."""
+        if isinstance(value, Dynamic) and isinstance(value.atom, Var) and value.atom.name == PLACEHOLDER:
+            value.atom.name = name
+        self.env[name] = Binding(value, self.span(node))
+
+    def lookup(self, name: str, node: ast.AST) -> Value:
+        """The value of a variable, found as Python finds it.
+
+        Raises UnsupportedError for one that is not or may not be bound, and for captured objects that can change.
+        """
+        scope: Frame = self
+        while True:
+            if name in scope.locals:
+                return self._local(scope, name, node)
+            if scope.parent is None:
+                return self._outside(scope, name, node)
+            scope = scope.parent
+
+    def _local(self, scope: Frame, name: str, node: ast.AST) -> Value:
+        binding = scope.env.get(name)
+        if binding is None:
+            self.refuse(node, f"{name!r} is read before it is bound", "bind it first", code="KS112")
+        value = binding.value
+        for leaf in leaves(value):
+            if isinstance(leaf, Poison):
+                self.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
+            outer = isinstance(leaf, Dynamic) and isinstance(leaf.atom, Var) and scope.region is not self.region
+            if outer:
+                reason = f"a recursive local function reads {name!r} of the function around it"
+                self.refuse(node, reason, f"pass {name!r} as an argument", code="KS113")
+        return value
+
+    def _outside(self, scope: Frame, name: str, node: ast.AST) -> Value:
+        function = scope.function
+        assert function is not None
+        cells: dict[str, CellType] = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        if name in cells:
+            self.guards.record(cells[name], name, _cell_contents(cells[name]))
+            if _cell_contents(cells[name]) is MISSING:
+                self.refuse(node, f"{name!r} is not bound yet", "bind it before the kernel is called", code="KS116")
+            return capture(cells[name].cell_contents, name, self.span(node))
+        found = function.__globals__.get(name, MISSING)
+        self.guards.record(function.__globals__, name, found)
+        if found is not MISSING:
+            return capture(found, name, self.span(node))
+        if hasattr(builtins, name):
+            return Static(getattr(builtins, name))
+        self.refuse(node, f"the name {name!r} is not defined", "define or import it", code="KS116")
+
+    def child(self, node: ast.expr, locals_: Names) -> Frame:
+        """A scope inside this one, as a comprehension has."""
+        return Frame(
+            functions=self.functions,
+            guards=self.guards,
+            region=self.region,
+            source=self.source,
+            node=node,
+            parent=self,
+            locals_=locals_,
+        )
+
+    # Values as atoms.
+
+    def atom(self, value: Value, node: ast.AST) -> Atom:
+        """The atom of a scalar value.
+
+        Raises TypeMismatchError (KS200) for a value that is no scalar, KS203 for an int beyond 64 bits.
+        """
+        if isinstance(value, Dynamic):
+            return value.atom
+        constant = as_constant(value)
+        if constant is not None:
+            return constant
+        if scalar_type(value) is not None:
+            self.refuse(node, "an integer constant does not fit 64 bits", "write it as a float", code="KS203")
+        self.refuse(node, f"a number is needed here, not {describe(value)}", "use a number", code="KS200")
+
+    def cast(self, atom: Atom, to: Type, node: ast.AST) -> Atom:
+        """``atom`` as a wider type: Bool to Integer to Float."""
+        match atom, atom.type, to:
+            case _, have, want if have == want:
+                return atom
+            case Const(value=value), BoolType() | IntegerType(), FloatType():
+                return Const(float(value), Float)
+            case Const(value=value), BoolType(), IntegerType():
+                return Const(int(value), Integer)
+            case _, IntegerType(), FloatType():
+                return self.apply(node, "to_float", atom)
+            case _, BoolType(), FloatType():
+                return self.apply(node, "bool_to_float", atom)
+            case _, BoolType(), IntegerType():
+                return self.apply(node, "bool_to_int", atom)
+            case _:
+                self.refuse(node, f"{atom.type} cannot become {to}", "convert it explicitly", code="KS200")
+
+    def require_static(self, value: Value, node: ast.AST, what: str, instead: str) -> Any:
+        """The Python object of a value known at compile time; raises UnsupportedError (KS111) otherwise."""
+        if not isinstance(value, Static):
+            self.refuse(node, f"{what} must be known at compile time, but is {describe(value)}", instead, code="KS111")
+        return value.value
+
+
+def _cell_contents(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return MISSING

@@ -1,0 +1,298 @@
+"""The IR functions of a trace: one for each Python function, types of its arguments and constants given to it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import FunctionType
+
+from ksc.frontend.annotations import annotated_template, parameter_annotations
+from ksc.frontend.flow import Flow
+from ksc.frontend.frame import Frame, Region
+from ksc.frontend.guards import GuardSet
+from ksc.frontend.join import atoms_for, generalise, same_template
+from ksc.frontend.refuse import refuse
+from ksc.frontend.scope import EMPTY, After
+from ksc.frontend.source import FunctionNode, Source, function_source
+from ksc.frontend.values import (
+    NONE,
+    Abstract,
+    Closure,
+    Dead,
+    Dynamic,
+    Poison,
+    Static,
+    Struct,
+    Value,
+    as_constant,
+    describe,
+    instantiate,
+    leaves,
+    map_leaves,
+)
+from ksc.ir.nodes import EFFECTS, Function, Program, Span, Var, walk
+from ksc.ir.types import Float, Integer
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One IR function: what it is a translation of, and once traced what it gives.
+
+    ``result`` is the template of its results, known beforehand only where the return type is annotated.
+    """
+
+    name: str
+    callee: FunctionType | Closure
+    arguments: tuple[Value, ...]
+    result: Value | None
+    function: Function | None = None
+    effects: bool = False
+    generalised: bool = False
+    root: bool = False
+    keeps_constants: bool = True
+
+
+class GeneraliseError(Exception):
+    """A function turned out to be recursive while constants were built into it; it is traced again without them."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(entry.name)
+        self.entry = entry
+
+
+@dataclass(slots=True, eq=False)
+class FunctionTable:
+    """All functions of a program under construction."""
+
+    guards: GuardSet
+    entries: list[Entry] = field(default_factory=list)
+    active: list[Entry] = field(default_factory=list)
+    inlining: list[Closure] = field(default_factory=list)
+    inlining_functions: list[FunctionType | Closure] = field(default_factory=list)
+    recursive: set[object] = field(default_factory=set)
+
+    def entry_for(self, callee: FunctionType | Closure, arguments: tuple[Value, ...], where: Span | None) -> Entry:
+        """The traced function of ``callee`` for arguments like these templates; traces it where it is new.
+
+        Inside a function that is being traced the entry has no ``function`` yet.
+        """
+        key = identity(callee)
+        running = next((entry for entry in self.active if identity(entry.callee) == key and not entry.root), None)
+        if running is not None and not running.generalised:
+            self.recursive.add(key[0])
+            raise GeneraliseError(running)
+        if running is not None or key[0] in self.recursive:
+            arguments = tuple(generalise(argument) for argument in arguments)
+        for entry in self.entries:
+            if identity(entry.callee) == key and all(map(same_template, entry.arguments, arguments)):
+                if entry.function is None and entry.result is None:
+                    reason = f"{entry.name!r} calls itself, and its return type is not annotated"
+                    refuse(where, reason, f"write `-> float`, or what {entry.name!r} returns", code="KS113")
+                return entry
+        return self.trace(callee, arguments, generalised=key[0] in self.recursive)
+
+    def trace(
+        self,
+        callee: FunctionType | Closure,
+        arguments: tuple[Value, ...],
+        *,
+        generalised: bool = False,
+        root: bool = False,
+        name: str | None = None,
+    ) -> Entry:
+        """Trace ``callee``; the ``root`` is the kernel itself, all of whose numbers become results."""
+        source, node, function = locate(callee)
+        declared = _declared_result(callee)
+        entry = Entry(self._fresh_name(name or _title(callee)), callee, arguments, declared, root=root)
+        entry.generalised = generalised or all(map(same_template, arguments, map(generalise, arguments)))
+        if entry.generalised:
+            entry.root = False
+        entry.keeps_constants = not (generalised or root)
+        mark = len(self.entries)
+        self.entries.append(entry)
+        self.active.append(entry)
+        try:
+            self._trace_body(entry, source, node, function)
+            return entry
+        except GeneraliseError as error:
+            del self.entries[mark:]
+            if error.entry is not entry:
+                raise
+        finally:
+            self.active.pop()
+        return self.trace(callee, tuple(map(generalise, arguments)), generalised=True)
+
+    def _trace_body(self, entry: Entry, source: Source, node: FunctionNode, function: FunctionType | None) -> None:
+        callee = entry.callee
+        frame = Frame(
+            functions=self,
+            guards=self.guards,
+            region=Region(),
+            source=source,
+            node=node,
+            function=function,
+            parent=callee.frame if isinstance(callee, Closure) else None,
+        )
+        params: list[Var] = []
+        for arg, template in zip(parameters(node), entry.arguments, strict=True):
+            frame.bind(arg.arg, instantiate(template, arg.arg, params), arg)
+        value = run_body(frame, node)
+        entry.result = _result_template(frame, entry, value, node)
+        results = list(atoms_for(frame, entry.result, value, node))
+        body = frame.builder.block(params, results)
+        entry.effects = any(self._has_effect(eqn.op, eqn.params) for eqn in walk(body))
+        entry.function = Function(entry.name, body, frame.source.span(node, head=True))
+
+    def _has_effect(self, op: str, params: Mapping[str, object]) -> bool:
+        if op == "call":
+            callee = self._named(params["callee"])
+            return callee.effects or callee.function is None
+        return op in EFFECTS
+
+    def _named(self, name: object) -> Entry:
+        return next(entry for entry in self.entries if entry.name == name)
+
+    def _fresh_name(self, title: str) -> str:
+        taken = {entry.name for entry in self.entries}
+        name, k = title, 2
+        while name in taken:
+            name, k = f"{title}_{k}", k + 1
+        return name
+
+    def forget_closures(self, mark: int) -> None:
+        """Drop the functions made since ``mark`` from local functions, whose scope is about to be traced again."""
+        kept = [entry for entry in self.entries[mark:] if not isinstance(entry.callee, Closure)]
+        self.entries[mark:] = kept
+
+    def program(self, main: Entry) -> Program:
+        """The functions that ``main`` reaches, callees first."""
+        reached: dict[str, Function] = {}
+        visiting: set[str] = set()
+
+        def visit(entry: Entry) -> None:
+            if entry.name in visiting:
+                return
+            visiting.add(entry.name)
+            assert entry.function is not None
+            for eqn in walk(entry.function.body):
+                if eqn.op == "call":
+                    visit(self._named(eqn.params["callee"]))
+            reached[entry.name] = entry.function
+
+        visit(main)
+        return Program(reached, main.name)
+
+
+def identity(callee: FunctionType | Closure) -> tuple[object, object]:
+    """What makes two callees the same: the function, and for a local one the scope that it sees."""
+    return (callee.node, callee.frame) if isinstance(callee, Closure) else (callee, None)
+
+
+def parameters(node: FunctionNode) -> list[ast.arg]:
+    """The parameters of a function in order, keyword-only ones last."""
+    args = node.args
+    return [*args.posonlyargs, *args.args, *args.kwonlyargs]
+
+
+def run_body(frame: Frame, node: FunctionNode) -> Value:
+    """Trace the body of a function whose parameters are bound; the value it returns."""
+    from ksc.frontend.expressions import evaluate
+    from ksc.frontend.statements import run_block
+
+    if isinstance(node, ast.Lambda):
+        return evaluate(frame, node.body)
+    args = node.args
+    for starred in filter(None, (args.vararg, args.kwarg)):
+        frame.refuse(starred, "a starred parameter", "name each parameter", code="KS104")
+    flow: Flow = run_block(frame, node.body, After(EMPTY, tail="function"))
+    return NONE if isinstance(flow.value, Dead) else flow.value
+
+
+def locate(callee: FunctionType | Closure) -> tuple[Source, FunctionNode, FunctionType | None]:
+    """The syntax tree of a callee, and the function whose globals and cells its body sees."""
+    if isinstance(callee, Closure):
+        return callee.frame.source, callee.node, None
+    source, node = function_source(callee)
+    return source, node, callee
+
+
+def define(frame: Frame, node: ast.FunctionDef | ast.Lambda) -> Value:
+    """The value of a function definition inside a traced function."""
+    from ksc.frontend.expressions import evaluate
+
+    if isinstance(node, ast.FunctionDef) and node.decorator_list:
+        instead = "decorate a function at the top of the file"
+        frame.refuse(node.decorator_list[0], "a decorator on a local function", instead, code="KS108")
+    args = node.args
+    for starred in filter(None, (args.vararg, args.kwarg)):
+        frame.refuse(starred, "a starred parameter", "name each parameter", code="KS104")
+    positional = [*args.posonlyargs, *args.args]
+    defaults = {
+        arg.arg: evaluate(frame, default)
+        for arg, default in zip(positional[len(positional) - len(args.defaults) :], args.defaults, strict=True)
+    }
+    for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
+        if default is not None:
+            defaults[arg.arg] = evaluate(frame, default)
+    return Closure(node, frame, defaults)
+
+
+def _title(callee: FunctionType | Closure) -> str:
+    name = callee.name if isinstance(callee, Closure) else callee.__name__
+    return "lambda" if name == "<lambda>" else name
+
+
+def _declared_result(callee: FunctionType | Closure) -> Value | None:
+    if isinstance(callee, Closure):
+        node = callee.node
+        annotation = node.returns if isinstance(node, ast.FunctionDef) else None
+        return None if annotation is None else _closure_annotation(callee, annotation)
+    annotations = parameter_annotations(callee)
+    return annotated_template(annotations["return"]) if "return" in annotations else None
+
+
+def _closure_annotation(callee: Closure, annotation: ast.expr) -> Value | None:
+    from ksc.frontend.expressions import evaluate
+
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        annotation = ast.parse(annotation.value, mode="eval").body
+    value = evaluate(callee.frame, annotation)
+    return annotated_template(value.value) if isinstance(value, Static) else None
+
+
+def _result_template(frame: Frame, entry: Entry, value: Value, node: FunctionNode) -> Value:
+    """The template of what the function returns, brought to the annotated type where there is one."""
+
+    def leaf(part: Value, name: str) -> Value:
+        if isinstance(part, Dynamic):
+            return Abstract(part.type, part.weak)
+        return part
+
+    actual = map_leaves(leaf, value, "result")
+    for part in leaves(actual):
+        if isinstance(part, Poison):
+            frame.refuse(node, part.reason, part.instead, code=part.code)
+    if not entry.keeps_constants:
+        actual = generalise(actual)
+    if entry.result is None:
+        return actual
+    return _fit(frame, entry.result, actual, node, keep=entry.keeps_constants)
+
+
+def _fit(frame: Frame, declared: Value, actual: Value, node: FunctionNode, *, keep: bool) -> Value:
+    """The declared template, after a check that the actual one converts to it."""
+    if isinstance(declared, Struct) and isinstance(actual, Struct):
+        if declared.cls is actual.cls and len(declared.items) == len(actual.items):
+            parts = zip(declared.items, actual.items, strict=True)
+            return declared.with_items(tuple(_fit(frame, want, have, node, keep=keep) for want, have in parts))
+    elif isinstance(declared, Abstract):
+        constant = as_constant(actual)
+        have = constant.type if constant is not None else actual.type if isinstance(actual, Abstract) else None
+        if have == declared.type or (declared.type == Float and have == Integer):
+            return actual if keep and constant is not None else declared
+    elif isinstance(declared, Static) and isinstance(actual, Static) and declared.value is actual.value:
+        return declared
+    where = node.returns if isinstance(node, ast.FunctionDef) and node.returns is not None else node
+    reason = f"the function is annotated to return {describe(declared)} but returns {describe(actual)}"
+    frame.refuse(where, reason, "convert the result, or correct the annotation", code="KS205")

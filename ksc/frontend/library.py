@@ -1,0 +1,365 @@
+"""Functions that are known by identity: Python's built-ins, math, and the scalar functions of torch."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ksc.frontend import operators
+from ksc.frontend.frame import Frame
+from ksc.frontend.iteration import static_items
+from ksc.frontend.lowering import Lowering, lowering_of
+from ksc.frontend.values import (
+    FALSE,
+    TRUE,
+    Dynamic,
+    Range,
+    Static,
+    Struct,
+    Value,
+    describe,
+    is_number,
+    is_weak,
+    scalar_type,
+)
+from ksc.ir.nodes import const
+from ksc.ir.types import Bool, Float, Integer
+
+Handler = Callable[[Frame, Sequence[Value], Mapping[str, Value], ast.AST], Value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumberMethod:
+    """A method of a number, such as ``x.sin()``: the function that it stands for, and the number."""
+
+    function: object
+    owner: Value
+
+
+def method_of_number(name: str) -> object | None:
+    """The function that a tensor method of this name stands for on a number, None where there is none."""
+    if name.startswith("_") or hasattr(float, name):
+        return None
+    method: object = getattr(torch.Tensor, name, None)
+    if method is not None and lowering_of(method) is not None:
+        return method
+    function: object = getattr(torch, name, None)
+    return function if method is not None and lowering_of(function) is not None else None
+
+
+def known_function(obj: object) -> Handler | None:
+    """How a call of ``obj`` is traced, None where it is not known."""
+    try:
+        handler = BUILTINS.get(obj)
+    except TypeError:
+        return None
+    if handler is not None:
+        return handler
+    lowering = lowering_of(obj)
+    return None if lowering is None else _lowered(obj, lowering)
+
+
+def _lowered(obj: object, lowering: Lowering) -> Handler:
+    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+        return call_lowering(frame, obj, lowering, args, kwargs, node)
+
+    return handler
+
+
+def call_lowering(
+    frame: Frame,
+    obj: Any,
+    lowering: Lowering,
+    args: Sequence[Value],
+    kwargs: Mapping[str, Value],
+    node: ast.AST,
+) -> Value:
+    """A call of a function of math or torch: constants are evaluated, the rest becomes primitives."""
+    if kwargs:
+        frame.refuse(node, f"{obj.__name__!r} with keyword arguments", "pass them by position", code="KS204")
+    if obj.__module__ == "math" and args and all(isinstance(arg, Static) and is_number(arg.value) for arg in args):
+        try:
+            return Static(obj(*(arg.value for arg in args)))  # type: ignore[attr-defined]
+        except (ValueError, OverflowError):
+            pass
+    for arg in args:
+        if scalar_type(arg) is None:
+            frame.refuse(node, f"{obj.__name__!r} takes numbers, not {describe(arg)}", "pass numbers", code="KS200")
+    atoms = [frame.cast(frame.atom(arg, node), Float, node) for arg in args]
+    return Dynamic(frame.apply(node, lowering.primitive, *atoms))
+
+
+def _arity(
+    frame: Frame, name: str, args: Sequence[Value], kwargs: Mapping[str, Value], low: int, high: int, node: ast.AST
+) -> None:
+    if kwargs:
+        reason = f"{name}() with the keyword argument {next(iter(kwargs))!r}"
+        frame.refuse(node, reason, "pass arguments by position", code="KS204")
+    if not low <= len(args) <= high:
+        many = f"{low}" if low == high else f"{low} to {high}"
+        frame.refuse(
+            node, f"{name}() takes {many} arguments but {len(args)} are given", "see its signature", code="KS204"
+        )
+
+
+def _range(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "range", args, kwargs, 1, 3, node)
+    for arg in args:
+        if scalar_type(arg) not in (Integer, Bool):
+            frame.refuse(node, f"range() takes Integers, not {describe(arg)}", "convert with int()", code="KS200")
+    if all(isinstance(arg, Static) for arg in args):
+        return operators.evaluate_static(frame, range, tuple(arg.value for arg in args), node)  # type: ignore[attr-defined]
+    whole = [
+        Dynamic(frame.cast(arg.atom, Integer, node), arg.weak) if isinstance(arg, Dynamic) else arg for arg in args
+    ]
+    if len(whole) == 1:
+        return Range(Static(0), whole[0], Static(1))
+    return Range(whole[0], whole[1], whole[2] if len(whole) == 3 else Static(1))
+
+
+def _float(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "float", args, kwargs, 0, 1, node)
+    if all(isinstance(arg, Static) for arg in args):
+        return operators.evaluate_static(frame, float, tuple(arg.value for arg in args), node)  # type: ignore[attr-defined]
+    return Dynamic(frame.cast(frame.atom(args[0], node), Float, node))
+
+
+def _int(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "int", args, kwargs, 0, 1, node)
+    if all(isinstance(arg, Static) for arg in args):
+        return operators.evaluate_static(frame, int, tuple(arg.value for arg in args), node)  # type: ignore[attr-defined]
+    atom = frame.atom(args[0], node)
+    return Dynamic(frame.apply(node, "to_int", atom) if atom.type == Float else frame.cast(atom, Integer, node))
+
+
+def _bool(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "bool", args, kwargs, 0, 1, node)
+    return operators.truth_of(frame, args[0], node) if args else FALSE
+
+
+def _abs(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "abs", args, kwargs, 1, 1, node)
+    if isinstance(args[0], Static):
+        return operators.evaluate_static(frame, abs, (args[0].value,), node)
+    atom = frame.atom(args[0], node)
+    return Dynamic(frame.apply(node, "abs", frame.cast(atom, operators.wider(atom.type, least=Integer), node)))
+
+
+def _extremum(name: str, op: ast.cmpop, python: Callable[..., Any]) -> Handler:
+    """``min`` or ``max`` as Python compares: a later argument wins only where it is strictly less (or greater)."""
+
+    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+        items = list(args)
+        if len(items) == 1 and scalar_type(items[0]) is None:
+            items = static_items(frame, items[0], node)
+        _arity(frame, name, items, kwargs, 1, 1 << 20, node)
+        result = items[0]
+        for item in items[1:]:
+            if isinstance(result, Static) and isinstance(item, Static):
+                result = operators.evaluate_static(frame, python, (result.value, item.value), node)
+                continue
+            a, b = frame.atom(result, node), frame.atom(item, node)
+            type_ = operators.wider(a.type, b.type, least=Integer)
+            a, b = frame.cast(a, type_, node), frame.cast(b, type_, node)
+            wins = operators.compare(frame, op, Dynamic(b), Dynamic(a), node)
+            weak = type_ == Integer and is_weak(result) and is_weak(item)
+            result = Dynamic(frame.apply(node, "select", frame.atom(wins, node), b, a), weak)
+        return result
+
+    return handler
+
+
+def _sum(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    start = kwargs.get("start", args[1] if len(args) > 1 else Static(0))
+    _arity(frame, "sum", args, {key: value for key, value in kwargs.items() if key != "start"}, 1, 2, node)
+    total = start
+    for item in static_items(frame, args[0], node):
+        zero = isinstance(total, Static) and type(total.value) is int and total.value == 0
+        total = (
+            item
+            if zero and scalar_type(item) in (Float, Integer)
+            else operators.binary(frame, ast.Add(), total, item, node)
+        )
+    return total
+
+
+def _fold(name: str, join: Callable[[Frame, Value, Value, ast.AST], Value], unit: Value) -> Handler:
+    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+        _arity(frame, name, args, kwargs, 1, 1, node)
+        result = unit
+        for item in static_items(frame, args[0], node):
+            result = join(frame, result, operators.truth_of(frame, item, node), node)
+        return result
+
+    return handler
+
+
+def _len(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "len", args, kwargs, 1, 1, node)
+    match args[0]:
+        case Struct(cls=cls, items=items) if issubclass(cls, tuple | list | dict):
+            return Static(len(items))
+        case Static(obj):
+            return operators.evaluate_static(frame, len, (obj,), node)
+    frame.refuse(node, f"{describe(args[0])} has no length here", "take the length of a tuple", code="KS200")
+
+
+def _sequence(cls: type) -> Handler:
+    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+        _arity(frame, cls.__name__, args, kwargs, 0, 1, node)
+        return Struct(cls, tuple(static_items(frame, args[0], node)) if args else ())
+
+    return handler
+
+
+def _zip(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    strict = kwargs.get("strict", FALSE)
+    _arity(frame, "zip", args, {key: value for key, value in kwargs.items() if key != "strict"}, 0, 1 << 20, node)
+    columns = [static_items(frame, arg, node) for arg in args]
+    if isinstance(strict, Static) and strict.value and len({len(column) for column in columns}) > 1:
+        frame.refuse(node, "zip(strict=True) of different lengths", "use the same length", code="KS207")
+    return Struct(tuple, tuple(Struct(tuple, row) for row in zip(*columns, strict=False)))
+
+
+def _enumerate(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    start = kwargs.get("start", args[1] if len(args) > 1 else Static(0))
+    _arity(frame, "enumerate", args, {key: value for key, value in kwargs.items() if key != "start"}, 1, 2, node)
+    first = frame.require_static(start, node, "the start of enumerate()", "use a constant")
+    rows = enumerate(static_items(frame, args[0], node), first)
+    return Struct(tuple, tuple(Struct(tuple, (Static(k), item)) for k, item in rows))
+
+
+def _reversed(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "reversed", args, kwargs, 1, 1, node)
+    match args[0]:
+        case Static(obj) if isinstance(obj, range):
+            return Static(obj[::-1])
+        case Range(start=start, stop=stop, step=Static(1)):
+            last = operators.binary(frame, ast.Sub(), stop, Static(1), node)
+            before = operators.binary(frame, ast.Sub(), start, Static(1), node)
+            return Range(last, before, Static(-1))
+        case Range():
+            frame.refuse(node, "reversed() of a range with a step", "write the range backwards", code="KS111")
+    return Struct(tuple, tuple(reversed(static_items(frame, args[0], node))))
+
+
+def _map(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    from ksc.frontend.calls import call
+
+    _arity(frame, "map", args, kwargs, 2, 1 << 20, node)
+    columns = [static_items(frame, arg, node) for arg in args[1:]]
+    return Struct(tuple, tuple(call(frame, args[0], row, {}, node) for row in zip(*columns, strict=False)))
+
+
+def _sorted(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    reverse = kwargs.get("reverse", FALSE)
+    _arity(frame, "sorted", args, {key: value for key, value in kwargs.items() if key != "reverse"}, 1, 1, node)
+    instead = "sort constants only; order two numbers with min() and max()"
+    items = [frame.require_static(item, node, "what is sorted", instead) for item in static_items(frame, args[0], node)]
+    backwards = bool(frame.require_static(reverse, node, "the argument `reverse`", "use a constant"))
+    result = operators.evaluate_static(frame, lambda values: sorted(values, reverse=backwards), (items,), node)
+    assert isinstance(result, Static)
+    return Struct(list, tuple(Static(item) for item in result.value))
+
+
+def _round(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    args = [*args, kwargs["ndigits"]] if "ndigits" in kwargs else args
+    _arity(frame, "round", args, {}, 1, 2, node)
+    digits = frame.require_static(args[1], node, "the digits of round()", "use a constant") if len(args) > 1 else None
+    if isinstance(args[0], Static):
+        return operators.evaluate_static(frame, round, (args[0].value, digits), node)
+    atom = frame.atom(args[0], node)
+    if atom.type != Float:
+        if digits is not None and digits < 0:
+            frame.refuse(node, "round() of an Integer to tens", "use `//` and `*`", code="KS200")
+        return Dynamic(frame.cast(atom, Integer, node), is_weak(args[0]))
+    if digits is None:
+        return Dynamic(frame.apply(node, "to_int", frame.apply(node, "round", atom)))
+    scale = const(10.0 ** abs(digits))
+    there, back = ("mul", "div") if digits >= 0 else ("div", "mul")
+    return Dynamic(frame.apply(node, back, frame.apply(node, "round", frame.apply(node, there, atom, scale)), scale))
+
+
+def _divmod(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "divmod", args, kwargs, 2, 2, node)
+    quotient = operators.binary(frame, ast.FloorDiv(), args[0], args[1], node)
+    return Struct(tuple, (quotient, operators.binary(frame, ast.Mod(), args[0], args[1], node)))
+
+
+def _pow(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "pow", args, kwargs, 2, 2, node)
+    return operators.binary(frame, ast.Pow(), args[0], args[1], node)
+
+
+def _math_pow(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "pow", args, kwargs, 2, 2, node)
+    as_floats = [_float(frame, [arg], {}, node) for arg in args]
+    return operators.binary(frame, ast.Pow(), as_floats[0], as_floats[1], node)
+
+
+def _isinstance(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "isinstance", args, kwargs, 2, 2, node)
+    classes = _classes(frame, args[1], node)
+    match args[0]:
+        case Static(obj):
+            found = isinstance(obj, classes)
+        case Struct(cls=cls):
+            found = issubclass(cls, classes)
+        case Dynamic(atom=atom):
+            found = issubclass({Float: float, Integer: int, Bool: bool}[atom.type], classes)
+        case other:
+            frame.refuse(node, f"isinstance() of {describe(other)}", "ask about numbers and tuples", code="KS200")
+    return TRUE if found else FALSE
+
+
+def _classes(frame: Frame, value: Value, node: ast.AST) -> tuple[type, ...]:
+    if isinstance(value, Struct):
+        return tuple(cls for item in value.items for cls in _classes(frame, item, node))
+    return (frame.require_static(value, node, "the class", "use classes known at compile time"),)
+
+
+def _static(python: Callable[..., Any]) -> Handler:
+    """A function of constants only."""
+
+    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+        what = f"the argument of {python.__name__}()"
+        instead = "text cannot depend on the arguments"
+        values = tuple(frame.require_static(arg, node, what, instead) for arg in args)
+        named = {key: frame.require_static(arg, node, what, instead) for key, arg in kwargs.items()}
+        return operators.evaluate_static(frame, lambda *given: python(*given, **named), values, node)
+
+    return handler
+
+
+BUILTINS: dict[Any, Handler] = {
+    range: _range,
+    float: _float,
+    int: _int,
+    bool: _bool,
+    abs: _abs,
+    min: _extremum("min", ast.Lt(), min),
+    max: _extremum("max", ast.Gt(), max),
+    sum: _sum,
+    any: _fold("any", operators.either, FALSE),
+    all: _fold("all", operators.both, TRUE),
+    len: _len,
+    tuple: _sequence(tuple),
+    list: _sequence(list),
+    zip: _zip,
+    enumerate: _enumerate,
+    reversed: _reversed,
+    map: _map,
+    sorted: _sorted,
+    round: _round,
+    divmod: _divmod,
+    pow: _pow,
+    math.pow: _math_pow,
+    isinstance: _isinstance,
+    str: _static(str),
+    repr: _static(repr),
+}

@@ -1,0 +1,158 @@
+"""Loops: ``for`` over ranges and static items, ``while``, with ``break``, ``continue``, ``return`` and ``else``.
+
+A range without ``break`` or ``return`` in its body becomes a ``for`` of the IR; every other loop that depends on the
+arguments becomes a ``while`` whose condition also asks whether the loop was left. What the loop carries, and of which
+type, is found by tracing the body until nothing changes.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ksc.frontend import operators
+from ksc.frontend.assign import assign
+from ksc.frontend.carry import Loop, run_else
+from ksc.frontend.flow import GO_ON, Flow, sequence
+from ksc.frontend.frame import Frame
+from ksc.frontend.iteration import UNROLL_LIMIT, static_items
+from ksc.frontend.refuse import LoopTypeError, NeedsStaticError
+from ksc.frontend.scope import After, bound_names, live_at_loop
+from ksc.frontend.values import Dynamic, Range, Static, Value
+from ksc.ir.nodes import Atom, Var, const
+from ksc.ir.types import Integer
+
+RETRY_LIMIT = 64
+"""The longest range that is unrolled because its body needs the index, or other values, at compile time."""
+
+
+def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
+    """Trace a ``for`` loop."""
+    from ksc.frontend.expressions import evaluate
+
+    iterable = evaluate(frame, stmt.iter)
+    if isinstance(iterable, Static) and isinstance(iterable.value, range):
+        bounds = iterable.value
+        iterable = Range(Static(bounds.start), Static(bounds.stop), Static(bounds.step))
+    if not isinstance(iterable, Range):
+        return _unrolled(frame, stmt, static_items(frame, iterable, stmt.iter), after)
+    fixed = _static_range(frame, iterable, stmt.iter)
+    if fixed is not None and len(fixed) == 0:
+        return run_else(frame, stmt, GO_ON, after)
+    mark = len(frame.functions.entries)
+    builder = frame.builder
+    count = len(builder.eqns)
+    env = dict(frame.env)
+    try:
+        return _rolled_for(frame, stmt, iterable, fixed, after)
+    except (NeedsStaticError, LoopTypeError):
+        if fixed is None or len(fixed) > RETRY_LIMIT:
+            raise
+        frame.functions.forget_closures(mark)
+        del builder.eqns[count:]
+        frame.env = env
+    return _unrolled(frame, stmt, [Static(index) for index in fixed], after)
+
+
+def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
+    """Trace a ``while`` loop."""
+    from ksc.frontend.expressions import truth
+
+    if bound_names([stmt.test]):
+        stmt = _without_binding_test(frame, stmt)
+    first = frame.aside(lambda: truth(frame, stmt.test))
+    if isinstance(first.outcome, Static) and not first.outcome.value:
+        return run_else(frame, stmt, GO_ON, after)
+    loop = Loop(frame, stmt, after, at_least_once=isinstance(first.outcome, Static))
+    return loop.trace_while(lambda: truth(frame, stmt.test))
+
+
+def _without_binding_test(frame: Frame, stmt: ast.While) -> ast.While:
+    """``while (x := f()) > 0: …`` as ``while True: if not …: break``, where the variable is bound in the body."""
+    if stmt.orelse:
+        frame.refuse(stmt.test, "`:=` in the test of a loop with `else`", "bind the variable before", code="KS100")
+    test = ast.copy_location(ast.UnaryOp(ast.Not(), stmt.test), stmt.test)
+    leave = ast.copy_location(ast.If(test, [ast.copy_location(ast.Break(), stmt.test)], []), stmt.test)
+    endless = ast.copy_location(ast.Constant(True), stmt.test)
+    return ast.copy_location(ast.While(endless, [leave, *stmt.body], []), stmt)
+
+
+def _static_range(frame: Frame, iterable: Range, node: ast.AST) -> range | None:
+    parts = (iterable.start, iterable.stop, iterable.step)
+    if all(isinstance(part, Static) for part in parts):
+        made = operators.evaluate_static(frame, range, tuple(part.value for part in parts), node)  # type: ignore[attr-defined]
+        assert isinstance(made, Static)
+        found: range = made.value
+        return found
+    return None
+
+
+def _rolled_for(frame: Frame, stmt: ast.For, iterable: Range, fixed: range | None, after: After) -> Flow:
+    count = const(len(fixed)) if fixed is not None else trip_count(frame, iterable, stmt.iter)
+    loop = Loop(frame, stmt, after, at_least_once=fixed is not None)
+
+    plain = all(
+        isinstance(part, Static) and part.value == value for part, value in ((iterable.start, 0), (iterable.step, 1))
+    )
+    name = stmt.target.id if plain and isinstance(stmt.target, ast.Name) else "k"
+    index = Var(name, Integer)
+
+    def bind_index() -> None:
+        value: Value = Dynamic(index)
+        if not plain:
+            value = operators.binary(frame, ast.Mult(), value, iterable.step, stmt.iter)
+            value = operators.binary(frame, ast.Add(), iterable.start, value, stmt.iter)
+        assign(frame, stmt.target, value)
+
+    return (
+        loop.trace_counted_while(count, index, bind_index) if loop.exits else loop.trace_for(count, index, bind_index)
+    )
+
+
+def trip_count(frame: Frame, iterable: Range, node: ast.AST) -> Atom:
+    """How many items a range with run-time bounds has; zero or less where it is empty."""
+    start, stop, step = iterable.start, iterable.stop, iterable.step
+    if isinstance(step, Static):
+        if step.value == 0:
+            frame.refuse(node, "the step of a range is zero", "use another step", code="KS117")
+        sign = 1 if step.value > 0 else -1
+        distance = operators.binary(frame, ast.Sub(), stop, start, node)
+        if isinstance(start, Static) and start.value == 0:
+            distance = stop
+        if step.value == 1:
+            return frame.atom(distance, node)
+        if step.value == -1:
+            return frame.atom(operators.binary(frame, ast.Sub(), start, stop, node), node)
+        rounded: Value = operators.binary(frame, ast.Add(), distance, Static(step.value - sign), node)
+    else:
+        nonzero = frame.atom(operators.compare(frame, ast.NotEq(), step, Static(0), node), node)
+        frame.emit(node, "assert", [nonzero], [], params={"message": "range() arg 3 must not be zero"})
+        positive = operators.compare(frame, ast.Gt(), step, Static(0), node)
+        sign_atom = frame.apply(node, "select", frame.atom(positive, node), const(1), const(-1))
+        distance = operators.binary(frame, ast.Sub(), stop, start, node)
+        step_less = operators.binary(frame, ast.Sub(), step, Dynamic(sign_atom), node)
+        rounded = operators.binary(frame, ast.Add(), distance, step_less, node)
+    return frame.atom(operators.binary(frame, ast.FloorDiv(), rounded, step, node), node)
+
+
+def _unrolled(frame: Frame, stmt: ast.For, items: Sequence[Value], after: After) -> Flow:
+    """One copy of the body for each item."""
+    from ksc.frontend.statements import run_block
+
+    if len(items) > UNROLL_LIMIT:
+        frame.refuse(stmt.iter, f"{len(items)} items are too many to be unrolled", "use a range", code="KS114")
+    head = live_at_loop(stmt, after)
+    inside = After(head, after.live, head, tail="loop")
+
+    def from_(k: int) -> Flow:
+        flow = GO_ON
+        for j in range(k, len(items)):
+            assign(frame, stmt.target, items[j])
+            flow = run_block(frame, stmt.body, inside)
+            if not flow.plain:
+                following = replace(inside, tail="")
+                return sequence(frame, flow, lambda j=j: from_(j + 1), following, stmt)  # type: ignore[misc]
+        return flow
+
+    return run_else(frame, stmt, from_(0), after)

@@ -1,0 +1,120 @@
+"""From a function object to its syntax tree, with places that refer to the user's file."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType, FunctionType
+
+from ksc.frontend.refuse import refuse
+from ksc.ir.nodes import Span
+
+FunctionNode = ast.FunctionDef | ast.Lambda
+
+ORDINARY_REMEDY = "define it with `def` in a file or a notebook cell"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """One parsed file."""
+
+    file: str
+    lines: tuple[str, ...]
+    tree: ast.Module
+
+    def span(self, node: ast.AST, *, head: bool = False) -> Span:
+        """The place of ``node``; with ``head`` only its first line."""
+        line: int = node.lineno  # type: ignore[attr-defined]
+        end_line: int = node.end_lineno  # type: ignore[attr-defined]
+        col = self._column(line, node.col_offset)  # type: ignore[attr-defined]
+        end_col = self._column(end_line, node.end_col_offset)  # type: ignore[attr-defined]
+        if head and end_line != line:
+            end_line, end_col = line, len(self.lines[line - 1].rstrip())
+        return Span(self.file, line, col, end_line, end_col, self.lines[line - 1].strip())
+
+    def _column(self, line: int, offset: int) -> int:
+        text = self.lines[line - 1]
+        return offset if text.isascii() else len(text.encode()[:offset].decode(errors="ignore"))
+
+
+@lru_cache(maxsize=64)
+def _parse(file: str, lines: tuple[str, ...]) -> Source:
+    return Source(file, lines, ast.parse("".join(lines), file))
+
+
+def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
+    """The file and the syntax tree of ``fn``.
+
+    Raises UnsupportedError (KS109) where there is no source, or where it cannot be told which lambda ``fn`` is.
+    """
+    code = fn.__code__
+    linecache.checkcache(code.co_filename)
+    lines = tuple(linecache.getlines(code.co_filename, fn.__globals__))
+    if not lines:
+        refuse(None, f"the source of {fn.__qualname__!r} cannot be found", ORDINARY_REMEDY, code="KS109")
+    try:
+        source = _parse(code.co_filename, lines)
+    except SyntaxError as error:
+        refuse(None, f"the source of {fn.__qualname__!r} cannot be parsed: {error}", ORDINARY_REMEDY, code="KS109")
+    candidates = [node for node in _functions(source.tree) if _matches(node, code)]
+    if len(candidates) > 1:
+        candidates = [node for node in candidates if _body_position(node) == _return_position(code)]
+    if len(candidates) != 1:
+        reason = "does not match the function; was the file edited?" if not candidates else "is ambiguous"
+        refuse(None, f"the source of {fn.__qualname__!r} {reason}", ORDINARY_REMEDY, code="KS109")
+    return source, candidates[0]
+
+
+def _functions(tree: ast.AST) -> Iterator[FunctionNode]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            yield node
+
+
+def _matches(node: FunctionNode, code: CodeType) -> bool:
+    if isinstance(node, ast.Lambda):
+        if code.co_name != "<lambda>" or node.lineno != code.co_firstlineno:
+            return False
+    else:
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        if code.co_name != node.name or first != code.co_firstlineno:
+            return False
+    names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+    declared = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return len(names) == len(declared) and all(a == b or b.endswith(a) for a, b in zip(names, declared, strict=True))
+
+
+def _body_position(node: FunctionNode) -> tuple[int | None, ...] | None:
+    if not isinstance(node, ast.Lambda):
+        return None
+    body = node.body
+    return body.lineno, body.end_lineno, body.col_offset, body.end_col_offset
+
+
+def _return_position(code: CodeType) -> tuple[int | None, ...] | None:
+    """Where the value stands that a lambda returns: the instruction that returns carries its position."""
+    return list(code.co_positions())[-1]
+
+
+def plain_function(obj: object) -> FunctionType | None:
+    """The Python function that a call of ``obj`` runs, or None where there is none.
+
+    A kernel names it as ``__knossos_function__``; a cache of ``functools`` wraps it. A wrapper that is itself a
+    function is not looked through: what it adds would be lost.
+    """
+    for _ in range(100):
+        if isinstance(obj, FunctionType):
+            return obj
+        inner = getattr(obj, "__knossos_function__", None)
+        if inner is None and isinstance(obj, _CACHE_TYPE):
+            inner = obj.__wrapped__
+        if inner is None:
+            return None
+        obj = inner
+    return None
+
+
+_CACHE_TYPE = type(lru_cache(lambda: None))

@@ -1,0 +1,121 @@
+"""The entry point of the frontend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from ksc.errors import ArgumentError
+from ksc.frontend.capture import capture, is_namedtuple_class
+from ksc.frontend.functions import FunctionTable, locate, parameters
+from ksc.frontend.guards import Guard, GuardSet
+from ksc.frontend.refuse import refuse
+from ksc.frontend.source import plain_function
+from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
+from ksc.ir.nodes import Program, Span
+
+Description = Any
+"""Abstract, Static, Struct, or a tuple, list, dict or namedtuple of descriptions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traced:
+    """What tracing a function gives.
+
+    Attributes:
+        program: the IR; the entry's parameters are the Abstract leaves of ``params`` in order.
+        params: the description of each Python parameter, by name and in order.
+        result: the template of the Python result; the entry's results are its Abstract leaves in order.
+        guards: what was read from outside the function; where one no longer holds, the trace is stale.
+        span: where the function stands.
+    """
+
+    program: Program
+    params: Mapping[str, Value]
+    result: Value
+    guards: tuple[Guard, ...]
+    span: Span
+
+
+def trace(
+    fn: object,
+    params: Sequence[Description] | Mapping[str, Description],
+    *,
+    name: str | None = None,
+) -> Traced:
+    """Translate a Python function into the IR.
+
+    Args:
+        fn: a Python function, or a kernel made of one.
+        params: a description per Python parameter, in order or by name: ``Abstract(type)`` for a value that depends on
+            the call, ``Static(value)`` for one known at compile time, a ``Struct``, tuple, list, dict or namedtuple of
+            these. A parameter that is not described takes its default.
+        name: the name of the entry function; by default that of ``fn``.
+
+    Raises:
+        UnsupportedError: the function uses Python that has no meaning in a kernel.
+        TypeMismatchError: types inside the function do not fit.
+        ArgumentError: ``params`` does not fit the parameters of ``fn``.
+    """
+    function = plain_function(fn)
+    if function is None:
+        title = getattr(fn, "__qualname__", repr(fn))
+        refuse(None, f"{title} has no Python source", "write it with `def` and math or torch functions", code="KS109")
+    source, node, _ = locate(function)
+    span = source.span(node, head=True)
+    described = _describe(function, [arg.arg for arg in parameters(node)], params, span)
+    guards = GuardSet()
+    guards.record(function, "__code__", function.__code__)
+    table = FunctionTable(guards)
+    try:
+        entry = table.trace(function, tuple(described.values()), root=True, name=name)
+    except RecursionError:
+        refuse(span, "the function nests too deep to be translated", "split it into several functions", code="KS114")
+    assert entry.result is not None
+    for leaf in leaves(entry.result):
+        if not isinstance(leaf, Abstract | Static):
+            reason = "the kernel returns a function or a range"
+            refuse(span, reason, "return numbers, tuples and dataclasses of them", code="KS118")
+    return Traced(table.program(entry), described, entry.result, guards.freeze(), span)
+
+
+def _describe(
+    function: FunctionType,
+    names: list[str],
+    params: Sequence[Description] | Mapping[str, Description],
+    span: Span,
+) -> dict[str, Value]:
+    given = dict(params) if isinstance(params, Mapping) else dict(zip(names, params, strict=False))
+    extra = set(given) - set(names)
+    if extra or (not isinstance(params, Mapping) and len(params) > len(names)):
+        raise ArgumentError(f"{function.__name__} has the parameters ({', '.join(names)})", span=span)
+    code = function.__code__
+    values = function.__defaults__ or ()
+    defaults = dict(zip(code.co_varnames[code.co_argcount - len(values) : code.co_argcount], values, strict=True))
+    defaults.update(function.__kwdefaults__ or {})
+    found: dict[str, Value] = {}
+    for name in names:
+        if name in given:
+            found[name] = describe_value(given[name])
+        elif name in defaults:
+            found[name] = capture(defaults[name], f"the default of {name}", span)
+        else:
+            raise ArgumentError(f"{function.__name__} is not given its argument {name!r}", span=span)
+    return found
+
+
+def describe_value(description: Description) -> Value:
+    """A description as a template: containers of descriptions become Structs."""
+    if isinstance(description, Value):
+        return description
+    if isinstance(description, tuple):
+        items = tuple(map(describe_value, description))
+        keys = description._fields if is_namedtuple_class(type(description)) else ()  # type: ignore[attr-defined]
+        return Struct(type(description), items, keys)
+    if isinstance(description, list):
+        return Struct(list, tuple(map(describe_value, description)))
+    if isinstance(description, dict):
+        return Struct(dict, tuple(map(describe_value, description.values())), tuple(description))
+    raise TypeError(f"a description is Abstract, Static, Struct or a container of these, not {description!r}")

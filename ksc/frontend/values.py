@@ -1,0 +1,258 @@
+"""Abstract values: what the frontend knows of a Python value while it traces.
+
+Static      known at compile time
+Dynamic     a scalar that depends on the arguments: an atom of the IR
+Struct      a tuple, list, dict, namedtuple or dataclass whose parts are values
+Closure     a function defined inside a traced function
+BoundMethod a function with its first argument
+Poison      a variable that must not be read, with the error to be raised if it is
+Abstract    a type in place of a Dynamic: descriptions of parameters, of results, of what a loop carries
+Dead        the value of a variable where control never arrives
+"""
+
+from __future__ import annotations
+
+import ast
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from ksc.ir.nodes import Atom, Const, Span, Var, const
+from ksc.ir.types import Bool, Float, Integer, Type
+
+if TYPE_CHECKING:
+    from ksc.frontend.frame import Frame
+
+
+class Value:
+    """Base of all abstract values."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Static(Value):
+    """A Python object known at compile time."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dynamic(Value):
+    """A scalar known at run time only.
+
+    ``weak`` holds for an Integer that stems from int literals alone, which becomes Float beside a Float.
+    """
+
+    atom: Atom
+    weak: bool = False
+
+    @property
+    def type(self) -> Type:
+        return self.atom.type
+
+
+@dataclass(frozen=True, slots=True)
+class Abstract(Value):
+    """A value of this type, known at run time only."""
+
+    type: Type
+    weak: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Struct(Value):
+    """A container: ``cls`` is tuple, list, dict, or a namedtuple's or dataclass's class.
+
+    ``keys`` are the fields of a class or the keys of a dict; tuples and lists have none.
+    """
+
+    cls: type
+    items: tuple[Value, ...]
+    keys: tuple[Any, ...] = ()
+
+    def field(self, name: object) -> Value | None:
+        """The part called ``name``, or None."""
+        return self.items[self.keys.index(name)] if name in self.keys else None
+
+    def with_items(self, items: tuple[Value, ...]) -> Struct:
+        """The same container with other parts."""
+        return Struct(self.cls, items, self.keys)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closure(Value):
+    """A function defined while tracing; ``frame`` is the scope it sees, ``defaults`` its evaluated default values."""
+
+    node: ast.FunctionDef | ast.Lambda
+    frame: Frame
+    defaults: dict[str, Value]
+
+    @property
+    def name(self) -> str:
+        return self.node.name if isinstance(self.node, ast.FunctionDef) else "lambda"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundMethod(Value):
+    """A method of a value: ``function`` is called with ``owner`` as first argument."""
+
+    function: FunctionType
+    owner: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Range(Value):
+    """A ``range`` with bounds that may depend on the arguments."""
+
+    start: Value
+    stop: Value
+    step: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Poison(Value):
+    """The variable must not be read: ``reason`` and ``instead`` are the error, with its ``code``."""
+
+    code: str
+    reason: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dead(Value):
+    """Stands for any value, on a path where it is never read."""
+
+
+DEAD = Dead()
+NONE = Static(None)
+TRUE = Static(True)
+FALSE = Static(False)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a name is bound to, and where that happened."""
+
+    value: Value
+    span: Span | None
+
+
+def is_number(obj: object) -> bool:
+    """Whether ``obj`` is a Python number that the IR has a constant for."""
+    return isinstance(obj, bool | int | float)
+
+
+def static_type(obj: object) -> Type | None:
+    """The IR type of a Python number, None for any other object."""
+    match obj:
+        case bool():
+            return Bool
+        case int():
+            return Integer
+        case float():
+            return Float
+        case _:
+            return None
+
+
+def scalar_type(value: Value) -> Type | None:
+    """The type of a scalar value, None for one that is not a scalar."""
+    match value:
+        case Dynamic() | Abstract():
+            return value.type
+        case Static(obj):
+            return static_type(obj)
+        case _:
+            return None
+
+
+def is_weak(value: Value) -> bool:
+    """Whether the value is an Integer that may become Float beside a Float."""
+    match value:
+        case Dynamic() | Abstract():
+            return value.weak
+        case Static(obj):
+            return isinstance(obj, int) and not isinstance(obj, bool)
+        case _:
+            return False
+
+
+def same_object(a: object, b: object) -> bool:
+    """Whether two static objects cannot be told apart: equal numbers of one type and sign, or equal constants."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float) and isinstance(b, float):
+        return struct.pack("<d", a) == struct.pack("<d", b)
+    return isinstance(a, int | str | bytes | range | slice) and bool(a == b)
+
+
+def as_constant(value: Value) -> Const | None:
+    """The constant of a static number within 64 bits, None for anything else."""
+    if isinstance(value, Static) and is_number(value.value):
+        number = value.value
+        if isinstance(number, float):
+            return Const(float(number), Float)
+        if -(2**63) <= number < 2**63:
+            return const(bool(number) if isinstance(number, bool) else int(number))
+    return None
+
+
+def leaves(value: Value) -> Iterator[Value]:
+    """The parts of a value that are not containers, depth first."""
+    if isinstance(value, Struct):
+        for item in value.items:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def map_leaves(fn: Callable[[Value, str], Value], value: Value, name: str) -> Value:
+    """Apply ``fn`` to every leaf and a readable name for it: ``p_x`` for the field ``x`` of ``p``."""
+    if not isinstance(value, Struct):
+        return fn(value, name)
+    keys = value.keys or tuple(range(len(value.items)))
+    return value.with_items(
+        tuple(map_leaves(fn, item, f"{name}_{key}") for key, item in zip(keys, value.items, strict=True))
+    )
+
+
+def instantiate(template: Value, name: str, params: list[Var]) -> Value:
+    """The template with a new variable, appended to ``params``, for each Abstract leaf."""
+
+    def fresh(leaf: Value, leaf_name: str) -> Value:
+        if not isinstance(leaf, Abstract):
+            return leaf
+        var = Var(leaf_name, leaf.type)
+        params.append(var)
+        return Dynamic(var, leaf.weak)
+
+    return map_leaves(fresh, template, name)
+
+
+def describe(value: Value) -> str:
+    """What a value is, for a message."""
+    match value:
+        case Dynamic() | Abstract():
+            return str(value.type)
+        case Static(obj):
+            type_ = static_type(obj)
+            if type_ is not None:
+                return f"{type_} (the constant {obj!r})"
+            return "None" if obj is None else f"the constant {obj!r}" if isinstance(obj, str) else f"{obj!r}"
+        case Struct(cls=cls, items=items):
+            if cls in (tuple, list):
+                return f"a {cls.__name__} of {len(items)}"
+            return f"a {cls.__name__}"
+        case Closure():
+            return f"the local function {value.name}"
+        case BoundMethod(function=function):
+            return f"the method {function.__name__}"
+        case Range():
+            return "a range"
+        case _:
+            return "an unbound variable"
