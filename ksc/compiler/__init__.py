@@ -1,8 +1,8 @@
 """Content-addressed builds of generated sources."""
 
-from ksc.compiler.build import BuiltKernel, build, build_many
 from ksc.compiler.cache import CachedKernel, clear, list_kernels
-from ksc.compiler.load import LoadedKernel, load
+from ksc.compiler.cached_build import BuiltKernel, build, build_many
+from ksc.compiler.library import LoadedKernel, load
 from ksc.compiler.options import BuildOptions
 
 __all__ = [

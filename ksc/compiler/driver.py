@@ -47,11 +47,11 @@ def compile_library(
         with_cuda=False,
         with_sycl=False,
     )
-    _set_compiler(folder / "build.ninja", compiler)
+    _adjust(folder / "build.ninja", source, compiler)
     # Messages in English and without colour, whatever the user's terminal asks for.
     environ = {**os.environ, "LC_ALL": "C", "GCC_COLORS": "", "NINJA_STATUS": ""}
     done = subprocess.run(
-        [find_ninja(), "-C", str(folder)], capture_output=True, text=True, errors="replace", env=environ, check=False
+        [find_ninja()], cwd=folder, capture_output=True, text=True, errors="replace", env=environ, check=False
     )
     if done.returncode != 0 or not library.is_file():
         raise CompilationError(done.stdout + done.stderr)
@@ -81,11 +81,14 @@ def _write_ninja_file(path: Path, **arguments: Any) -> None:
     cpp_extension._write_ninja_file(str(path), **given)
 
 
-def _set_compiler(path: Path, compiler: Compiler) -> None:
-    """Name the compiler exactly as asked: versions of torch differ in how they quote ``CXX`` and add a wrapper."""
+def _adjust(path: Path, source: Path, compiler: Compiler) -> None:
+    """Name the compiler exactly as asked, and the source by its name alone.
+
+    Versions of torch differ in how they quote ``CXX`` and in wrappers, and leave a ``$`` in a path as it is.
+    """
     command = shlex.join(compiler.command).replace("$", "$$")
-    text = path.read_text("utf-8")
-    path.write_text(re.sub(r"^cxx = .*$", lambda _: f"cxx = {command}", text, count=1, flags=re.MULTILINE), "utf-8")
+    text = re.sub(r"^cxx = .*$", lambda _: f"cxx = {command}", path.read_text("utf-8"), count=1, flags=re.MULTILINE)
+    path.write_text(text.replace(str(source).replace(" ", "$ "), source.name), "utf-8")
 
 
 def _quoted(flag: str) -> str:

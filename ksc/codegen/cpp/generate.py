@@ -15,7 +15,7 @@ from ksc.codegen.cpp.function import CppFunction, describe, print_function
 from ksc.codegen.cpp.names import Scope, function_identifier, identifier
 from ksc.codegen.cpp.printer import Callee
 from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, cpp_type, declaration
-from ksc.codegen.cpp.writer import Line
+from ksc.codegen.cpp.writer import LINE_WIDTH, Line, wrapped
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, Span, walk
@@ -33,8 +33,9 @@ class Entry:
     symbol: str
     function: CppFunction
     results: Sequence[tuple[str, str]]
-    arguments: Sequence[tuple[str, str, str]]
-    doc: str
+    arguments: Sequence[tuple[str, str]]
+    parameters: Sequence[str]
+    call: str
 
 
 def generate(unit: Unit) -> GeneratedSource:
@@ -194,14 +195,18 @@ def _reaches(program: Program, start: str, goal: str) -> bool:
 
 
 def _entry(symbol: str, function: CppFunction, main: Function, unit: Unit) -> Entry:
-    scope = Scope(reserved=frozenset({function.callee.name, "results", "arguments", "all"}))
-    arguments = []
-    for param in main.params:
-        name = scope.declare(param.name)
-        arguments.append((_storage(param.type, unit), cpp_type(param.type, COMPUTE[unit.dtype]), name))
-    names = function.callee.results
-    results = [(_storage(t, unit), scope.declare(f)) for t, f in zip(main.result_types, names, strict=True)]
-    return Entry(symbol, function, results, arguments, "")
+    """An entry whose lambda takes the arguments, and the results by reference, of one lane."""
+    callee, compute = function.callee, COMPUTE[unit.dtype]
+    scope = Scope(reserved=frozenset({callee.name, "results", "arguments", "all", "lane"}))
+    arguments = [(_storage(param.type, unit), scope.declare(param.name)) for param in main.params]
+    results = [(_storage(t, unit), scope.declare(n)) for t, n in zip(main.result_types, callee.results, strict=True)]
+    names = [name for _, name in arguments]
+    parameters = [cpp_type(p.type, compute) + f" {name}" for p, name in zip(main.params, names, strict=True)]
+    parameters += [f"{storage} &{name}" for storage, name in results]
+    if callee.needs_runtime:
+        names.insert(0, "rt")
+        parameters.insert(0, "ks::runtime &rt")
+    return Entry(symbol, function, results, arguments, parameters, f"{callee.name}({', '.join(names)})")
 
 
 def _storage(type_: Type, unit: Unit) -> str:
@@ -241,12 +246,19 @@ def _unmark(text: str, spans: Sequence[Span]) -> tuple[str, Mapping[int, Span]]:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=False,
-        extensions=["jinja2.ext.do"],
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["wrap"] = _wrap
+    return environment
+
+
+def _wrap(text: str, indent: int) -> str:
+    """The text on as many lines as it needs, indented."""
+    lines = wrapped(text, LINE_WIDTH - indent)
+    return "\n".join(" " * (indent + 4 * (k > 0)) + line for k, line in enumerate(lines))

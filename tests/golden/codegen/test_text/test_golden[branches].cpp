@@ -42,11 +42,12 @@ static inline branches_results branches(float x, float int_, float double_) {
 extern "C" int ks_branches(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float, bool>;
     using arguments = ks::arguments<float, float, float>;
-    return ks::map(results(), arguments(), data, strides, n, [](float x, float int_, float double_, float &result, bool &larger) {
+    const auto lane = [](float x, float int_, float double_, float &result, bool &larger) {
         const auto all = branches(x, int_, double_);
         result = all.result;
         larger = all.larger;
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace branches_kernel

@@ -28,9 +28,10 @@ static inline float checked(ks::runtime &rt, float x, int64_t i) {
 extern "C" int ks_checked(const ks_runtime *host, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float>;
     using arguments = ks::arguments<float, int64_t>;
-    return ks::map_checked(host, results(), arguments(), data, strides, n, [](ks::runtime &rt, float x, int64_t i, float &result) {
+    const auto lane = [](ks::runtime &rt, float x, int64_t i, float &result) {
         result = checked(rt, x, i);
-    });
+    };
+    return ks::map_checked(host, results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace checked_kernel

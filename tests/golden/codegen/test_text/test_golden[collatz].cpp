@@ -32,11 +32,12 @@ static inline collatz_results collatz(int64_t n, int64_t most) {
 extern "C" int ks_collatz(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<int64_t, int64_t>;
     using arguments = ks::arguments<int64_t, int64_t>;
-    return ks::map(results(), arguments(), data, strides, n, [](int64_t n, int64_t most, int64_t &n_2, int64_t &steps) {
+    const auto lane = [](int64_t n, int64_t most, int64_t &n_2, int64_t &steps) {
         const auto all = collatz(n, most);
         n_2 = all.n;
         steps = all.steps;
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace collatz_kernel

@@ -25,7 +25,8 @@ static inline constants_results constants(float x, int64_t /* unused */) {
 extern "C" int ks_constants(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float, float, float, float, float, int64_t, int64_t, bool>;
     using arguments = ks::arguments<float, int64_t>;
-    return ks::map(results(), arguments(), data, strides, n, [](float x, int64_t unused, float &r0, float &r1, float &r2, float &r3, float &r4, int64_t &r5, int64_t &r6, bool &r7) {
+    const auto lane = [](float x, int64_t unused, float &r0, float &r1, float &r2, float &r3, float &r4,
+        int64_t &r5, int64_t &r6, bool &r7) {
         const auto all = constants(x, unused);
         r0 = all.r0;
         r1 = all.r1;
@@ -35,7 +36,8 @@ extern "C" int ks_constants(const ks_runtime *, char *const *data, const int64_t
         r5 = all.r5;
         r6 = all.r6;
         r7 = all.r7;
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace constants_kernel

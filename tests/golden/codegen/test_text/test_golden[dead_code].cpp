@@ -29,9 +29,10 @@ static inline float dead_code(float x, float /* y */, int64_t n) {
 extern "C" int ks_dead_code(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float>;
     using arguments = ks::arguments<float, float, int64_t>;
-    return ks::map(results(), arguments(), data, strides, n, [](float x, float y, int64_t n, float &first) {
+    const auto lane = [](float x, float y, int64_t n, float &first) {
         first = dead_code(x, y, n);
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace dead_code_kernel

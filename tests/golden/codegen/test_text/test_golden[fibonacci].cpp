@@ -20,9 +20,10 @@ static inline float fibonacci(float a, float b, int64_t n) {
 extern "C" int ks_fibonacci(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float>;
     using arguments = ks::arguments<float, float, int64_t>;
-    return ks::map(results(), arguments(), data, strides, n, [](float a, float b, int64_t n, float &a_2) {
+    const auto lane = [](float a, float b, int64_t n, float &a_2) {
         a_2 = fibonacci(a, b, n);
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace fibonacci_kernel

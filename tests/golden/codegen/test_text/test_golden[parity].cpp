@@ -29,9 +29,10 @@ static inline bool even(ks::runtime &rt, int64_t n) {
 extern "C" int ks_parity(const ks_runtime *host, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<bool>;
     using arguments = ks::arguments<int64_t>;
-    return ks::map_checked(host, results(), arguments(), data, strides, n, [](ks::runtime &rt, int64_t n, bool &result) {
+    const auto lane = [](ks::runtime &rt, int64_t n, bool &result) {
         result = even(rt, n);
-    });
+    };
+    return ks::map_checked(host, results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace parity_kernel

@@ -21,9 +21,10 @@ static inline float power(ks::runtime &rt, float x, int64_t n) {
 extern "C" int ks_power(const ks_runtime *host, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float>;
     using arguments = ks::arguments<float, int64_t>;
-    return ks::map_checked(host, results(), arguments(), data, strides, n, [](ks::runtime &rt, float x, int64_t n, float &result) {
+    const auto lane = [](ks::runtime &rt, float x, int64_t n, float &result) {
         result = power(rt, x, n);
-    });
+    };
+    return ks::map_checked(host, results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace power_kernel

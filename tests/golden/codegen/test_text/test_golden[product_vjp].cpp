@@ -34,11 +34,12 @@ static inline product_value_and_vjp_results product_value_and_vjp(ks::runtime &r
 extern "C" int ks_product_vjp(const ks_runtime *host, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float, float>;
     using arguments = ks::arguments<float, int64_t, float>;
-    return ks::map_checked(host, results(), arguments(), data, strides, n, [](ks::runtime &rt, float x, int64_t n, float r_bar, float &p, float &x_bar) {
+    const auto lane = [](ks::runtime &rt, float x, int64_t n, float r_bar, float &p, float &x_bar) {
         const auto all = product_value_and_vjp(rt, x, n, r_bar);
         p = all.p;
         x_bar = all.x_bar;
-    });
+    };
+    return ks::map_checked(host, results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace product_vjp_kernel

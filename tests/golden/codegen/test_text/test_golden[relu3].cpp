@@ -23,9 +23,10 @@ static inline float relu3(float x) {
 extern "C" int ks_relu3(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float>;
     using arguments = ks::arguments<float>;
-    return ks::map(results(), arguments(), data, strides, n, [](float x, float &result) {
+    const auto lane = [](float x, float &result) {
         result = relu3(x);
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace relu3_kernel

@@ -34,11 +34,12 @@ static inline squaring_value_and_vjp_results squaring_value_and_vjp(ks::runtime 
 extern "C" int ks_squaring_vjp(const ks_runtime *host, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float, float>;
     using arguments = ks::arguments<float, float, float>;
-    return ks::map_checked(host, results(), arguments(), data, strides, n, [](ks::runtime &rt, float v, float limit, float v_bar, float &v_2, float &v_bar_2) {
+    const auto lane = [](ks::runtime &rt, float v, float limit, float v_bar, float &v_2, float &v_bar_2) {
         const auto all = squaring_value_and_vjp(rt, v, limit, v_bar);
         v_2 = all.v;
         v_bar_2 = all.v_bar;
-    });
+    };
+    return ks::map_checked(host, results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace squaring_vjp_kernel

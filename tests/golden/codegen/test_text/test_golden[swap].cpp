@@ -23,11 +23,12 @@ static inline swap_results swap(float a, float b, int64_t n) {
 extern "C" int ks_swap(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float, float>;
     using arguments = ks::arguments<float, float, int64_t>;
-    return ks::map(results(), arguments(), data, strides, n, [](float a, float b, int64_t n, float &a_2, float &b_2) {
+    const auto lane = [](float a, float b, int64_t n, float &a_2, float &b_2) {
         const auto all = swap(a, b, n);
         a_2 = all.a;
         b_2 = all.b;
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace swap_kernel

@@ -53,11 +53,12 @@ static inline tensors_results tensors(ks::runtime &rt, float x, int64_t n) {
 extern "C" int ks_tensors(const ks_runtime *host, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float, float>;
     using arguments = ks::arguments<float, int64_t>;
-    return ks::map_checked(host, results(), arguments(), data, strides, n, [](ks::runtime &rt, float x, int64_t n, float &norm, float &s) {
+    const auto lane = [](ks::runtime &rt, float x, int64_t n, float &norm, float &s) {
         const auto all = tensors(rt, x, n);
         norm = all.norm;
         s = all.s;
-    });
+    };
+    return ks::map_checked(host, results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace tensors_kernel

@@ -21,11 +21,12 @@ static inline polar_results polar(float x, float y) {
 extern "C" int ks_two_results(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float, float>;
     using arguments = ks::arguments<float, float>;
-    return ks::map(results(), arguments(), data, strides, n, [](float x, float y, float &r0, float &r1) {
+    const auto lane = [](float x, float y, float &r0, float &r1) {
         const auto all = polar(x, y);
         r0 = all.r0;
         r1 = all.r1;
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace two_results_kernel

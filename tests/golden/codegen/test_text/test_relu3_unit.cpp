@@ -39,17 +39,19 @@ static inline float relu3_vjp(float x, float r_bar) {
 extern "C" int ks_relu3(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float>;
     using arguments = ks::arguments<float>;
-    return ks::map(results(), arguments(), data, strides, n, [](float x, float &result) {
+    const auto lane = [](float x, float &result) {
         result = relu3(x);
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 extern "C" int ks_relu3_vjp(const ks_runtime *, char *const *data, const int64_t *strides, int64_t n) {
     using results = ks::results<float>;
     using arguments = ks::arguments<float, float>;
-    return ks::map(results(), arguments(), data, strides, n, [](float x, float r_bar, float &x_bar) {
+    const auto lane = [](float x, float r_bar, float &x_bar) {
         x_bar = relu3_vjp(x, r_bar);
-    });
+    };
+    return ks::map(results(), arguments(), data, strides, n, lane);
 }
 
 }  // namespace relu3_kernel

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ksc.compiler.build import BuiltKernel
+from ksc.compiler.cached_build import BuiltKernel
 from ksc.errors import BuildError
 
 
