@@ -33,7 +33,7 @@ def unary(
     domain: Domain,
     edges: Edges = (),
     ulp: tuple[float, float] = (4, 4),
-    reference: str | Callable[..., Any] | None = None,
+    reference: str | Callable[..., Any] | None = "",
     cheap: bool = False,
 ) -> Primitive:
     """A function of one Float, ``ks::name`` in C++ and, unless told otherwise, ``torch.name`` in torch."""
@@ -44,7 +44,7 @@ def unary(
         partials=(partial,),
         domain=(domain,),
         edges=(*ONE, *edges),
-        reference=reference or f"torch.{name}",
+        reference=f"torch.{name}" if reference == "" else reference,
         cost="cheap" if cheap else "expensive",
         ulp=ulp,
     )
@@ -59,7 +59,7 @@ def binary(
     domain: tuple[Domain, Domain],
     edges: Edges = (),
     ulp: tuple[float, float] = (4, 4),
-    reference: str | Callable[..., Any] | None = None,
+    reference: str | Callable[..., Any] | None = "",
     cheap: bool = False,
     commutative: bool = False,
 ) -> Primitive:
@@ -71,7 +71,7 @@ def binary(
         partials=partials,
         domain=domain,
         edges=(*TWO, *edges),
-        reference=reference or f"torch.{name}",
+        reference=f"torch.{name}" if reference == "" else reference,
         cost="cheap" if cheap else "expensive",
         commutative=commutative,
         ulp=ulp,

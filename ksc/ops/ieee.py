@@ -134,7 +134,7 @@ def gamma(x: float) -> float:
     except ValueError:
         return NAN
     except OverflowError:
-        return INF
+        return INF if x > 0.0 else -INF
 
 
 def lgamma(x: float) -> float:

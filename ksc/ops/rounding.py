@@ -48,7 +48,7 @@ RECORDS = (
         (zero, zero),
         domain=_QUOTIENT,
         edges=_SIGNS,
-        ulp=(0, 0),
+        ulp=(1, 1),
         reference="torch.floor_divide",
     ),
     binary(
@@ -78,6 +78,6 @@ RECORDS = (
         domain=_QUOTIENT,
         edges=_SIGNS,
         ulp=(0, 0),
-        reference=lambda torch, a, b: a - torch.round(a / b) * b,
+        reference=None,
     ),
 )

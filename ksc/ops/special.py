@@ -62,7 +62,7 @@ RECORDS = (
         domain=(0.5, 5.0),
         edges=_POLES,
         ulp=(4, 16),
-        reference=lambda torch, a: torch.exp(torch.lgamma(a)),
+        reference=None,
     ),
     unary(
         "lgamma",

@@ -115,8 +115,8 @@ def _cot_derivative(n: int, x: float) -> float:
             following[k - 1] += slope
             following[k + 1] += slope
         coefficients = following
-    value = 0.0
-    for coefficient in reversed(coefficients):
+    value = coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
         value = value * c + coefficient
     return value
 
@@ -142,8 +142,12 @@ def polygamma(n: int, x: float) -> float:
 
 
 def sinc(x: float) -> float:
-    """sin(πx) / (πx), one at zero."""
-    return 1.0 if x == 0.0 else ieee.quiet(math.sin)(math.pi * x) / (math.pi * x)
+    """sin(πx) / (πx), one at zero, with the sine of the distance to the nearest whole number."""
+    if x == 0.0 or not math.isfinite(x):
+        return 1.0 if x == 0.0 else NAN
+    whole = round(x)
+    sine = math.sin(math.pi * (x - whole))
+    return (-sine if whole % 2 else sine) / (math.pi * x)
 
 
 def sinc_derivative(n: int, x: float) -> float:

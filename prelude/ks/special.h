@@ -145,8 +145,8 @@ KS_FN double cot_derivative(int n, double x) {
         }
     }
     const double c = cot_pi(x);
-    double value = 0.0;
-    for (int k = n + 1; k >= 0; --k) {
+    double value = coefficients[n + 1];
+    for (int k = n; k >= 0; --k) {
         value = value * c + coefficients[k];
     }
     return value;
@@ -174,7 +174,7 @@ KS_FN double polygamma(int64_t n, double x) {
         return sign * factorial * zeta(order + 1.0, x);
     }
     if (n <= poles_summed_above) {
-        return -sign * (-sign * factorial * zeta(order + 1.0, 1.0 - x)) - cot_derivative(static_cast<int>(n), x);
+        return -factorial * zeta(order + 1.0, 1.0 - x) - cot_derivative(static_cast<int>(n), x);
     }
     const double nearest = ::rint(x);
     double total = 0.0;
@@ -186,10 +186,16 @@ KS_FN double polygamma(int64_t n, double x) {
     return sign * factorial * total;
 }
 
-// sin(pi x) / (pi x), one at zero.
+KS_FN float sin_of(float x) { return ::sinf(x); }
+KS_FN double sin_of(double x) { return ::sin(x); }
+
+// sin(pi x) / (pi x), one at zero. The sine of the distance to the nearest whole number keeps its digits near the zeros.
 template <class T> KS_FN T sinc(T x) {
-    const T z = T(pi) * x;
-    return x == T(0) ? T(1) : T(sizeof(T) == 4 ? ::sinf(z) : ::sin(z)) / z;
+    const T whole = T(sizeof(T) == 4 ? ::rintf(x) : ::rint(x));
+    const T half = whole * T(0.5);
+    const bool odd = half != T(sizeof(T) == 4 ? ::rintf(half) : ::rint(half));
+    const T sine = sin_of(T(pi) * (x - whole));
+    return x == T(0) ? T(1) : (odd ? -sine : sine) / (T(pi) * x);
 }
 
 // The sum over even m >= n of (-1)^(m/2) z^(m-n) / ((m-n)! (m+1)).
