@@ -13,11 +13,10 @@ from ksc.frontend.attributes import DictView
 from ksc.frontend.capture import capture, is_namedtuple_class
 from ksc.frontend.frame import Frame
 from ksc.frontend.functions import locate, parameters, run_body
-from ksc.frontend.join import abstract_leaves, atoms_for, rebuild
+from ksc.frontend.join import abstract_leaves, atoms_for, rebuild, template_of
 from ksc.frontend.library import NumberMethod, known_function
 from ksc.frontend.source import plain_function
 from ksc.frontend.values import (
-    Abstract,
     BoundMethod,
     Closure,
     Dynamic,
@@ -27,7 +26,6 @@ from ksc.frontend.values import (
     Value,
     describe,
     leaves,
-    map_leaves,
 )
 from ksc.ir.nodes import Var
 
@@ -121,7 +119,7 @@ def call_function(
     try:
         if any(_needs_inlining(value) for value in values):
             return _inline(frame, function, values, node)
-        entry = frame.functions.entry_for(function, tuple(map(_template, values)), where)
+        entry = frame.functions.entry_for(function, tuple(map(template_of, values)), where)
     except KnossosError as error:
         error.add_note(f"  in a call of {function.__qualname__!r} at {where.file}:{where.line}")
         raise
@@ -143,13 +141,6 @@ def _emit_call(frame: Frame, entry: object, values: Sequence[Value], node: ast.A
     if types or entry.effects or entry.function is None:
         outs = frame.emit(node, "call", atoms, types, params={"callee": entry.name}, names=["t"] * len(types))
     return rebuild(entry.result, iter(outs))
-
-
-def _template(value: Value) -> Value:
-    def leaf(part: Value, name: str) -> Value:
-        return Abstract(part.type, part.weak) if isinstance(part, Dynamic) else part
-
-    return map_leaves(leaf, value, "")
 
 
 def _needs_inlining(value: Value) -> bool:
@@ -225,7 +216,7 @@ def _call_closure(frame: Frame, closure: Closure, args: Sequence[Value], kwargs:
             functions.recursive.add(closure.node)
         finally:
             functions.inlining.pop()
-    entry = functions.entry_for(closure, tuple(map(_template, values)), frame.span(node))
+    entry = functions.entry_for(closure, tuple(map(template_of, values)), frame.span(node))
     return _emit_call(frame, entry, values, node)
 
 

@@ -1,6 +1,6 @@
 """A loop that stays one in the IR: what it carries from iteration to iteration, and of which type.
 
-A variable is *carried through* where an iteration may read what the one before left in it; the body is traced until
+A variable is *carried through* where an iteration may read or keep what it held before; the body is traced until
 the types of these no longer change. A variable that is only read after the loop is *carried out*: the body never sees
 it at its start.
 """
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from ksc.frontend import operators
 from ksc.frontend.flow import GO_ON, Flow, any_of, sequence
 from ksc.frontend.frame import Frame
-from ksc.frontend.join import atoms_for, generalise, rebuild, same_template, unbound, unify
+from ksc.frontend.join import atoms_for, generalise, rebuild, same_template, template_of, unbound, unify
 from ksc.frontend.logic import short_circuit
-from ksc.frontend.scope import After, Names, bound_names, live_at_loop, may_exit_loop
+from ksc.frontend.scope import After, Names, bound_names, kept_through, live_at_loop, may_exit_loop
 from ksc.frontend.values import (
     DEAD,
     FALSE,
@@ -29,7 +29,6 @@ from ksc.frontend.values import (
     Value,
     describe,
     instantiate,
-    map_leaves,
 )
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Var, const
@@ -58,8 +57,8 @@ class Loop:
         self.head: Names = live_at_loop(stmt, after) | frame.captured
         bound = bound_names([*stmt.body, stmt.test if isinstance(stmt, ast.While) else stmt.target])
         self.names = sorted(bound & self.head | bound & (after.live | frame.captured))
-        read_first = live_at_loop(_bare(stmt), After(frozenset())) | frame.captured
-        self.through = [name for name in self.names if name in read_first]
+        through = kept_through(stmt, frozenset(self.names)) | frame.captured
+        self.through = [name for name in self.names if name in through]
         self.templates: dict[str, Value] = {name: self._initial(name) for name in self.names}
         for name in self.through:
             self.templates[name] = generalise(self.templates[name])
@@ -146,12 +145,12 @@ class Loop:
         changed = False
         for name in self.names:
             before, now = self.templates[name], self._at_end(name, body)
-            new = _template(unify(before, now, self._conflict(name, before, now)))
+            new = template_of(unify(before, now, self._conflict(name, before, now)))
             changed = changed or (name in self.through and not same_template(before, new))
             self.templates[name] = new
         flow = body.flow
         self.flags = (_flag(flow.broke), _flag(flow.returned))
-        self.value = _template(flow.value)
+        self.value = template_of(flow.value)
         return changed
 
     def _conflict(self, name: str, before: Value, now: Value) -> Poison:
@@ -252,22 +251,6 @@ def run_else(frame: Frame, stmt: ast.For | ast.While, flow: Flow, after: After) 
 def _beyond(after: After) -> After:
     """What is read after a loop that its own ``break`` leaves."""
     return replace(after, live_break=after.live | after.live_break)
-
-
-def _bare(stmt: ast.For | ast.While) -> ast.For | ast.While:
-    """The loop without its ``else``."""
-    if isinstance(stmt, ast.For):
-        return ast.For(stmt.target, stmt.iter, stmt.body, [])
-    return ast.While(stmt.test, stmt.body, [])
-
-
-def _template(value: Value) -> Value:
-    """The template of a value; constants that no iteration changes are kept."""
-
-    def leaf(part: Value, name: str) -> Value:
-        return Abstract(part.type, part.weak) if isinstance(part, Dynamic) else part
-
-    return map_leaves(leaf, value, "")
 
 
 def _flag(flag: Value) -> Value:

@@ -183,7 +183,7 @@ def _leaf_names(template: Value, name: str) -> list[str]:
 
 def _rebound(name: str, frame: Frame, sides: tuple[Traced, Traced]) -> bool:
     before = frame.env.get(name)
-    return any(side.env.get(name) is not before for side in sides)
+    return any(side.env.get(name) is not before for side in sides if side.outcome.alive)
 
 
 def _side_binding(frame: Frame, side: Traced, name: str) -> Binding:

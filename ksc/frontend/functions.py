@@ -11,7 +11,7 @@ from ksc.frontend.annotations import annotated_template, parameter_annotations
 from ksc.frontend.flow import Flow
 from ksc.frontend.frame import Frame, Region
 from ksc.frontend.guards import GuardSet
-from ksc.frontend.join import atoms_for, generalise, same_template
+from ksc.frontend.join import atoms_for, generalise, same_template, template_of
 from ksc.frontend.refuse import refuse
 from ksc.frontend.scope import EMPTY, After
 from ksc.frontend.source import FunctionNode, Source, function_source
@@ -20,7 +20,6 @@ from ksc.frontend.values import (
     Abstract,
     Closure,
     Dead,
-    Dynamic,
     Poison,
     Static,
     Struct,
@@ -29,7 +28,6 @@ from ksc.frontend.values import (
     describe,
     instantiate,
     leaves,
-    map_leaves,
 )
 from ksc.ir.nodes import EFFECTS, Function, Program, Span, Var, walk
 from ksc.ir.types import Float, Integer
@@ -264,12 +262,7 @@ def _closure_annotation(callee: Closure, annotation: ast.expr) -> Value | None:
 def _result_template(frame: Frame, entry: Entry, value: Value, node: FunctionNode) -> Value:
     """The template of what the function returns, brought to the annotated type where there is one."""
 
-    def leaf(part: Value, name: str) -> Value:
-        if isinstance(part, Dynamic):
-            return Abstract(part.type, part.weak)
-        return part
-
-    actual = map_leaves(leaf, value, "result")
+    actual = template_of(value)
     for part in leaves(actual):
         if isinstance(part, Poison):
             frame.refuse(node, part.reason, part.instead, code=part.code)

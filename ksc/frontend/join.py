@@ -25,6 +25,7 @@ from ksc.frontend.values import (
     describe,
     is_weak,
     leaves,
+    map_leaves,
     same_object,
     scalar_type,
 )
@@ -40,12 +41,21 @@ def generalise(value: Value) -> Value:
     return value if type_ is None else Abstract(type_, is_weak(value))
 
 
+def template_of(value: Value) -> Value:
+    """The template of a value: what is known at run time only loses its atom."""
+
+    def leaf(part: Value, name: str) -> Value:
+        return Abstract(part.type, part.weak) if isinstance(part, Dynamic) else part
+
+    return map_leaves(leaf, value, "")
+
+
 def unify(a: Value, b: Value, conflict: Poison) -> Value:
     """The template that both values fit; ``conflict`` stands where they have nothing in common."""
     if isinstance(a, Dead):
-        return b
+        return template_of(b)
     if isinstance(b, Dead):
-        return a
+        return template_of(a)
     if isinstance(a, Poison):
         return a
     if isinstance(b, Poison):

@@ -98,7 +98,8 @@ def _live_statement(stmt: ast.stmt, after: After) -> Names:
         case ast.Continue():
             return after.live_continue
         case ast.If(test=test, body=body, orelse=orelse):
-            return read_names(test) | live_before(body, after) | live_before(orelse, after)
+            sides = live_before(body, after) | live_before(orelse, after)
+            return read_names(test) | (sides - _certainly_walrus(test))
         case ast.While(test=test):
             return live_at_loop(stmt, after)
         case ast.For(iter=iterable):
@@ -109,6 +110,8 @@ def _live_statement(stmt: ast.stmt, after: After) -> Names:
             return (live - _certainly_bound(targets)) | read_names(stmt)
         case ast.AnnAssign(target=target, value=ast.expr() as value):
             return (live - _certainly_bound([target])) | read_names(value)
+        case ast.Expr(value=value):
+            return (live - _certainly_walrus(value)) | read_names(value)
         case _:
             return live | read_names(stmt)
 
@@ -126,6 +129,14 @@ def live_at_loop(loop: ast.For | ast.While, after: After) -> Names:
         head |= body
 
 
+def kept_through(loop: ast.For | ast.While, names: Names) -> Names:
+    """Those of ``names`` whose value before an iteration is read in it, or may still be there at its end."""
+    kept = live_before(loop.body, After(names, names, names))
+    if isinstance(loop, ast.For):
+        return kept - _certainly_bound([loop.target])
+    return kept | read_names(loop.test)
+
+
 def _certainly_bound(targets: Iterable[ast.expr]) -> Names:
     names: set[str] = set()
     for target in targets:
@@ -135,6 +146,21 @@ def _certainly_bound(targets: Iterable[ast.expr]) -> Names:
             case ast.Tuple(elts=elts) | ast.List(elts=elts):
                 names |= _certainly_bound(elts)
     return frozenset(names)
+
+
+def _certainly_walrus(node: ast.expr) -> Names:
+    """The names that ``:=`` binds wherever ``node`` is evaluated."""
+    match node:
+        case ast.NamedExpr(target=ast.Name(id=name), value=value):
+            return _certainly_walrus(value) | {name}
+        case ast.UnaryOp(operand=inner) | ast.BoolOp(values=[inner, *_]) | ast.IfExp(test=inner):
+            return _certainly_walrus(inner)
+        case ast.BinOp(left=left, right=right) | ast.Compare(left=left, comparators=[right, *_]):
+            return _certainly_walrus(left) | _certainly_walrus(right)
+        case ast.Call(args=args):
+            return EMPTY.union(*map(_certainly_walrus, args))
+        case _:
+            return EMPTY
 
 
 def may_leave(stmts: Sequence[ast.stmt]) -> bool:

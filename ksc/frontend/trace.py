@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -37,6 +37,26 @@ class Traced:
     result: Value
     guards: tuple[Guard, ...]
     span: Span
+
+    def rebuild(self, results: Iterable[Any]) -> Any:
+        """The Python value of the entry's flat ``results``, which may be numbers or tensors."""
+        return rebuild_python(self.result, iter(results))
+
+
+def rebuild_python(template: Value, results: Iterator[Any]) -> Any:
+    """The Python value of a template, the next of ``results`` standing in for each Abstract leaf."""
+    match template:
+        case Struct(cls=cls, items=items, keys=keys):
+            parts = [rebuild_python(item, results) for item in items]
+            if cls is dict:
+                return dict(zip(keys, parts, strict=True))
+            return cls(**dict(zip(keys, parts, strict=True))) if keys else cls(parts)
+        case Abstract():
+            return next(results)
+        case Static(value):
+            return value
+        case _:
+            raise TypeError(f"no Python value stands for {template!r}")
 
 
 def trace(
