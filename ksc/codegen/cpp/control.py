@@ -130,17 +130,16 @@ def _logical(condition: Expr, then: Expr, other: Expr) -> CppExpr:
 
 def _is_expression(p: Printer, block: Block) -> bool:
     """Whether every equation may be folded, so that trying costs little."""
-    for eqn in block.eqns:
-        if p.analysis.is_live(eqn):
-            record = PRIMITIVES.get(eqn.op)
-            if record is None or record.can_fail or p.analysis.single_use(eqn.outs[0]) is None:
-                return False
-    return True
+    return all(
+        eqn.op in PRIMITIVES and not p.may_fail(eqn) and p.analysis.single_use(eqn.outs[0]) is not None
+        for eqn in block.eqns
+        if p.analysis.is_live(eqn)
+    )
 
 
 def _is_statement(span: Span | None) -> bool:
     """Whether the user wrote an ``if`` statement rather than a conditional expression."""
-    return span is None or span.text[span.col :].startswith(("if", "elif", "while", "for"))
+    return span is None or span.text.lstrip().startswith(("if", "elif", "while", "for"))
 
 
 def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -149,9 +148,8 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     carries = eqn.params["carries"]
     count, index = eqn.args[0], body.params[0]
     limit = once(p, count, at, "count", eqn.span)
-    at.writer.comment(eqn.span)
-    tapes = _stacks(p, eqn, at, limit.text, [count])
     names = _carried(p, eqn, body.params[1:], eqn.args[1:], at)
+    tapes = _stacks(p, eqn, at, limit.text, [count])
     scope = Scope(at.scope)
     i = scope.declare(index.name)
     p.bind(index, name_expr(i))
@@ -168,9 +166,8 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
 def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     """A loop with a condition; what it stacks goes to tapes that grow."""
     cond, body = eqn.blocks
-    at.writer.comment(eqn.span)
-    tapes = _stacks(p, eqn, at, None, [])
     names = _carried(p, eqn, body.params, eqn.args, at)
+    tapes = _stacks(p, eqn, at, None, [])
     for own, shared in zip(cond.params, body.params, strict=True):
         if p.analysis.is_read(shared):
             p.bind(own, p.value(shared))
@@ -200,18 +197,20 @@ def once(p: Printer, atom: Atom, at: Context, name: str, span: Span | None) -> E
 def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], inits: Sequence[Atom], at: Context) -> list[str | None]:
     """One variable for each carry that is needed."""
     names: list[str | None] = []
+    starts: list[tuple[str, Span | None]] = []
     for param, init, live in zip(params, inits, p.analysis.live_carries(eqn), strict=True):
-        if not live:
-            names.append(None)
-            continue
-        name = p.take_over(param, init)
-        if name is None:
+        name = p.take_over(param, init) if live else None
+        if live and name is None:
             value = p.value(init)
             name = p.declare(param, at, mutable=True)
-            at.writer.statement(
-                f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};", value.span
-            )
+            text = f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};"
+            starts.append((text, value.span))
         names.append(name)
+    # What the user computed before the loop stands before it.
+    starts.sort(key=lambda start: start[1] is None)
+    for text, span in starts:
+        at.writer.statement(text, span or eqn.span)
+    at.writer.comment(eqn.span)
     return names
 
 

@@ -178,7 +178,7 @@ class Printer:
         eqns = [eqn for eqn in block.eqns if self.analysis.is_live(eqn)]
         for eqn in reversed(eqns):
             self._before_effects.discard(id(eqn))
-            if eqn.op != "call" and (eqn.op not in PRIMITIVES or primitive(eqn.op).can_fail):
+            if eqn.op != "call" and (eqn.op not in PRIMITIVES or self.may_fail(eqn)):
                 break
             self._before_effects.add(id(eqn))
         for eqn in eqns[:-1]:
@@ -210,13 +210,13 @@ class Printer:
         if all(isinstance(atom, Const) and isinstance(atom.type, IntegerType) for atom in eqn.args):
             # Among themselves small literals would be computed as int.
             args[0] = Expr(CppExpr(f"int64_t{{{args[0].text}}}"))
-        if record.failure is not None and self._may_fail(eqn):
+        if record.failure is not None and self.may_fail(eqn):
             fails = self.apply(record.failure.cpp, args, eqn.span)
             self.fail_if(fails, "KS_ERROR_ZERO_DIVISION", record.failure.message, eqn.span, at)
         self.define(eqn.outs[0], self.apply(overload(eqn).cpp, args, eqn.span), at)
 
-    def _may_fail(self, eqn: Eqn) -> bool:
-        """Whether constants alone do not exclude the failure."""
+    def may_fail(self, eqn: Eqn) -> bool:
+        """Whether a primitive can stop the kernel; constants alone may exclude that."""
         failure = primitive(eqn.op).failure
         if failure is None:
             return False

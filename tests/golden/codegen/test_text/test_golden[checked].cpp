@@ -12,8 +12,8 @@ static inline float checked(ks::runtime &rt, float x, int64_t i) {
         rt.fail(KS_ERROR_ASSERT, 2, "x must not be \"negative\"");
     }
     // table = [x * k for k in range(4)]
-    ks::tensor<float, 1> table(rt, 4);
     float total = 0.0f;
+    ks::tensor<float, 1> table(rt, 4);
     for (int64_t i_2 = 0; i_2 < 4; ++i_2) {
         table(i_2) = total;
         total += x;

@@ -21,8 +21,8 @@ static inline tensors_results tensors(ks::runtime &rt, float x, int64_t n) {
             grid(i, j) = i < j ? x : x * x;
         }
     }
-    ks::stack<float, 1> rows(n);
     float s = 0.5f;
+    ks::stack<float, 1> rows(n);
     for (int64_t k = 0; k < n; ++k) {
         const ks::tensor<float, 1> row = grid.part(k);
         const ks::tensor<float, 1> changed = ks::copy(rt, row);
