@@ -15,7 +15,7 @@ namespace ks {
 constexpr double pi = 3.14159265358979323846;
 constexpr double sqrt_pi = 1.77245385090551602730;
 
-#ifdef __GLIBC__
+#if defined(__GLIBC__) && !defined(__CUDACC__)
 // lgamma would write the sign of gamma to a global variable.
 KS_FN double lgamma(double x) {
     int sign;
