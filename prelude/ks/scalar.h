@@ -169,6 +169,14 @@ template <class T> KS_FN T xlog1py(T x, T y) { return x == T(0) && y == y ? T(0)
 // -x log(x), zero at zero, minus infinity below.
 template <class T> KS_FN T entr(T x) { return x == T(0) ? T(0) : x < T(0) ? -inf<T> : -x * log(x); }
 
+// sin(pi x) / (pi x), one at zero. The sine of the distance to the nearest whole number keeps its digits near the zeros.
+template <class T> KS_FN T sinc(T x) {
+    const T whole = round(x);
+    const bool odd = round(whole * T(0.5)) * T(2) != whole;
+    const T sine = sin(T(pi) * (x - whole));
+    return x == T(0) ? T(1) : (odd ? -sine : sine) / (T(pi) * x);
+}
+
 }  // namespace ks
 
 #endif

@@ -186,18 +186,6 @@ KS_FN double polygamma(int64_t n, double x) {
     return sign * factorial * total;
 }
 
-KS_FN float sin_of(float x) { return ::sinf(x); }
-KS_FN double sin_of(double x) { return ::sin(x); }
-
-// sin(pi x) / (pi x), one at zero. The sine of the distance to the nearest whole number keeps its digits near the zeros.
-template <class T> KS_FN T sinc(T x) {
-    const T whole = T(sizeof(T) == 4 ? ::rintf(x) : ::rint(x));
-    const T half = whole * T(0.5);
-    const bool odd = half != T(sizeof(T) == 4 ? ::rintf(half) : ::rint(half));
-    const T sine = sin_of(T(pi) * (x - whole));
-    return x == T(0) ? T(1) : (odd ? -sine : sine) / (T(pi) * x);
-}
-
 // The sum over even m >= n of (-1)^(m/2) z^(m-n) / ((m-n)! (m+1)).
 KS_FN double sinc_series(int64_t n, double z) {
     double m = static_cast<double>(n + n % 2);

@@ -15,7 +15,18 @@ from ksc.ops.record import Value, Width
 PRELUDE = Path(__file__).resolve().parents[2] / "prelude"
 FLAGS = [
     *("-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math"),
-    *("-fwrapv", "-Wall", "-Wextra", "-Wshadow", "-Werror", "-shared", "-fPIC", f"-I{PRELUDE}"),
+    *(
+        "-fwrapv",
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Wshadow",
+        "-Wconversion",
+        "-Werror",
+        "-shared",
+        "-fPIC",
+        f"-I{PRELUDE}",
+    ),
 ]
 CPP_FLOAT = {"f32": "float", "f64": "double"}
 
