@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
@@ -47,10 +48,15 @@ class BuildOptions:
 
     def link_flags(self) -> list[str]:
         """For the linker: the vector maths of the C library where it has one."""
-        if sys.platform == "linux" and _is_x86() and platform.libc_ver()[0] == "glibc":
+        if _has_vector_maths():
             return ["-Wl,--as-needed", "-lmvec", "-lm"]
         return ["-lm"]
 
 
 def _is_x86() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64")
+
+
+@functools.cache
+def _has_vector_maths() -> bool:
+    return sys.platform == "linux" and _is_x86() and platform.libc_ver()[0] == "glibc"

@@ -41,11 +41,9 @@ def test_golden(golden, name):
     golden.check(source_of(name, SAMPLES[name](), "float32").text, ".cpp")
 
 
-@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize("compiler", [name for name in ("g++", "clang++") if shutil.which(name)])
 def test_no_warnings(compiler, tmp_path):
-    """All samples in one run of each compiler that there is; g++ always is."""
-    if compiler != "g++" and shutil.which(compiler) is None:
-        compiler = "g++"
+    """All samples in one run of each compiler that there is."""
     everything = tmp_path / "all.cpp"
     includes = []
     for name, make in SAMPLES.items():

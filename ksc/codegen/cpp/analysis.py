@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ksc.ir.nodes import EFFECTS, Atom, Block, Eqn, Function, Var
+from ksc.ir.types import FloatType
 from ksc.ops.cpp import CppForm
 
 Forms = Callable[[Eqn], tuple[CppForm, CppForm | None] | None]
@@ -77,6 +78,8 @@ class Analysis:
                 self._mark_eqn(eqn)
 
     def _mark_eqn(self, eqn: Eqn) -> None:
+        if known_comparison(eqn) is not None:
+            return
         skipped: set[int] = set()
         match eqn.op:
             case "if":
@@ -84,6 +87,9 @@ class Analysis:
                     self._mark(inner, _selected(inner.results, [out in self._read for out in eqn.outs]))
             case "for" | "while":
                 skipped = self._mark_loop(eqn)
+            case "withacc":
+                (inner,) = eqn.blocks
+                self._mark(inner, self._needed_results(eqn, inner))
             case _:
                 for inner in eqn.blocks:
                     self._mark(inner, inner.results)
@@ -129,6 +135,8 @@ class Analysis:
             self._use(atom, Use(loop, passed=True), 1 if twice is None or atom in twice else 2)
 
     def _count_eqn(self, eqn: Eqn, loop: int) -> None:
+        if known_comparison(eqn) is not None:
+            return
         forms = self._forms(eqn)
         carries = eqn.params.get("carries", 0)
         live = self.live_carries(eqn) if eqn.op in ("for", "while") else []
@@ -146,7 +154,7 @@ class Analysis:
                 self._loops += 1
             self._count(inner, self._loops if repeated else loop, self._needed_results(eqn, inner))
             if eqn.op == "withacc":
-                for atom in inner.results:
+                for atom in self._needed_results(eqn, inner):
                     self._use(atom, Use(loop), 1)
 
     def _needed_results(self, eqn: Eqn, inner: Block) -> Sequence[Atom]:
@@ -156,12 +164,22 @@ class Analysis:
             case "for" | "while" if inner is eqn.blocks[-1]:
                 stacked = [self.is_read(out) for out in eqn.outs[eqn.params["carries"] :]]
                 return _selected(inner.results, self.live_carries(eqn) + stacked)
+            case "withacc":
+                return _selected(inner.results, [self.is_read(out) for out in eqn.outs[len(inner.params) :]])
             case _:
                 return inner.results
 
     def _use(self, atom: Atom, use: Use, times: int) -> None:
         if isinstance(atom, Var):
             self._uses.setdefault(atom, []).extend([use] * times)
+
+
+def known_comparison(eqn: Eqn) -> bool | None:
+    """What comes of comparing an integer or truth value with itself, of which compilers complain; else None."""
+    holds = {"eq": True, "lte": True, "gte": True, "ne": False, "lt": False, "gt": False}.get(eqn.op)
+    if holds is None or isinstance(eqn.args[0].type, FloatType) or eqn.args[0] != eqn.args[1]:
+        return None
+    return holds
 
 
 def _selected(results: Sequence[Atom], wanted: Sequence[bool]) -> list[Atom]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ksc.codegen.cpp.analysis import Analysis, holes
+from ksc.codegen.cpp.analysis import Analysis, holes, known_comparison
 from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr
 from ksc.codegen.cpp.literals import literal, string_literal
 from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
@@ -17,7 +17,7 @@ from ksc.codegen.cpp.ranges import InRange
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.types import IntegerType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.ops.cpp import UNARY, CppExpr, CppForm
@@ -206,6 +206,10 @@ class Printer:
 
     def _primitive(self, eqn: Eqn, at: Context) -> None:
         record = primitive(eqn.op)
+        known = known_comparison(eqn)
+        if known is not None:
+            self.define(eqn.outs[0], Expr(literal(const(known), self.float_type), NO_READS, None, eqn.span), at)
+            return
         args = [self.value(atom) for atom in eqn.args]
         if all(isinstance(atom, Const) and isinstance(atom.type, IntegerType) for atom in eqn.args):
             # Among themselves small literals would be computed as int.
