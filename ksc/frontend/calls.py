@@ -20,6 +20,7 @@ from ksc.frontend.values import (
     BoundMethod,
     Closure,
     Dynamic,
+    Partial,
     Range,
     Static,
     Struct,
@@ -63,6 +64,8 @@ def call(frame: Frame, callee: Value, args: Sequence[Value], kwargs: Keywords, n
             return _call_closure(frame, callee, args, kwargs, node)
         case BoundMethod(function=function, owner=owner):
             return call_function(frame, function, [owner, *args], kwargs, node)
+        case Partial():
+            return call(frame, callee.function, [*callee.args, *args], {**callee.kwargs, **kwargs}, node)
         case Static(obj):
             return _call_object(frame, obj, args, kwargs, node)
         case Struct(cls=cls) if isinstance(method := vars(cls).get("__call__"), FunctionType):
@@ -80,13 +83,8 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
         return obj.items()
     if isinstance(obj, NumberMethod):
         return known_function_call(frame, obj.function, [obj.owner, *args], kwargs, node)
-    if isinstance(obj, functools.partial):
-        where = frame.span(node)
-        bound = [capture(arg, "an argument of the partial function", where) for arg in obj.args]
-        named = {
-            key: capture(arg, f"argument {key!r} of the partial function", where) for key, arg in obj.keywords.items()
-        }
-        return call(frame, capture(obj.func, "the partial function", where), [*bound, *args], {**named, **kwargs}, node)
+    if obj is functools.partial and args:
+        return Partial(args[0], tuple(args[1:]), dict(kwargs))
     if known_function(obj) is not None:
         return known_function_call(frame, obj, args, kwargs, node)
     if isinstance(obj, type):
@@ -145,7 +143,7 @@ def _emit_call(frame: Frame, entry: object, values: Sequence[Value], node: ast.A
 
 def _needs_inlining(value: Value) -> bool:
     return any(
-        isinstance(leaf, Closure | Range)
+        isinstance(leaf, Closure | Range | Partial)
         or (isinstance(leaf, BoundMethod) and any(isinstance(part, Dynamic) for part in leaves(leaf.owner)))
         for leaf in leaves(value)
     )

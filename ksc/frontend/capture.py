@@ -10,8 +10,10 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 import torch
 
 from ksc.frontend.refuse import refuse
-from ksc.frontend.values import BoundMethod, Static, Struct, Value
+from ksc.frontend.source import plain_function
+from ksc.frontend.values import BoundMethod, Partial, Static, Struct, Value
 from ksc.ir.nodes import Span
+from ksc.ops.intrinsics import Intrinsic
 
 _CONSTANTS = (
     bool, int, float, complex, str, bytes, range, slice, type(None), type(...), type(NotImplemented), type, ModuleType,
@@ -35,6 +37,8 @@ def capture(obj: object, name: str, where: Span | None) -> Value:
         refuse(where, f"{name!r} is a tensor captured from outside", "pass it as an argument", code="KS110")
     if isinstance(obj, torch.nn.Module):
         refuse(where, f"{name!r} is a module captured from outside", "pass its parameters as arguments", code="KS110")
+    if isinstance(obj, Intrinsic) or (not isinstance(obj, type) and hasattr(obj, "__knossos_function__")):
+        return Static(obj)
     if type(obj) is tuple:
         return Struct(tuple, tuple(capture(item, f"{name}[{k}]", where) for k, item in enumerate(obj)))
     if isinstance(obj, tuple) and is_namedtuple_class(type(obj)):
@@ -47,14 +51,23 @@ def capture(obj: object, name: str, where: Span | None) -> Value:
         return Static(float(obj))
     if isinstance(obj, MethodType) and isinstance(obj.__func__, FunctionType):
         return BoundMethod(obj.__func__, capture(obj.__self__, f"{name}.__self__", where))
+    if isinstance(obj, functools.partial):
+        args = tuple(capture(arg, f"an argument of {name}", where) for arg in obj.args)
+        kwargs = {key: capture(arg, f"argument {key!r} of {name}", where) for key, arg in obj.keywords.items()}
+        return Partial(capture(obj.func, name, where), args, kwargs)
     if isinstance(obj, frozenset):
         for item in obj:
             capture(item, name, where)
         return Static(obj)
-    if isinstance(obj, _CONSTANTS) or (callable(obj) and not _is_mutable(obj)):
+    if isinstance(obj, _CONSTANTS) or plain_function(obj) or _is_callable(obj):
         return Static(obj)
     kind = "a mutable object" if _is_mutable(obj) else "an object of a kind that kernels do not know"
     refuse(where, f"{name!r} is {kind} ({type(obj).__name__}) captured from outside", _MUTABLE_REMEDY, code="KS110")
+
+
+def _is_callable(obj: object) -> bool:
+    """Whether ``obj`` is made for being called; whether that call is known is seen there."""
+    return callable(obj) and type(obj).__module__ in ("builtins", "functools", "torch", "torch._ops", "numpy")
 
 
 def _is_mutable(obj: object) -> bool:

@@ -34,6 +34,9 @@ from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Var, const
 from ksc.ir.types import Bool
 
+_EXITS = ("<broke>", "<returned>", "<result>")
+"""What a loop carries beside variables, called so that no variable can be."""
+
 
 @dataclass(slots=True, eq=False)
 class Body:
@@ -169,7 +172,7 @@ class Loop:
     def _rows(self) -> list[tuple[str, Value]]:
         """Everything that is carried, in order, with its template."""
         rows = [(name, self.templates[name]) for name in self.names]
-        return [*rows, ("broke", self.flags[0]), ("returned", self.flags[1]), ("result", self.value)]
+        return [*rows, *zip(_EXITS, (*self.flags, self.value), strict=True)]
 
     # Blocks.
 
@@ -180,7 +183,7 @@ class Loop:
             if name in known:
                 params.extend(known[name])
             else:
-                instantiate(template, name, params)
+                instantiate(template, name.strip("<>"), params)
         return params
 
     def _cond_block(self, test: Callable[[], Value], *counter: Var) -> Block:
@@ -191,8 +194,8 @@ class Loop:
             known: dict[str, list[Var]] = {}
             self._enter(known)
             flags = []
-            for label, flag in zip(("broke", "returned"), self.flags, strict=True):
-                flags.append(instantiate(flag, label, known.setdefault(label, [])))
+            for key, flag in zip(_EXITS[:2], self.flags, strict=True):
+                flags.append(instantiate(flag, key.strip("<>"), known.setdefault(key, [])))
             params.extend(self._params(known))
             left = any_of(frame, flags, self.stmt)
             if isinstance(left, Static):

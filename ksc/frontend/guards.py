@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import CellType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 
@@ -16,6 +16,7 @@ class _Missing:
 
 
 MISSING = _Missing()
+_FIXED = ("math", "torch", "ksc")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,13 @@ class GuardSet:
         self._guards: dict[tuple[int, str], Guard] = {}
 
     def record(self, container: object, name: str, seen: object) -> None:
-        """Note that ``container`` held ``seen`` under ``name``."""
+        """Note that ``container`` held ``seen`` under ``name``; what belongs to the libraries is taken to be fixed."""
+        if isinstance(container, ModuleType) and container.__name__.partition(".")[0] in _FIXED:
+            return
+        if isinstance(container, dict) and str(container.get("__name__")).startswith("ksc."):
+            return
+        if isinstance(container, FunctionType) and container.__module__.startswith("ksc."):
+            return
         self._guards.setdefault((id(container), name), Guard(container, name, seen))
 
     def freeze(self) -> tuple[Guard, ...]:

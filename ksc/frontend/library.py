@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
 
+from ksc.errors import KnossosError
 from ksc.frontend import operators
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import static_items
-from ksc.frontend.lowering import Lowering, lowering_of
 from ksc.frontend.values import (
     FALSE,
     TRUE,
@@ -28,7 +28,10 @@ from ksc.frontend.values import (
     scalar_type,
 )
 from ksc.ir.nodes import const
-from ksc.ir.types import Bool, Float, Integer
+from ksc.ir.types import Bool, Float, Integer, Type
+from ksc.ops import Primitive, primitive
+from ksc.ops.intrinsics import Intrinsic
+from ksc.ops.names import Lowering, lowering_of
 
 Handler = Callable[[Frame, Sequence[Value], Mapping[str, Value], ast.AST], Value]
 
@@ -46,10 +49,7 @@ def method_of_number(name: str) -> object | None:
     if name.startswith("_") or hasattr(float, name):
         return None
     method: object = getattr(torch.Tensor, name, None)
-    if method is not None and lowering_of(method) is not None:
-        return method
-    function: object = getattr(torch, name, None)
-    return function if method is not None and lowering_of(function) is not None else None
+    return method if lowering_of(method) is not None else None
 
 
 def known_function(obj: object) -> Handler | None:
@@ -64,34 +64,73 @@ def known_function(obj: object) -> Handler | None:
     return None if lowering is None else _lowered(obj, lowering)
 
 
-def _lowered(obj: object, lowering: Lowering) -> Handler:
+def _lowered(obj: Any, lowering: Lowering) -> Handler:
+    """A function of math or torch: constants are evaluated where Python can, the rest becomes primitives."""
+
     def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
-        return call_lowering(frame, obj, lowering, args, kwargs, node)
+        from ksc.frontend.calls import call_function
+
+        given = [*args, *kwargs.values()]
+        evaluable = isinstance(obj, Intrinsic) or getattr(obj, "__module__", None) == "math"
+        if evaluable and all(isinstance(arg, Static) and is_number(arg.value) for arg in given):
+            named = {key: arg.value for key, arg in kwargs.items()}  # type: ignore[attr-defined]
+            try:
+                return Static(obj(*(arg.value for arg in args), **named))  # type: ignore[attr-defined]
+            except (ValueError, OverflowError, ZeroDivisionError, TypeError, KnossosError):
+                pass
+        if lowering.function is not None:
+            function = lowering.function
+            assert isinstance(function, FunctionType)
+            return call_function(frame, function, args, kwargs, node)
+        return _primitive_call(frame, _name_of(obj), lowering, args, kwargs, node)
 
     return handler
 
 
-def call_lowering(
+def _name_of(obj: Any) -> str:
+    return str(getattr(obj, "__name__", None) or getattr(obj, "name", obj))
+
+
+def _primitive_call(
     frame: Frame,
-    obj: Any,
+    name: str,
     lowering: Lowering,
     args: Sequence[Value],
     kwargs: Mapping[str, Value],
     node: ast.AST,
 ) -> Value:
-    """A call of a function of math or torch: constants are evaluated, the rest becomes primitives."""
-    if kwargs:
-        frame.refuse(node, f"{obj.__name__!r} with keyword arguments", "pass them by position", code="KS204")
-    if obj.__module__ == "math" and args and all(isinstance(arg, Static) and is_number(arg.value) for arg in args):
-        try:
-            return Static(obj(*(arg.value for arg in args)))  # type: ignore[attr-defined]
-        except (ValueError, OverflowError):
-            pass
-    for arg in args:
-        if scalar_type(arg) is None:
-            frame.refuse(node, f"{obj.__name__!r} takes numbers, not {describe(arg)}", "pass numbers", code="KS200")
-    atoms = [frame.cast(frame.atom(arg, node), Float, node) for arg in args]
-    return Dynamic(frame.apply(node, lowering.primitive, *atoms))
+    assert lowering.primitive is not None
+    record = primitive(lowering.primitive)
+    values = list(args)
+    for key in lowering.params[len(args) :]:
+        if key in kwargs:
+            values.append(kwargs[key])
+    if len(values) != record.arity or len(values) != len(args) + len(kwargs):
+        given = len(args) + len(kwargs)
+        reason = f"{name}() takes {record.arity} numbers, but {given} arguments are given, or of other names"
+        frame.refuse(node, reason, f"pass {record.arity} numbers by position", code="KS204")
+    for value in values:
+        if scalar_type(value) is None:
+            frame.refuse(node, f"{name}() takes numbers, not {describe(value)}", "pass numbers", code="KS200")
+    atoms = [frame.atom(value, node) for value in values]
+    wanted = _overload(record, [atom.type for atom in atoms])
+    if wanted is None:
+        shown = ", ".join(str(atom.type) for atom in atoms)
+        frame.refuse(node, f"{name}() is not defined on ({shown})", "convert with float() or int()", code="KS200")
+    pairs = zip(atoms, wanted, strict=True)
+    return Dynamic(frame.apply(node, record.name, *(frame.cast(atom, type_, node) for atom, type_ in pairs)))
+
+
+def _overload(record: Primitive, types: list[Type]) -> tuple[Type, ...] | None:
+    """The argument types to convert to: those of the first overload that is met, or else that can be."""
+    order = (Bool, Integer, Float)
+    exact = [overload.args for overload in record.overloads if list(overload.args) == types]
+    widened = [
+        overload.args
+        for overload in record.overloads
+        if all(order.index(have) <= order.index(want) for have, want in zip(types, overload.args, strict=True))
+    ]
+    return next(iter([*exact, *widened]), None)
 
 
 def _arity(
@@ -296,12 +335,6 @@ def _pow(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
     return operators.binary(frame, ast.Pow(), args[0], args[1], node)
 
 
-def _math_pow(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
-    _arity(frame, "pow", args, kwargs, 2, 2, node)
-    as_floats = [_float(frame, [arg], {}, node) for arg in args]
-    return operators.binary(frame, ast.Pow(), as_floats[0], as_floats[1], node)
-
-
 def _isinstance(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
     _arity(frame, "isinstance", args, kwargs, 2, 2, node)
     classes = _classes(frame, args[1], node)
@@ -358,7 +391,6 @@ BUILTINS: dict[Any, Handler] = {
     round: _round,
     divmod: _divmod,
     pow: _pow,
-    math.pow: _math_pow,
     isinstance: _isinstance,
     str: _static(str),
     repr: _static(repr),

@@ -117,13 +117,12 @@ def trip_count(frame: Frame, iterable: Range, node: ast.AST) -> Atom:
         if step.value == 0:
             frame.refuse(node, "the step of a range is zero", "use another step", code="KS117")
         sign = 1 if step.value > 0 else -1
-        distance = operators.binary(frame, ast.Sub(), stop, start, node)
-        if isinstance(start, Static) and start.value == 0:
-            distance = stop
-        if step.value == 1:
-            return frame.atom(distance, node)
         if step.value == -1:
             return frame.atom(operators.binary(frame, ast.Sub(), start, stop, node), node)
+        from_zero = isinstance(start, Static) and start.value == 0
+        distance = stop if from_zero else operators.binary(frame, ast.Sub(), stop, start, node)
+        if step.value == 1:
+            return frame.atom(distance, node)
         rounded: Value = operators.binary(frame, ast.Add(), distance, Static(step.value - sign), node)
     else:
         nonzero = frame.atom(operators.compare(frame, ast.NotEq(), step, Static(0), node), node)

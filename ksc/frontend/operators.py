@@ -232,7 +232,8 @@ def _compare_containers(frame: Frame, op: ast.cmpop, left: Value, right: Value, 
         frame.refuse(node, reason, "compare their elements", code="KS200")
     equal: Value = FALSE
     if isinstance(left, Struct) and isinstance(right, Struct) and left.cls is right.cls:
-        if "__eq__" in vars(left.cls) and not hasattr(left.cls, "__dataclass_fields__"):
+        own = left.cls not in (tuple, list, dict) and not hasattr(left.cls, "__dataclass_fields__")
+        if own and "__eq__" in vars(left.cls):
             frame.refuse(node, f"{left.cls.__name__} defines its own `==`", "compare the fields", code="KS200")
         if len(left.items) == len(right.items):
             equal = TRUE

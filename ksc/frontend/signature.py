@@ -29,8 +29,8 @@ class Parameter:
     Attributes:
         name: its name.
         annotation: the annotation as an object, None where there is none or it cannot be evaluated.
-        template: the description that the annotation tells in full (float, int, bool, tuples, namedtuples, dataclasses), else
-            None.
+        template: the description that the annotation tells in full (float, int, bool, tuples, namedtuples,
+            dataclasses), else None.
         is_tensor: whether it is annotated as torch.Tensor.
         default: the default value, or NO_DEFAULT.
         keyword_only: whether it must be given by name.
@@ -78,7 +78,7 @@ class Signature:
         missing = [p.name for p in self.parameters if p.name not in bound and p.default is NO_DEFAULT]
         if missing:
             raise TypeError(f"{self.name}() missing required arguments: {', '.join(map(repr, missing))}")
-        return {p.name: bound[p.name] if p.name in bound else p.default for p in self.parameters}
+        return {p.name: bound.get(p.name, p.default) for p in self.parameters}
 
 
 def signature(fn: object) -> Signature:

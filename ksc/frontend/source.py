@@ -61,7 +61,8 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
         refuse(None, f"the source of {fn.__qualname__!r} cannot be parsed: {error}", ORDINARY_REMEDY, code="KS109")
     candidates = [node for node in _functions(source.tree) if _matches(node, code)]
     if len(candidates) > 1:
-        candidates = [node for node in candidates if _body_position(node) == _return_position(code)]
+        wanted = _positions(code)
+        candidates = [node for node in candidates if _positions(_compiled(node, source.file)) == wanted]
     if len(candidates) != 1:
         reason = "does not match the function; was the file edited?" if not candidates else "is ambiguous"
         refuse(None, f"the source of {fn.__qualname__!r} {reason}", ORDINARY_REMEDY, code="KS109")
@@ -87,16 +88,16 @@ def _matches(node: FunctionNode, code: CodeType) -> bool:
     return len(names) == len(declared) and all(a == b or b.endswith(a) for a, b in zip(names, declared, strict=True))
 
 
-def _body_position(node: FunctionNode) -> tuple[int | None, ...] | None:
-    if not isinstance(node, ast.Lambda):
-        return None
-    body = node.body
-    return body.lineno, body.end_lineno, body.col_offset, body.end_col_offset
+def _positions(code: CodeType) -> set[tuple[int | None, ...]]:
+    """The places that the instructions of ``code`` come from; those of set-up code have no column."""
+    return {position for position in code.co_positions() if position[3]}
 
 
-def _return_position(code: CodeType) -> tuple[int | None, ...] | None:
-    """Where the value stands that a lambda returns: the instruction that returns carries its position."""
-    return list(code.co_positions())[-1]
+def _compiled(node: FunctionNode, file: str) -> CodeType:
+    """The code of a lambda, compiled by itself."""
+    assert isinstance(node, ast.Lambda)
+    outer = compile(ast.Expression(node), file, "eval")
+    return next(const for const in outer.co_consts if isinstance(const, CodeType))
 
 
 def plain_function(obj: object) -> FunctionType | None:

@@ -104,6 +104,15 @@ class BoundMethod(Value):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Partial(Value):
+    """A function with some of its arguments, as ``functools.partial`` makes."""
+
+    function: Value
+    args: tuple[Value, ...]
+    kwargs: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Range(Value):
     """A ``range`` with bounds that may depend on the arguments."""
 
@@ -254,5 +263,7 @@ def describe(value: Value) -> str:
             return f"the method {function.__name__}"
         case Range():
             return "a range"
+        case Partial():
+            return "a partial function"
         case _:
             return "an unbound variable"

@@ -3,8 +3,7 @@
 import dataclasses
 import math
 
-from ksc.frontend import Abstract, Struct, trace
-from ksc.frontend import signature
+from ksc.frontend import Abstract, Struct, signature, trace
 from ksc.ir.interpret import interpret
 from ksc.ir.verify import verify
 

@@ -294,7 +294,7 @@ def nested_loops(x: float, n: int):
 @case(PAIRS)
 def variable_after_loop(x: float, n: int):
     i = -7
-    for i in range(n):
+    for i in range(n):  # noqa: B007
         pass
     for j in range(3):
         y = x + j
@@ -310,7 +310,7 @@ def static_loops(x: float, n: int):
         s += w * x
         if s > 5:
             break
-    for k, (a, b) in enumerate(zip((1, 2), (x, 3.0))):
+    for k, (a, b) in enumerate(zip((1, 2), (x, 3.0), strict=True)):
         s += a * b + k
     for key, value in {"a": x, "b": 2.0}.items():
         s += value * len(key)
@@ -336,7 +336,7 @@ def unrolled_for_static_index(x: float):
         s += weights[i] * x**i
     out = []
     for i in range(4):
-        out = out + [s * i]
+        out = out + [s * i]  # noqa: RUF005
     return out
 
 
@@ -429,3 +429,17 @@ def truthiness(x: float, n: int):
 @pytest.mark.parametrize("fn, inputs", CASES)
 def test_against_python(fn, inputs):
     check(fn, inputs)
+
+
+def test_variables_called_like_the_exits_of_a_loop():
+    def f(x: float, n: int):
+        result, broke, returned = 1.0, 2.0, 3.0
+        for i in range(n):
+            result, broke, returned = broke * x, returned, result
+            if result > 9:
+                break
+            if i > 5:
+                return broke, returned, result
+        return result, broke, returned
+
+    check(f, PAIRS)
