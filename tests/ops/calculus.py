@@ -6,7 +6,7 @@ from ksc.ir.builder import Builder, Expr
 from ksc.ir.interpret import interpret
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var
 from ksc.ir.types import Float, Type
-from ksc.ops import Primitive, primitive
+from ksc.ops import PRIMITIVES, Primitive, primitive
 from ksc.ops.record import Value
 
 
@@ -31,6 +31,7 @@ def tangent(block: Block, wrt: int) -> Block:
     """The derivative of the block's only result with respect to one parameter, as a block of the same parameters."""
     builder = Builder()
     builder.eqns.extend(block.eqns)
+    assert all(eqn.op in PRIMITIVES for eqn in block.eqns)
     tangents: dict[Var, Expr | None] = {block.params[wrt]: Expr(builder, Const(1.0, Float))}
     for eqn in block.eqns:
         args = [Expr(builder, arg) for arg in eqn.args]
@@ -70,12 +71,24 @@ def run(block: Block, args: Sequence[Value]) -> tuple[Value, ...]:
     return interpret(Program({"f": Function("f", block)}, "f"), args)
 
 
-def length(block: Block) -> int:
-    """The number of equations that the results need."""
-    needed: set[Atom] = set(block.results)
-    live: list[Eqn] = []
-    for eqn in reversed(block.eqns):
-        if needed.intersection(eqn.outs):
-            live.append(eqn)
-            needed.update(eqn.args)
-    return len(live)
+def path_taken(block: Block, args: Sequence[Value]) -> Block:
+    """The straight-line code that these arguments run through: every ``if`` replaced by the side that is taken."""
+    eqns: list[Eqn] = []
+    renamed: dict[Var, Atom] = {}
+
+    def resolved(atom: Atom) -> Atom:
+        return renamed.get(atom, atom) if isinstance(atom, Var) else atom
+
+    def inline(inner: Block) -> list[Atom]:
+        for eqn in inner.eqns:
+            atoms = tuple(resolved(arg) for arg in eqn.args)
+            if eqn.op == "if":
+                (holds,) = run(Block(block.params, tuple(eqns), (atoms[0],)), args)
+                results = inline(eqn.blocks[0 if holds else 1])
+                renamed.update(zip(eqn.outs, results, strict=True))
+            else:
+                eqns.append(Eqn(eqn.outs, eqn.op, atoms, eqn.params, eqn.blocks, eqn.span))
+        return [resolved(atom) for atom in inner.results]
+
+    results = inline(block)
+    return Block(block.params, tuple(eqns), tuple(results))

@@ -17,7 +17,9 @@ def relu(input: float, inplace: bool = False) -> float:
 
 def relu6(input: float, inplace: bool = False) -> float:
     """``input`` kept between 0 and 6."""
-    return hardtanh(input, 0.0, 6.0)
+    if input <= 0.0:
+        return 0.0
+    return 6.0 if input >= 6.0 else input
 
 
 def hardtanh(input: float, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> float:
