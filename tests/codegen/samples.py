@@ -256,6 +256,28 @@ def squaring(v, limit):
     return program("[valrev squaring]", b, [v, limit, r_bar], [value, v_bar])
 
 
+def counted_vjp() -> Program:
+    """A while that counts its iterations: the count bounds the tape, so that reading it back needs no check."""
+    v, r_bar = Var("v", Float), Var("v_bar", Float)
+    b = Builder()
+
+    def body(b: Builder, c: tuple[Var, ...]) -> list[Atom]:
+        halved = b.apply("mul", b.apply("mul", c[1], c[1]), const(0.25), name="v")
+        return [b.apply("add", c[0], const(1)), halved, c[1]]
+
+    def cond(b: Builder, c: tuple[Var, ...]) -> Atom:
+        return b.apply("and", b.apply("lt", c[0], const(5)), b.apply("gt", c[1], const(0.5)))
+
+    trips, value, tape = while_(b, [const(0), v], ["trips", "v"], cond, body)
+
+    def step(b: Builder, i: Var, carry: tuple[Var, ...]) -> list[Atom]:
+        (old,) = b.emit("index", [tape, i], [Float], names=["v"])
+        return [b.apply("mul", b.apply("mul", carry[0], old), const(0.5), name="v_bar")]
+
+    (v_bar,) = b.for_(trips, [r_bar], step, reverse=True, names=["v_bar"])
+    return program("[valrev counted]", b, [v, r_bar], [value, v_bar])
+
+
 def collatz() -> Program:
     """A condition that needs statements, integers, and a loop-carried branch."""
     n, most = Var("n", Integer), Var("most", Integer)
@@ -499,6 +521,7 @@ SAMPLES: dict[str, Callable[[], Program]] = {
         swap,
         product_vjp,
         squaring_vjp,
+        counted_vjp,
         collatz,
         power,
         parity,

@@ -95,6 +95,11 @@ def test_entries_are_named_after_derivations():
         generate(Unit("relu3", [("q", relu3())]))
 
 
+@pytest.mark.parametrize("name", ["product_vjp", "squaring_vjp", "counted_vjp"])
+def test_tapes_are_read_back_without_a_check(name):
+    assert "ks::outside" not in source_of(name, SAMPLES[name]()).text
+
+
 def test_function_shared_by_programs_is_printed_once():
     unit = Unit("polar", [("", SAMPLES["two_results"]()), ("v", SAMPLES["dead_code"]())])
     assert generate(unit).text.count("polar(double x, double y) {") == 0

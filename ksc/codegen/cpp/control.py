@@ -9,7 +9,7 @@ from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.printer import Context, Finish, Printer, negation
 from ksc.codegen.cpp.types import cpp_type, declaration
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.types import TensorType
 from ksc.ops import PRIMITIVES
 from ksc.ops.cpp import BIT_OR, LOGICAL_AND, LOGICAL_OR, TERNARY, CppExpr
@@ -167,7 +167,7 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     """A loop with a condition; what it stacks goes to tapes that grow."""
     cond, body = eqn.blocks
     names = _carried(p, eqn, body.params, eqn.args, at)
-    tapes = _stacks(p, eqn, at, None, [])
+    tapes = _stacks(p, eqn, at, None, _trip_counts(p, eqn))
     for own, shared in zip(cond.params, body.params, strict=True):
         if p.analysis.is_read(shared):
             p.bind(own, p.value(shared))
@@ -182,6 +182,18 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
             inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span)
         p.block(body, _next_iteration(p, eqn, names, tapes, None), Context(inner, scope))
     _finish_loop(p, eqn, names, eqn.params["carries"])
+
+
+def _trip_counts(p: Printer, eqn: Eqn) -> list[Atom]:
+    """The result of a ``while`` that counts its iterations from 0, if there is one."""
+    body = eqn.blocks[-1]
+    steps = {inner.outs[0]: inner.args for inner in body.eqns if inner.op == "add"}
+    counters: list[Atom] = []
+    for out, init, param, result in zip(eqn.outs, eqn.args, body.params, body.results, strict=False):
+        if init == const(0) and isinstance(result, Var) and steps.get(result) == (param, const(1)):
+            p.in_range.equal(out, counters[0] if counters else out)
+            counters.append(out)
+    return counters[:1]
 
 
 def once(p: Printer, atom: Atom, at: Context, name: str, span: Span | None) -> Expr:

@@ -103,12 +103,18 @@ class _Module:
         if any(not self._known(function) and function.callee.name in self._used() for function in printed):
             callees = {name: replace(c, name=self._fresh(name)) for name, c in callees.items()}
             printed = self._print(program, order, cyclic, callees)
+        early = {
+            callee
+            for k, name in enumerate(order)
+            for callee in _called(program.functions[name])
+            if callee in order[k + 1 :]
+        }
         for function in printed:
             if not self._known(function):
                 self.functions.append(function)
                 self._by_name.setdefault(function.name, []).append(function)
-                if function.name in cyclic:
-                    self.prototypes.append(_prototype(function))
+                if function.name in early:
+                    self.prototypes.append(f"{function.signature};")
         return printed[-1]
 
     def _print(
@@ -149,14 +155,14 @@ class _Module:
             ]
             if all(box["struct"] != struct for box in self.boxes):
                 self.boxes.append({"struct": struct, "members": members})
+        for k, box in enumerate(self.boxes):
+            box["early"] = any(
+                f"{box['struct']} *" in member for other in self.boxes[:k] for member in other["members"]
+            )
 
 
 def _same(a: CppFunction, b: CppFunction) -> bool:
     return a.signature == b.signature and [x.text for x in a.lines] == [x.text for x in b.lines]
-
-
-def _prototype(function: CppFunction) -> str:
-    return f"{function.signature};"
 
 
 def _called(function: Function) -> list[str]:

@@ -17,6 +17,7 @@ class InRange:
         self._sizes: dict[Var, tuple[Atom, ...]] = {}
         self._bounds: dict[Var, Atom] = {}
         self._size_of: dict[Var, tuple[Var, int]] = {}
+        self._equal: dict[Atom, Atom] = {}
 
     def tensor(self, var: Var, sizes: Sequence[Atom]) -> None:
         """The leading dimensions of ``var`` have these sizes."""
@@ -29,6 +30,10 @@ class InRange:
     def size(self, out: Var, tensor: Var, dim: int) -> None:
         """``out`` is the size of a dimension of a tensor."""
         self._size_of[out] = (tensor, dim)
+
+    def equal(self, var: Var, other: Atom) -> None:
+        """The two integers are the same number."""
+        self._equal[var] = self._equal.get(other, other)
 
     def same(self, var: Var, source: Atom, skipped: int = 0) -> None:
         """``var`` has the sizes of ``source`` without its first ``skipped`` dimensions."""
@@ -45,5 +50,6 @@ class InRange:
             return isinstance(size, Const) and 0 <= int(index.value) < int(size.value)
         bound = self._bounds.get(index)
         if isinstance(bound, Var):
-            return size is bound or self._size_of.get(bound) == (tensor, dim)
+            known = size is not None and self._equal.get(size, size) is self._equal.get(bound, bound)
+            return known or self._size_of.get(bound) == (tensor, dim)
         return isinstance(bound, Const) and isinstance(size, Const) and int(bound.value) <= int(size.value)

@@ -11,6 +11,9 @@ from ksc.ir.nodes import Span
 INDENT = "    "
 LINE_WIDTH = 110
 
+Place = tuple[str, int]
+"""A line of a file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -21,20 +24,21 @@ class Line:
 
 
 class Writer:
-    """Collects statements; where the Python line changes, a comment shows it."""
+    """Collects statements; where the Python line changes, a comment shows it.
 
-    def __init__(self, depth: int = 0, current: Span | None = None) -> None:
+    ``heads`` are the places of the blocks around, whose own line is not shown again inside.
+    """
+
+    def __init__(self, depth: int = 0, current: Span | None = None, heads: frozenset[Place] = frozenset()) -> None:
         self.lines: list[Line] = []
         self._depth = depth
         self._current = current
+        self._heads = heads
 
     def fork(self) -> Writer:
-        """An empty writer one level deeper, to be joined by ``block``."""
-        return Writer(self._depth + 1, self._current)
-
-    def level(self) -> Writer:
-        """An empty writer at this level, to be joined by ``extend``."""
-        return Writer(self._depth, self._current)
+        """An empty writer one level deeper, for a block that begins where this one is now."""
+        heads = self._heads if self._current is None else self._heads | {_place(self._current)}
+        return Writer(self._depth + 1, self._current, heads)
 
     def statement(self, text: str, span: Span | None = None) -> None:
         """One statement, below a comment with its Python line unless that is the line already shown."""
@@ -48,17 +52,14 @@ class Writer:
 
     def comment(self, span: Span | None) -> None:
         """Show the Python line of ``span`` unless it is shown already."""
-        if span is None or (self._current is not None and _place(span) == _place(self._current)):
+        if span is None or _place(span) in self._heads:
+            return
+        if self._current is not None and _place(span) == _place(self._current):
             return
         self._current = span
         text = span.text.strip().rstrip("\\").rstrip()
         if text and text.isprintable():
             self.line(f"// {text}", span)
-
-    def extend(self, other: Writer) -> None:
-        """Append what a writer of this level has collected."""
-        self.lines.extend(other.lines)
-        self._current = other._current
 
     @contextmanager
     def braces(self, head: str, span: Span | None = None) -> Iterator[Writer]:
@@ -72,7 +73,7 @@ class Writer:
         self.line("}", span)
 
 
-def _place(span: Span) -> tuple[str, int]:
+def _place(span: Span) -> Place:
     return span.file, span.line
 
 

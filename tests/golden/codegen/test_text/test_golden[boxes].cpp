@@ -6,8 +6,6 @@
 
 namespace boxes_kernel {
 
-struct power_residuals_box;
-
 struct power_residuals_box {
     float r0;
     const power_residuals_box *r1;
@@ -22,14 +20,6 @@ struct power_value_and_vjp_results {
     float p;
     float x_bar;
 };
-
-static inline power_fwdpass_results power_fwdpass(ks::runtime &rt, float x, int64_t n);
-
-static inline float power_revpass(ks::runtime &rt,
-                                  float x,
-                                  int64_t n,
-                                  float r_bar,
-                                  const power_residuals_box *residuals);
 
 static inline power_fwdpass_results power_fwdpass(ks::runtime &rt, float x, int64_t n) {
     rt.check_stack(0, "[suffwdpass power]");

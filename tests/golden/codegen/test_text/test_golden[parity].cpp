@@ -6,8 +6,6 @@
 
 namespace parity_kernel {
 
-static inline bool odd(ks::runtime &rt, int64_t n);
-
 static inline bool even(ks::runtime &rt, int64_t n);
 
 static inline bool odd(ks::runtime &rt, int64_t n) {

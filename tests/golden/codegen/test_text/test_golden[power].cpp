@@ -6,8 +6,6 @@
 
 namespace power_kernel {
 
-static inline float power(ks::runtime &rt, float x, int64_t n);
-
 static inline float power(ks::runtime &rt, float x, int64_t n) {
     rt.check_stack(1, "power");
     // if n <= 0:
