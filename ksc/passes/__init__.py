@@ -1,1 +1,5 @@
-"""Rewrites of the IR that keep its meaning; the pipeline and its reasons."""
+"""Passes: each takes a program and gives an equivalent one."""
+
+from ksc.passes.pipeline import PIPELINE, Pass, optimise
+
+__all__ = ["PIPELINE", "Pass", "optimise"]

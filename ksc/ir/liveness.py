@@ -1,0 +1,116 @@
+"""Removal of what is not read, from single blocks; transforms use it to find what a derivative needs of its primal.
+
+Results of structured ops that nobody reads go away together with what made them: a side's result of an ``if``, a
+stacked result, a carry (also where carries keep only each other alive), an accumulator that is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from ksc.ir.nodes import Atom, Block, Eqn, Var
+from ksc.ir.rewrite import OWN_EFFECTS
+
+
+def prune_block(block: Block, effectful: Collection[str], live: set[Var] | None = None) -> Block:
+    """The block with what its results, ``live`` and effects need.
+
+    ``effectful`` names the functions whose calls must stay. An addition to an accumulator stays where the accumulator
+    is in ``live``, which learns the variables that the block reads.
+    """
+    live = set() if live is None else live
+    _read(block.results, live)
+    return Block(block.params, prune_eqns(block.eqns, effectful, live), block.results)
+
+
+def prune_eqns(eqns: Sequence[Eqn], effectful: Collection[str], live: set[Var]) -> tuple[Eqn, ...]:
+    """The equations needed for the variables in ``live``, which learns what these equations read."""
+    kept = []
+    for eqn in reversed(eqns):
+        pruned = _prune(eqn, effectful, live)
+        if pruned is not None:
+            kept.append(pruned)
+    return tuple(reversed(kept))
+
+
+def _read(atoms: Iterable[Atom], live: set[Var]) -> None:
+    live.update(atom for atom in atoms if isinstance(atom, Var))
+
+
+def has_effect(eqn: Eqn, effectful: Collection[str], live: Collection[Var]) -> bool:
+    """Whether the equation does something beyond giving its outs, accumulators in ``live`` considered."""
+    if eqn.op in OWN_EFFECTS:
+        return True
+    if eqn.op == "acc_add":
+        return eqn.args[0] in live
+    if eqn.op == "call":
+        return eqn.params["callee"] in effectful
+    return any(has_effect(inner, effectful, live) for block in eqn.blocks for inner in block.eqns)
+
+
+def _prune(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn | None:
+    if not any(out in live for out in eqn.outs) and not has_effect(eqn, effectful, live):
+        return None
+    match eqn.op:
+        case "if":
+            keep = [k for k, out in enumerate(eqn.outs) if out in live]
+            blocks = tuple(_side(block, keep, effectful, live) for block in eqn.blocks)
+            pruned = Eqn(tuple(eqn.outs[k] for k in keep), eqn.op, eqn.args, eqn.params, blocks, eqn.span)
+        case "build" | "reduce":
+            keep = [k for k, out in enumerate(eqn.outs) if out in live]
+            body = _side(eqn.blocks[0], keep, effectful, live)
+            pruned = Eqn(tuple(eqn.outs[k] for k in keep), eqn.op, eqn.args, eqn.params, (body,), eqn.span)
+        case "withacc":
+            pruned = _prune_withacc(eqn, effectful, live)
+        case "for" | "while":
+            pruned = _prune_loop(eqn, effectful, live)
+        case _:
+            pruned = eqn
+    _read(pruned.args, live)
+    return pruned
+
+
+def _side(block: Block, keep: Sequence[int], effectful: Collection[str], live: set[Var]) -> Block:
+    results = tuple(block.results[k] for k in keep)
+    return prune_block(Block(block.params, block.eqns, results), effectful, live)
+
+
+def _prune_withacc(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn:
+    (body,) = eqn.blocks
+    n = len(eqn.args)
+    accs = [k for k in range(n) if eqn.outs[k] in live]
+    keep = [k for k in range(len(body.results)) if eqn.outs[n + k] in live]
+    live.update(body.params[k] for k in accs)
+    params = tuple(body.params[k] for k in accs)
+    inner = _side(Block(params, body.eqns, body.results), keep, effectful, live)
+    outs = tuple(eqn.outs[k] for k in accs) + tuple(eqn.outs[n + k] for k in keep)
+    return Eqn(outs, eqn.op, tuple(eqn.args[k] for k in accs), eqn.params, (inner,), eqn.span)
+
+
+def _prune_loop(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn:
+    *conds, body = eqn.blocks
+    n = eqn.params["carries"]
+    skip = len(body.params) - n
+    carries = {k for k in range(n) if eqn.outs[k] in live}
+    stacked = [k for k in range(n, len(eqn.outs)) if eqn.outs[k] in live]
+    while True:
+        inside = set(live)
+        new_conds = [prune_block(cond, effectful, inside) for cond in conds]
+        keep = [k for k in range(n) if k in carries] + stacked
+        new_body = _side(body, keep, effectful, inside)
+        needed = {
+            k
+            for k in range(n)
+            if body.params[skip + k] in inside or any(cond.params[k] in inside for cond in conds)
+        }
+        if needed <= carries:
+            break
+        carries |= needed
+    live |= inside
+    kept = [k for k in range(n) if k in carries]
+    heads = tuple(Block(tuple(c.params[k] for k in kept), c.eqns, c.results) for c in new_conds)
+    params = body.params[:skip] + tuple(body.params[skip + k] for k in kept)
+    blocks = (*heads, Block(params, new_body.eqns, new_body.results))
+    args = eqn.args[:skip] + tuple(eqn.args[skip + k] for k in kept)
+    outs = tuple(eqn.outs[k] for k in kept) + tuple(eqn.outs[k] for k in stacked)
+    return Eqn(outs, eqn.op, args, {**eqn.params, "carries": len(kept)}, blocks, eqn.span)

@@ -1,0 +1,1 @@
+"""Forward mode: each equation is followed by the equations of its tangent."""

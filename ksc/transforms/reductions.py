@@ -1,0 +1,63 @@
+"""Reductions that have no derivative rule of their own, as loops.
+
+    (reduce mul n (lam i e))   ⟶   (for n 1.0 (lam (i r) (mul r e)))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ksc.errors import DifferentiationError
+from ksc.ir.builder import Builder
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
+from ksc.ir.types import Bool, Float, Type
+
+_FLOAT_IDENTITY = {"add": 0.0, "mul": 1.0, "min": math.inf, "max": -math.inf}
+_INTEGER_IDENTITY = {"add": 0, "mul": 1, "min": 2**63 - 1, "max": -(2**63)}
+
+
+def lower_reductions(block: Block, keep: Callable[[Eqn], bool]) -> Block:
+    """The block with every ``reduce`` that gives a Float as a loop, but for those that ``keep`` holds for."""
+    eqns = []
+    for eqn in block.eqns:
+        blocks = tuple(lower_reductions(inner, keep) for inner in eqn.blocks)
+        new = Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
+        differentiable = any(out.type == Float for out in eqn.outs)
+        eqns.append(as_loop(new) if eqn.op == "reduce" and differentiable and not keep(new) else new)
+    return Block(block.params, tuple(eqns), block.results)
+
+
+def as_loop(eqn: Eqn) -> Eqn:
+    """A ``reduce`` of scalars as a nest of ``for`` loops in row-major order, one for each size."""
+    (body,) = eqn.blocks
+    monoid = eqn.params["monoid"]
+    inits: list[Atom] = [_identity(monoid, out.type, eqn) for out in eqn.outs]
+    depth = len(eqn.args)
+    carries = [tuple(Var(out.name, out.type) for out in eqn.outs) for _ in range(depth)]
+    innermost = Builder(eqn.span)
+    innermost.eqns = list(body.eqns)
+    results: list[Atom] = [
+        innermost.apply(monoid, carry, term, name=carry.name)
+        for carry, term in zip(carries[-1], body.results, strict=True)
+    ]
+    loop = eqn
+    for level in reversed(range(depth)):
+        starts = inits if level == 0 else list(carries[level - 1])
+        outs = eqn.outs if level == 0 else tuple(Var(out.name, out.type) for out in eqn.outs)
+        eqns = tuple(innermost.eqns) if level == depth - 1 else (loop,)
+        block = Block((body.params[level], *carries[level]), eqns, tuple(results))
+        params = {"carries": len(starts), "reverse": False}
+        loop = Eqn(outs, "for", (eqn.args[level], *starts), params, (block,), eqn.span)
+        results = list(outs)
+    return loop
+
+
+def _identity(monoid: str, type_: Type, eqn: Eqn) -> Const:
+    if type_ == Bool:
+        return const(monoid == "and")
+    if type_ == Float:
+        return const(_FLOAT_IDENTITY[monoid])
+    if str(type_) == "Integer":
+        return const(_INTEGER_IDENTITY[monoid])
+    raise DifferentiationError(f"a reduction by {monoid} of values of type {type_} has no derivative", span=eqn.span)

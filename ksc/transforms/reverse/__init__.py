@@ -1,0 +1,1 @@
+"""Reverse mode: each construct's rule in its own file, put together by ``sweep``."""

@@ -1,0 +1,154 @@
+"""What the reverses of ``for``, ``while``, ``build`` and ``reduce`` have in common.
+
+A reversed loop adds to the cotangents of variables from outside through accumulators, so it is
+
+    x_bar = (withacc (x_bar 0.0) (for … (acc_add x_bar …)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ksc.ir.builder import Builder
+from ksc.ir.liveness import prune_block
+from ksc.ir.nodes import Atom, Block, Eqn, Var
+from ksc.ir.rewrite import Env
+from ksc.ir.types import Integer, Type
+from ksc.transforms.reverse.scope import Scope
+from ksc.transforms.reverse.sweep import Kept, Sweep
+from ksc.transforms.tangents import tangent_type, zero
+
+Body = Callable[[Scope], Block]
+
+
+def emit_loop(
+    sweep: Sweep,
+    scope: Scope,
+    inner: Scope,
+    op: str,
+    args: Sequence[Atom],
+    params: Mapping[str, Any],
+    block: Block,
+    types: Sequence[Type],
+    names: Sequence[str],
+) -> tuple[Var, ...]:
+    """Emit a reversed loop, whose body was built in ``inner``, with the accumulators that it adds to around it."""
+    body = prune_block(block, sweep.pairs.module.effectful, inner.live_accs())
+    outs = tuple(Var(name, type_) for name, type_ in zip(names, types, strict=True))
+    span = scope.builder.span
+    loop = Eqn(outs, op, tuple(args), params, (body,), span)
+    accs = inner.accs
+    if not accs:
+        if outs or body.eqns:
+            scope.builder.eqns.append(loop)
+        return outs
+    inits = []
+    for var in accs:
+        known = scope.bars.get(var)
+        inits.append(zero(scope.builder, var) if known is None else known)
+    finals = [Var(f"{var.name}_bar", tangent_type(var.type)) for var in accs]
+    results = tuple(Var(out.name, out.type) for out in outs)
+    around = Block(tuple(accs.values()), (loop,), outs)
+    scope.builder.eqns.append(Eqn((*finals, *results), "withacc", tuple(inits), {}, (around,), span))
+    for var, final in zip(accs, finals, strict=True):
+        scope.bars[var] = final
+    return results
+
+
+def reverse_carries(
+    sweep: Sweep,
+    scope: Scope,
+    body: Block,
+    index: Var | None,
+    count: Atom,
+    reverse: bool,
+    inits: Sequence[Atom],
+    bars: Sequence[Atom | None],
+    stacked_bars: Sequence[Atom | None],
+    tapes: Sequence[Var],
+    saved: Mapping[int, Var],
+) -> None:
+    """Emit the reverse of a loop with carries.
+
+    The cotangents of the carries are the carries of the reversed loop, which goes through the iterations the other way.
+    Those that are always zero are found by trying: it starts with the carries whose final value has a cotangent, and
+    goes on until no further one gets any.
+
+    Args:
+        sweep: the sweep.
+        scope: where the reversed loop is put.
+        body: the body of the forward loop.
+        index: the parameter of the body that counts iterations, if it has one.
+        count: how many iterations there were.
+        reverse: whether the reversed loop counts down.
+        inits: the initial values of the carries.
+        bars: the cotangents of the final values of the carries.
+        stacked_bars: the cotangents of the stacked results.
+        tapes: for each carry the values it had at the start of each iteration.
+        saved: for positions of results of the body the stacked values saved from it.
+    """
+    n = len(inits)
+    params = body.params[len(body.params) - n :]
+    active = [k for k in range(n) if bars[k] is not None and params[k] in sweep.varied]
+    while True:
+        inner = scope.inside("loop")
+        i = Var("i", Integer)
+        inner.indices = (i,)
+        env: Env = {} if index is None else {index: i}
+        for param, tape in zip(params, tapes, strict=True):
+            env[param] = inner.builder.emit("index", [tape, i], [param.type], names=[param.name])[0]
+        for position, values in saved.items():
+            result = body.results[position]
+            value = inner.builder.emit("index", [values, i], [result.type], names=[values.name])[0]
+            sweep.unpack(body, position, value, env, inner)
+        images = [env[param] for param in params]
+        eqns, results = sweep.recompute(body, env, inner)
+        carried = {k: Var(f"{params[k].name}_bar", tangent_type(params[k].type)) for k in active}
+        for k, bar in carried.items():
+            inner.add(results[k], bar)
+        for result, tensor in zip(results[n:], stacked_bars, strict=False):
+            if tensor is not None and inner.wants(result):
+                name = f"{result.name}_bar" if isinstance(result, Var) else "bar"
+                element = inner.builder.emit("index", [tensor, i], [tangent_type(result.type)], names=[name])[0]
+                inner.add(result, element)
+        sweep.reverse(eqns, inner)
+        given = [inner.take(image) for image in images]
+        more = [k for k in range(n) if given[k] is not None and k not in active and params[k] in sweep.varied]
+        if not more:
+            break
+        active = sorted((*active, *more))
+    inner.leave()
+    outgoing: list[Atom] = []
+    for k in active:
+        last = given[k]
+        outgoing.append(zero(inner.builder, images[k]) if last is None else last)
+    stores = list(inner.stores.items())
+    block = inner.builder.block((i, *carried.values()), (*outgoing, *(bar for _, bar in stores)))
+    start = []
+    for k in active:
+        first = bars[k]
+        start.append(zero(scope.builder, inits[k]) if first is None else first)
+    loop_params = {"carries": len(active), "reverse": reverse}
+    types = [var.type for var in carried.values()] + [tangent_type(var.type) for var, _ in stores]
+    names = [var.name for var in carried.values()] + [f"{var.name}_bar" for var, _ in stores]
+    outs = emit_loop(sweep, scope, inner, "for", [count, *start], loop_params, block, types, names)
+    for k, out in zip(active, outs, strict=False):
+        scope.add(inits[k], out)
+    for (var, _), out in zip(stores, outs[len(active) :], strict=True):
+        scope.add(var, out)
+
+
+def augmented_body(sweep: Sweep, body: Block, span: Any) -> tuple[list[Eqn], list[Var]]:
+    """The forward sweep over the body of a loop: its equations and what it saves."""
+    inner = Builder(span)
+    inner.eqns = sweep.augment(body.eqns)
+    return inner.eqns, sweep.packed(sweep.to_save(inner.eqns), inner)
+
+
+def note(sweep: Sweep, new: Eqn, kept: Kept, eqns: Sequence[Eqn]) -> Eqn:
+    """Remember what was added to a loop, and that it is saved where its body is."""
+    sweep.kept[new] = kept
+    if any(eqn in sweep.saved for eqn in eqns):
+        sweep.saved.add(new)
+    return new

@@ -1,0 +1,129 @@
+"""Where cotangents are collected: one scope for each block of the reverse sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from ksc.errors import DifferentiationError
+from ksc.ir.builder import Builder
+from ksc.ir.nodes import Atom, Eqn, Var
+from ksc.ir.types import AccType, TensorType
+from ksc.transforms.tangents import add, tangent_type, zero
+
+Kind = Literal["function", "if", "loop"]
+
+
+class Scope:
+    """The cotangents known in one block of the reverse sweep.
+
+    A cotangent of a variable is summed in the block that contributes. At the end of the block, that of a variable from
+    outside leaves it: out of an ``if`` as a result, out of a loop through an accumulator around the outermost loop
+    between the two. A cotangent that is zero is not there at all.
+    """
+
+    def __init__(self, kind: Kind, parent: Scope | None, varied: set[Var], builder: Builder) -> None:
+        self.kind = kind
+        self.parent = parent
+        self.varied = varied
+        self.builder = builder
+        self.owned: set[Var] = set()
+        self.bars: dict[Var, Atom] = {}
+        self.accs: dict[Var, Var] = {}
+        self.indices: tuple[Var, ...] = ()
+        self.stores: dict[Var, Atom] = {}
+
+    def inside(self, kind: Kind) -> Scope:
+        """A scope for a block inside this one."""
+        return Scope(kind, self, self.varied, Builder(self.builder.span))
+
+    def own(self, eqns: Iterable[Eqn], params: Iterable[Var] = ()) -> None:
+        """Note that the cotangents of these variables are complete when this block ends."""
+        self.owned.update(params)
+        for eqn in eqns:
+            self.owned.update(eqn.outs)
+
+    def wants(self, atom: Atom) -> bool:
+        """Whether a cotangent of the atom is of any use."""
+        return isinstance(atom, Var) and atom in self.varied
+
+    def take(self, var: Atom) -> Atom | None:
+        """The cotangent of a variable whose definition is reached; None where it is zero."""
+        return self.bars.pop(var, None) if isinstance(var, Var) else None
+
+    def add(self, var: Atom, bar: Atom | None) -> None:
+        """Add a contribution to the cotangent of ``var``."""
+        if bar is None or not isinstance(var, Var) or var not in self.varied:
+            return
+        known = self.bars.get(var)
+        self.bars[var] = bar if known is None else add(self.builder, known, bar, f"{var.name}_bar")
+
+    def add_at(self, var: Atom, at: Sequence[Atom], bar: Atom | None) -> None:
+        """Add a contribution to the part of the cotangent of the tensor ``var`` that stands at the indices ``at``."""
+        if bar is None or not isinstance(var, Var) or var not in self.varied:
+            return
+        assert isinstance(var.type, TensorType)
+        if not _accumulates(var.type):
+            self._store(var, at, bar)
+            return
+        acc = self.acc(var)
+        if acc is not None:
+            self.builder.emit("acc_add", [acc, *at, bar], [])
+            return
+        name = f"{var.name}_bar"
+        known = self.bars.get(var)
+        start = zero(self.builder, var) if known is None else known
+        acc = Var(name, AccType(start.type))
+        inner = Builder(self.builder.span)
+        inner.emit("acc_add", [acc, *at, bar], [])
+        body = inner.block([acc], ())
+        self.bars[var] = self.builder.emit("withacc", [start], [start.type], names=[name], blocks=[body])[0]
+
+    def _store(self, var: Var, at: Sequence[Atom], bar: Atom) -> None:
+        direct = self.kind == "loop" and self.parent is not None and tuple(at) == self.indices
+        if not direct or var in self.stores:
+            raise DifferentiationError(
+                f"a cotangent of type {tangent_type(var.type)} cannot be accumulated", span=self.builder.span
+            )
+        self.stores[var] = bar
+
+    def acc(self, var: Var) -> Var | None:
+        """The accumulator of a variable from outside of a loop; None where no loop lies between."""
+        outermost: Scope | None = None
+        scope: Scope | None = self
+        while scope is not None and var not in scope.owned:
+            if scope.kind == "loop":
+                outermost = scope
+            scope = scope.parent
+        if outermost is None:
+            return None
+        if var not in outermost.accs:
+            outermost.accs[var] = Var(f"{var.name}_bar", AccType(tangent_type(var.type)))
+        return outermost.accs[var]
+
+    def leave(self) -> dict[Var, Atom]:
+        """End the block: add to accumulators, and return the cotangents that leave as results."""
+        results: dict[Var, Atom] = {}
+        for var, bar in self.bars.items():
+            if var in self.owned:
+                continue
+            acc = self.acc(var)
+            if acc is None:
+                results[var] = bar
+            else:
+                self.builder.emit("acc_add", [acc, bar], [])
+        self.bars.clear()
+        return results
+
+    def live_accs(self) -> set[Var]:
+        """The accumulators that this block may add to."""
+        found: set[Var] = set()
+        scope: Scope | None = self
+        while scope is not None:
+            found.update(scope.accs.values())
+            scope = scope.parent
+        return found
+
+
+def _accumulates(type_: TensorType) -> bool:
+    return str(type_.elem) == "Float"

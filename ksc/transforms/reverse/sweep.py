@@ -1,0 +1,174 @@
+"""Reverse mode over one function: the forward sweep, the reverse sweep, and what the first keeps for the second.
+
+The forward sweep keeps every value that the reverse sweep could ask for: a tape of each carry of a loop, a copy of what
+a recursive call inside an ``if`` or loop gives. The reverse sweep is then built as if all of that were at hand, and whatever
+it does not read is removed, in both. Values inside an ``if`` or loop are otherwise computed again where they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ksc.errors import DifferentiationError
+from ksc.ir.builder import Builder, Expr
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Var
+from ksc.ir.rewrite import Env, clone_block, clone_eqn, clone_function, replace, without_effects
+from ksc.ir.types import FloatType, TensorType
+from ksc.ops import PRIMITIVES, primitive
+from ksc.transforms.activity import varied_vars
+from ksc.transforms.module import Mask
+from ksc.transforms.reverse.scope import Scope
+from ksc.transforms.tangents import atom_name, emit_box, emit_unbox, rename
+
+if TYPE_CHECKING:
+    from ksc.transforms.reverse.pair import Pair, Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the forward sweep added to an equation.
+
+    Attributes:
+        results: how many results the equation had.
+        tapes: how many of the added results are tapes of carries; they come first.
+        saved: for each block the number of results added to save values of it; they come last.
+        pair: for a call, the derivative pair of its callee.
+    """
+
+    results: int
+    tapes: int = 0
+    saved: tuple[int, ...] = ()
+    pair: Pair | None = None
+
+
+Augment = Callable[["Sweep", Eqn], Eqn]
+Rule = Callable[["Sweep", Eqn, Scope], None]
+
+
+class Sweep:
+    """The two sweeps over one function.
+
+    Attributes:
+        function: a private copy of the function, so that its variables can be used as they are.
+        varied: the variables that a cotangent is kept for; copies made on the way are entered too.
+        kept: what was added to which equation.
+        saved: the equations that are not run again, since they contain a call that is not.
+        acc_bars: for an accumulator of the primal the cotangent of its final value.
+    """
+
+    def __init__(self, pairs: Pairs, function: Function, active: Mask) -> None:
+        self.pairs = pairs
+        self.boxes = pairs.module.boxes
+        self.function = clone_function(function)
+        params = [param for param, on in zip(self.function.params, active, strict=True) if on]
+        for param in params:
+            pairs.module.need_tangent(param.type)
+        self.varied = varied_vars(params, self.function.body.eqns)
+        self.kept: dict[Eqn, Kept] = {}
+        self.saved: set[Eqn] = set()
+        self.acc_bars: dict[Var, Atom | None] = {}
+
+    def augment(self, eqns: Sequence[Eqn]) -> list[Eqn]:
+        """The forward sweep over a block."""
+        return [self.augment_eqn(eqn) for eqn in eqns]
+
+    def augment_eqn(self, eqn: Eqn) -> Eqn:
+        from ksc.transforms.reverse.rules import AUGMENTS
+
+        augment = AUGMENTS.get(eqn.op)
+        return eqn if augment is None else augment(self, eqn)
+
+    def reverse(self, eqns: Sequence[Eqn], scope: Scope) -> None:
+        """The reverse sweep over the equations of a block, whose values are at hand in the scope."""
+        from ksc.transforms.reverse.rules import RULES
+
+        for eqn in reversed(eqns):
+            scope.builder.span = eqn.span
+            try:
+                if eqn.op in PRIMITIVES:
+                    self._reverse_primitive(eqn, scope)
+                elif eqn.op in RULES:
+                    RULES[eqn.op](self, eqn, scope)
+                elif any(out in scope.bars for out in eqn.outs):
+                    raise DifferentiationError(
+                        f"{eqn.op} cannot be differentiated", remedy="flatten tuples before differentiating"
+                    )
+            except DifferentiationError as error:
+                if error.span is None:
+                    error.span = eqn.span
+                raise
+
+    def _reverse_primitive(self, eqn: Eqn, scope: Scope) -> None:
+        bar = scope.take(eqn.outs[0])
+        if bar is None:
+            return
+        builder = scope.builder
+        args = [Expr(builder, arg) for arg in eqn.args]
+        for k, arg in enumerate(eqn.args):
+            if scope.wants(arg) and isinstance(arg.type, FloatType):
+                record = primitive(eqn.op)
+                term = record.apply_partial(k, args, Expr(builder, eqn.outs[0]), Expr(builder, bar))
+                if term is not None:
+                    scope.add(arg, rename(term.atom, f"{atom_name(arg)}_bar", builder))
+
+    # Values of the primal inside a block of the reverse sweep.
+
+    def track(self, old: Eqn, new: Eqn) -> None:
+        """Remember of a copy what is known of its original."""
+        if old in self.kept:
+            self.kept[new] = self.kept[old]
+        if old in self.saved:
+            self.saved.add(new)
+
+    def recompute(self, block: Block, env: Env, scope: Scope) -> tuple[list[Eqn], list[Atom]]:
+        """Compute the values of a block again in ``scope``, and return its equations and results in these terms.
+
+        ``env`` gives the parameters and the values that were saved. Effects and saved equations are not run again.
+        """
+        before = list(env.items())
+        eqns = [clone_eqn(eqn, env, self.track) for eqn in block.eqns]
+        self.copy_activity(env)
+        scope.own(eqns, [image for _, image in before if isinstance(image, Var)])
+        scope.builder.eqns.extend(without_effects(eqn for eqn in eqns if eqn not in self.saved))
+        return eqns, [replace(result, env) for result in block.results]
+
+    def copy_activity(self, env: Mapping[Var, Atom]) -> None:
+        """Enter the images of varied variables among them."""
+        self.varied.update(new for old, new in env.items() if isinstance(new, Var) and old in self.varied)
+
+    def copy_block(self, block: Block, env: Env) -> Block:
+        """A copy of a block that remembers what was added to its equations."""
+        copied = clone_block(block, env, self.track)
+        self.copy_activity(env)
+        return copied
+
+    # Saving values out of blocks.
+
+    def to_save(self, eqns: Sequence[Eqn]) -> list[Var]:
+        """The values of a block that cannot be computed again in the reverse sweep."""
+        return [out for eqn in eqns if eqn in self.saved for out in eqn.outs]
+
+    def packed(self, values: Sequence[Var], builder: Builder) -> list[Var]:
+        """The values in a form that any block can give as a result: tensors, whose sizes may differ, in boxes."""
+        packed = []
+        for value in values:
+            if isinstance(value.type, TensorType):
+                name = self.pairs.module.new_box(f"{self.function.name}.{value.name}", [value.type])
+                packed.append(emit_box(builder, name, [value]))
+            else:
+                packed.append(value)
+        return packed
+
+    def unpack(self, block: Block, position: int, image: Atom, env: Env, scope: Scope) -> None:
+        """Enter in ``env`` that the value given as result ``position`` of the block is ``image``, unpacked."""
+        inner = block.results[position]
+        assert isinstance(inner, Var)
+        boxing = next((eqn for eqn in block.eqns if eqn.op == "box" and eqn.outs[0] is inner), None)
+        if boxing is not None and isinstance(boxing.args[0].type, TensorType) and len(boxing.args) == 1:
+            value = boxing.args[0]
+            assert isinstance(value, Var)
+            env[value] = emit_unbox(scope.builder, image, self.boxes, [value.name])[0]
+        else:
+            env[inner] = image

@@ -1,0 +1,34 @@
+"""The entry point of reverse mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ksc.ir.nodes import Program
+from ksc.ir.rewrite import assemble
+from ksc.passes.inline import inline_small
+from ksc.transforms.module import Module, chosen_params
+from ksc.transforms.reverse.pair import Pairs
+
+
+def vjp(program: Program, *, wrt: Sequence[int] | None = None, with_value: bool = False) -> Program:
+    """The program that multiplies a cotangent by the Jacobian of the entry.
+
+    Args:
+        program: any program without tuples.
+        wrt: the parameters to differentiate by; all that have a tangent where it is None.
+        with_value: give the results of the entry too, before the cotangents.
+
+    Returns:
+        A program whose entry ``[rev f]``, or ``[valrev f]`` with values, takes the parameters of f, then a cotangent for each
+        result that has one, and gives a cotangent for each parameter chosen.
+
+    Raises:
+        DifferentiationError: an operation on the way has no derivative.
+        ValueError: ``wrt`` names a parameter that is not there or has no tangent.
+    """
+    module = Module(inline_small(program))
+    active = chosen_params(module.source.main, wrt)
+    derived = Pairs(module).rev(program.entry, active, with_value)
+    module.functions[derived.name] = derived
+    return assemble(module.functions, derived.name, module.boxes)

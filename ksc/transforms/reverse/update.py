@@ -1,0 +1,27 @@
+"""The reverse of ``update``: the value written takes the cotangent of its place, which is zero before.
+
+    y = (update x i v)      ⟶      v_bar = (index i y_bar),  x_bar = (update y_bar i 0.0)
+"""
+
+from __future__ import annotations
+
+from ksc.ir.nodes import Eqn
+from ksc.transforms.reverse.scope import Scope
+from ksc.transforms.reverse.sweep import Sweep
+from ksc.transforms.tangents import atom_name, tangent_type, zero_of_part
+
+
+def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
+    """Emit the read and the reset."""
+    bar = scope.take(eqn.outs[0])
+    if bar is None:
+        return
+    tensor, *at, value = eqn.args
+    builder = scope.builder
+    if scope.wants(value):
+        name = f"{atom_name(value)}_bar"
+        scope.add(value, builder.emit("index", [bar, *at], [tangent_type(value.type)], names=[name])[0])
+    if scope.wants(tensor):
+        nothing = zero_of_part(builder, eqn.outs[0], len(at))
+        name = f"{atom_name(tensor)}_bar"
+        scope.add(tensor, builder.emit("update", [bar, *at, nothing], [bar.type], names=[name])[0])
