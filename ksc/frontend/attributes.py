@@ -71,7 +71,9 @@ def _of_struct(frame: Frame, value: Struct, name: str, node: ast.expr) -> Value:
     if member is not MISSING and not callable(member) and dataclasses.is_dataclass(value.cls):
         return capture(member, f"{value.cls.__name__}.{name}", frame.span(node))
     reason = f"{describe(value)} has no attribute {name!r} that kernels know"
-    instead = "build a new value instead of changing this one" if value.cls in (list, dict) else "check the spelling"
+    instead = "check the spelling"
+    if value.cls in (list, dict):
+        instead = "build a new one, with a comprehension or as in `xs = xs + [x]`"
     frame.refuse(node, reason, instead, code="KS115")
 
 

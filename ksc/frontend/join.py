@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ksc.frontend.frame import Frame
 from ksc.frontend.values import (
     DEAD,
+    NONE,
     Abstract,
     BoundMethod,
     Closure,
@@ -160,7 +161,14 @@ def branch_conflict(name: str, a: Value, b: Value, spans: tuple[Span | None, Spa
     places = [f" (line {span.line})" if span else "" for span in spans]
     what = f"{name!r}" if name.isidentifier() else name
     reason = f"{what} is {describe(a)}{places[0]} on one path and {describe(b)}{places[1]} on the other"
-    return Poison("KS201", reason, "give it the same type on both paths, for example with float()")
+    instead = "give it the same type on both paths"
+    if scalar_type(a) is not None and scalar_type(b) is not None:
+        instead += ", for example with float()"
+    elif NONE in (a, b):
+        instead = "give it a value on both paths"
+    elif not isinstance(a, Struct) and not isinstance(b, Struct):
+        instead = "choose between values, not between functions or texts"
+    return Poison("KS201", reason, instead)
 
 
 def unbound(name: str, span: Span | None) -> Poison:

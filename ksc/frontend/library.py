@@ -106,9 +106,9 @@ def _primitive_call(
         if key in kwargs:
             values.append(kwargs[key])
     if len(values) != record.arity or len(values) != len(args) + len(kwargs):
-        given = len(args) + len(kwargs)
-        reason = f"{name}() takes {record.arity} numbers, but {given} arguments are given, or of other names"
-        frame.refuse(node, reason, f"pass {record.arity} numbers by position", code="KS204")
+        numbers = "one number" if record.arity == 1 else f"{record.arity} numbers"
+        given = ", ".join([*map(describe, args), *(f"{key}=…" for key in kwargs)])
+        frame.refuse(node, f"{name}() takes {numbers}, not ({given})", f"pass {numbers} by position", code="KS204")
     for value in values:
         if scalar_type(value) is None:
             frame.refuse(node, f"{name}() takes numbers, not {describe(value)}", "pass numbers", code="KS200")

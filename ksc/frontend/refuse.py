@@ -56,4 +56,6 @@ NODE_NAMES: dict[type[ast.AST], str] = {
     ast.JoinedStr: "an f-string",
     ast.Set: "a set",
     ast.SetComp: "a set comprehension",
+    ast.Import: "`import`",
+    ast.ImportFrom: "`import`",
 }

@@ -66,16 +66,20 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
     if len(candidates) != 1:
         reason = "does not match the function; was the file edited?" if not candidates else "is ambiguous"
         refuse(None, f"the source of {fn.__qualname__!r} {reason}", ORDINARY_REMEDY, code="KS109")
-    return source, candidates[0]
+    (node,) = candidates
+    if isinstance(node, ast.AsyncFunctionDef):
+        where = source.span(node, head=True)
+        refuse(where, "a coroutine cannot be compiled", "call the kernel from the coroutine", code="KS102")
+    return source, node
 
 
-def _functions(tree: ast.AST) -> Iterator[FunctionNode]:
+def _functions(tree: ast.AST) -> Iterator[FunctionNode | ast.AsyncFunctionDef]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.Lambda):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield node
 
 
-def _matches(node: FunctionNode, code: CodeType) -> bool:
+def _matches(node: FunctionNode | ast.AsyncFunctionDef, code: CodeType) -> bool:
     if isinstance(node, ast.Lambda):
         if code.co_name != "<lambda>" or node.lineno != code.co_firstlineno:
             return False
@@ -93,7 +97,7 @@ def _positions(code: CodeType) -> set[tuple[int | None, ...]]:
     return {position for position in code.co_positions() if position[3]}
 
 
-def _compiled(node: FunctionNode, file: str) -> CodeType:
+def _compiled(node: ast.AST, file: str) -> CodeType:
     """The code of a lambda, compiled by itself."""
     assert isinstance(node, ast.Lambda)
     outer = compile(ast.Expression(node), file, "eval")

@@ -252,7 +252,9 @@ def describe(value: Value) -> str:
             type_ = static_type(obj)
             if type_ is not None:
                 return f"{type_} (the constant {obj!r})"
-            return "None" if obj is None else f"the constant {obj!r}" if isinstance(obj, str) else f"{obj!r}"
+            if callable(obj):
+                return f"the function {getattr(obj, '__qualname__', repr(obj))}"
+            return "None" if obj is None else f"the constant {obj!r}"
         case Struct(cls=cls, items=items):
             if cls in (tuple, list):
                 return f"a {cls.__name__} of {len(items)}"
