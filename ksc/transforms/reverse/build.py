@@ -34,7 +34,7 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the reversed loop."""
     kept = sweep.kept[eqn]
     bars = [scope.take(out) for out in eqn.outs[: kept.results]]
-    if all(bar is None for bar in bars):
+    if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
     (body,) = eqn.blocks
     inner = scope.inside("loop")

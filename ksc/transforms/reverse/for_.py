@@ -38,7 +38,7 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     kept = sweep.kept[eqn]
     n = eqn.params["carries"]
     bars = [scope.take(out) for out in eqn.outs[: kept.results]]
-    if all(bar is None for bar in bars):
+    if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
     (body,) = eqn.blocks
     tapes = eqn.outs[kept.results : kept.results + kept.tapes]

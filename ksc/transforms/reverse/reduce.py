@@ -30,7 +30,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the reversed loop of a sum."""
     bars = [scope.take(out) for out in eqn.outs]
-    if all(bar is None for bar in bars):
+    if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
     (body,) = eqn.blocks
     inner = scope.inside("loop")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder, Expr
-from ksc.ir.nodes import Atom, Block, Eqn, Function, Var
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Var, walk
 from ksc.ir.rewrite import Env, clone_block, clone_eqn, clone_function, replace, without_effects
 from ksc.ir.types import FloatType, TensorType
 from ksc.ops import PRIMITIVES, primitive
@@ -112,6 +112,14 @@ class Sweep:
                 term = record.apply_partial(k, args, Expr(builder, eqn.outs[0]), Expr(builder, bar))
                 if term is not None:
                     scope.add(arg, rename(term.atom, f"{atom_name(arg)}_bar", builder))
+
+    def accumulates(self, eqn: Eqn) -> bool:
+        """Whether a block of the equation adds to an accumulator around it whose final value has a cotangent."""
+        return any(
+            inner.op == "acc_add" and isinstance(inner.args[0], Var) and self.acc_bars.get(inner.args[0]) is not None
+            for block in eqn.blocks
+            for inner in walk(block)
+        )
 
     # Values of the primal inside a block of the reverse sweep.
 

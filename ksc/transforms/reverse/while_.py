@@ -43,7 +43,7 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     kept = sweep.kept[eqn]
     n = kept.tapes
     bars = [scope.take(out) for out in eqn.outs[: kept.results + 1]]
-    if all(bar is None for bar in bars):
+    if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
     body = eqn.blocks[1]
     inner = Block(body.params[:n], body.eqns, body.results[:n] + body.results[n + 1 :])
