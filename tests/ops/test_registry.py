@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from ksc.errors import DifferentiationError, InvalidIRError, KernelRuntimeError, TypeMismatchError
+from ksc.ir.interpret import interpret
+from ksc.ir.nodes import Function, Program
 from ksc.ir.types import Bool, Float, Integer
+from ksc.ir.verify import verify
 from ksc.ops import PRIMITIVES, NonDifferentiable, Primitive, primitive
 from ksc.ops.record import Value
+from ksc.transforms import jvp, vjp, vmap
 from tests.ops.calculus import application, gradient, run, tangent
 from tests.ops.samples import edge_samples, random_samples, samples_of
 
@@ -186,6 +190,53 @@ def test_reverse_is_the_transpose_of_forward(record: Primitive) -> None:
         forward = [run(tangent(block, k), args)[0] for k in float_positions(record)]
         for a, b in zip(forward, run(gradient(block), args), strict=True):
             assert same(a, b, 1e-15), args
+
+
+def program_of(record: Primitive) -> Program:
+    return Program({"f": Function("f", application(record, record.overloads[0].args))}, "f")
+
+
+@pytest.mark.parametrize("record", SMOOTH, ids=by_name)
+def test_the_transforms_agree(record: Primitive) -> None:
+    forward, reverse = jvp(program_of(record)), vjp(program_of(record))
+    verify(forward)
+    verify(reverse)
+    positions = float_positions(record)
+    directions = [0.75, -1.25, 0.5][: len(positions)]
+    for args in random_samples(record, 5):
+        (out_dot,) = interpret(forward, (*args, *directions))
+        bars = interpret(reverse, (*args, 2.0))
+        assert same(2.0 * out_dot, sum(map(operator.mul, directions, bars)), 1e-12, 1e-6), args
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=by_name)
+def test_vmap_is_a_loop(record: Primitive) -> None:
+    samples = random_samples(record, 4)
+    program = vmap(program_of(record))
+    verify(program)
+    (results,) = interpret(program, [list(column) for column in zip(*samples, strict=True)])
+    assert list(results) == [record.evaluate(*args) for args in samples]
+
+
+@pytest.mark.parametrize("record", SMOOTH, ids=by_name)
+def test_the_reverse_transform_to_order_two(record: Primitive) -> None:
+    block = application(record, record.overloads[0].args)
+    positions = float_positions(record)
+    reverse = vjp(program_of(record))
+    again = vjp(reverse)
+    verify(again)
+    weights = [0.75, -1.25, 0.5][: len(positions)]
+    for args in random_samples(record, 4):
+        bars = interpret(reverse, (*args, 2.0))
+        for k, bar in zip(positions, bars, strict=True):
+            assert same(bar, 2.0 * run(tangent(block, k), args)[0], 1e-13)
+        seconds = interpret(again, (*args, 2.0, *weights))
+        for j, second in zip(positions, seconds, strict=False):
+            truth = sum(
+                2.0 * weight * run(tangent(tangent(block, k), j), args)[0]
+                for k, weight in zip(positions, weights, strict=True)
+            )
+            assert same(second, truth, 1e-9, 1e-6), (args, j)
 
 
 @pytest.mark.parametrize("record", SMOOTH, ids=by_name)
