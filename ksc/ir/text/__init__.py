@@ -2,5 +2,7 @@
 
 from ksc.ir.text.canonical import alpha_equal, fingerprint
 from ksc.ir.text.printer import to_text
+from ksc.ir.text.reader import Module, RewriteRule, parse, parse_module
+from ksc.ir.text.run import run
 
-__all__ = ["alpha_equal", "fingerprint", "to_text"]
+__all__ = ["Module", "RewriteRule", "alpha_equal", "fingerprint", "parse", "parse_module", "run", "to_text"]

@@ -1,4 +1,4 @@
-"""Programs up to the identity and the names of their variables, and up to spans."""
+"""Programs up to the identity and names of their variables, the order of their functions, and spans."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _program(program: Program) -> Iterator[str]:
     yield from ("program", program.entry)
     for name in sorted(program.boxes):
         yield from ("box", name, *map(str, program.boxes[name]))
-    for name, function in program.functions.items():
+    for name in sorted(program.functions):
         yield from ("function", name)
-        yield from _block(function.body, {})
+        yield from _block(program.functions[name].body, {})
 
 
 def _block(block: Block, numbers: dict[Var, int]) -> Iterator[str]:
@@ -47,7 +47,8 @@ def _eqn(eqn: Eqn, numbers: dict[Var, int]) -> Iterator[str]:
     for arg in eqn.args:
         yield _atom(arg, numbers)
     for key in sorted(eqn.params):
-        yield from ("param", key, repr(eqn.params[key]))
+        if key != "nested" or eqn.params[key]:
+            yield from ("param", key, repr(eqn.params[key]))
     for block in eqn.blocks:
         yield "block"
         yield from _block(block, numbers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,7 +29,7 @@ def layout(tree: Tree, indent: int = 0) -> str:
     if isinstance(tree, Remark):
         return f"; {tree.comment}\n{' ' * indent}{layout(tree.tree, indent)}"
     flat = _flat(tree)
-    if flat is not None and indent + len(flat) <= WIDTH:
+    if flat is not None and (indent + len(flat) <= WIDTH or tree[1:2] == [":"]):
         return flat
     if tree and tree[0] == "let":
         return _let(tree, indent)
@@ -56,7 +55,7 @@ def _flat(tree: Tree) -> str | None:
     return f"({' '.join(parts)})"
 
 
-def _let(tree: Sequence[Tree], indent: int) -> str:
+def _let(tree: list[Tree], indent: int) -> str:
     bindings, body = tree[1], tree[2]
     assert isinstance(bindings, list)
     pad = " " * (indent + len("(let ("))
@@ -65,10 +64,12 @@ def _let(tree: Sequence[Tree], indent: int) -> str:
     return f"(let ({lines})\n{inner}{layout(body, len(inner))})"
 
 
-def _broken(tree: Sequence[Tree], indent: int) -> str:
+def _broken(tree: list[Tree], indent: int) -> str:
     """The head and some arguments on the first line, each further item on a line of its own."""
     head = tree[0] if tree and isinstance(tree[0], str) else ""
     kept = _ON_FIRST_LINE.get(head, 1)
+    if head == "def" and len(_flat(tree[:4]) or "") + indent > WIDTH:
+        kept = 3
     text = "("
     column = indent + 1
     for k, item in enumerate(tree[:kept]):

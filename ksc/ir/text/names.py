@@ -48,4 +48,5 @@ def quote(word: str) -> str:
 def variable_base(name: str) -> str:
     """A readable identifier close to ``name``, for a variable that may be renamed freely."""
     base = _VARIABLE_CHARACTER.sub("_", name) or "t"
-    return base if is_identifier(base) and base not in SPECIAL_FORMS else f"_{base}"
+    readable = is_identifier(base) and base not in SPECIAL_FORMS and getter(base) is None
+    return base if readable else f"_{base}"

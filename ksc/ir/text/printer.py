@@ -191,9 +191,14 @@ def _width(eqn: Eqn) -> int:
 
 
 def _attributes(eqn: Eqn) -> list[Tree]:
-    """The params that no form spells, as ``:key value``."""
+    """The params that no form spells, as ``:key value``; a reader takes tensors in a ``build`` to be nested."""
     trees: list[Tree] = []
+    is_flat = eqn.op == "build" and not eqn.params.get("nested")
+    if is_flat and any(isinstance(result.type, TensorType) for result in eqn.blocks[0].results):
+        trees += [":nested", "false"]
     for key in sorted(set(eqn.params) - _SPELT_BY_FORM.get(eqn.op, frozenset())):
+        if key == "nested" and eqn.params[key] is False:
+            continue
         trees += [f":{key}", _attribute(eqn.params[key])]
     return trees
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NoReturn
 
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Span
@@ -64,9 +63,9 @@ class Group:
 Node = Word | Text | Group
 
 
-def refuse(message: str, at: Position) -> NoReturn:
-    """Raise InvalidIRError at a place in the text."""
-    raise InvalidIRError(message, span=at.span())
+def misread(message: str, at: Position) -> InvalidIRError:
+    """The error for a place in the text."""
+    return InvalidIRError(message, span=at.span())
 
 
 def quote_text(value: str) -> str:
@@ -115,10 +114,12 @@ class _Reader:
             elif c in ")]":
                 self.pos += 1
                 if not open_groups:
-                    refuse(f"{c!r} closes nothing", at)
+                    raise misread(f"{c!r} closes nothing", at)
                 opening, begun, outer = open_groups.pop()
                 if _CLOSING[opening] != c:
-                    refuse(f"expected {_CLOSING[opening]!r} for the {opening!r} of line {begun.line}, not {c!r}", at)
+                    raise misread(
+                        f"expected {_CLOSING[opening]!r} for the {opening!r} of line {begun.line}, not {c!r}", at
+                    )
                 outer.append(Group(tuple(items), begun, square=opening == "["))
                 items = outer
             elif c == '"':
@@ -129,7 +130,7 @@ class _Reader:
                 items.append(Word(self.word(), at))
         if open_groups:
             opening, begun, _ = open_groups[-1]
-            refuse(f"expected {_CLOSING[opening]!r} before the end of the text", begun)
+            raise misread(f"expected {_CLOSING[opening]!r} before the end of the text", begun)
         return items
 
     def position(self) -> Position:
@@ -160,7 +161,7 @@ class _Reader:
         begun, depth = self.position(), 0
         while True:
             if self.pos >= len(self.text):
-                refuse("expected '|#' before the end of the text", begun)
+                raise misread("expected '|#' before the end of the text", begun)
             if self.text.startswith("#|", self.pos):
                 depth += 1
                 self.pos += 2
@@ -185,11 +186,11 @@ class _Reader:
                 self.advance()
                 escaped = self.text[self.pos : self.pos + 1]
                 if escaped not in _ESCAPES and escaped != end:
-                    refuse(f"there is no escape \\{escaped}", self.position())
+                    raise misread(f"there is no escape \\{escaped}", self.position())
                 c = _ESCAPES.get(escaped, escaped)
             parts.append(c)
             self.advance()
-        refuse(f"expected {end!r} before the end of the text", at)
+        raise misread(f"expected {end!r} before the end of the text", at)
 
     def word(self) -> str:
         begun = self.pos
