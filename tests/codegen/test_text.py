@@ -188,6 +188,45 @@ def test_names_of_derived_functions():
     assert function_identifier("[valrev f]") == "f_value_and_vjp"
 
 
+NAMES = (
+    "n",
+    "data",
+    "results",
+    "arguments",
+    "f_results",
+    "main",
+    "ks",
+    "lane",
+    "all",
+    "float",
+    "exp",
+    "y0",
+    "<lambda>",
+    "rt",
+)
+
+
+def test_functions_and_variables_may_have_any_name(tmp_path):
+    """A kernel, the function it calls and its variables all called something that the text uses itself."""
+    includes = []
+    for k, name in enumerate(NAMES):
+        x, inner = Var(name, Float), Var(name, Float)
+        callee = Builder()
+        doubled = callee.apply("add", inner, inner, name=name)
+        functions = {f"{name}_results": Function(f"{name}_results", callee.block([inner], [doubled, doubled]))}
+        b = Builder()
+        outs = b.emit("call", [x], [Float, Float], names=[name, name], params={"callee": f"{name}_results"})
+        square = b.apply("exp", b.apply("mul", *outs), name=name)
+        functions[name] = Function(name, b.block([x], [square, b.apply("add", square, x, name=name)]))
+        file = tmp_path / f"k{k}.cpp"
+        file.write_text(generate(Unit(name, [("", Program(functions, name))])).text)
+        includes.append(f'#include "{file}"\n')
+    (tmp_path / "all.cpp").write_text("".join(includes))
+    command = ["g++", *WARNINGS, "-I", str(prelude_dir()), str(tmp_path / "all.cpp")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_long_lines_break_at_outer_commas():
     text = "return {" + ", ".join(f"f(aaaa, {k})" for k in range(12)) + "};"
     lines = wrapped(text, 60)

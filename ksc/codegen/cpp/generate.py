@@ -45,12 +45,13 @@ def generate(unit: Unit) -> GeneratedSource:
     """
     float_type = COMPUTE[unit.dtype]
     module = _Module(float_type)
+    stem = identifier(unit.name).strip("_") or "kernel"
     entries = []
     symbols = {}
     for derivation, program in unit.programs:
         function = module.add(program)
         suffix = derivation_suffix(derivation)
-        symbols[derivation] = f"ks_{identifier(unit.name)}{suffix}"
+        symbols[derivation] = f"ks_{stem}{suffix}"
         entries.append(_entry(symbols[derivation], function, program.main, unit))
     spans: list[Span] = []
     text = (
@@ -62,7 +63,7 @@ def generate(unit: Unit) -> GeneratedSource:
             boxes=module.boxes,
             functions=[_marked(function, spans) for function in module.functions],
             prototypes=module.prototypes,
-            namespace=f"{identifier(unit.name)}_kernel",
+            namespace=f"{stem}_kernel",
             doc=_doc_lines(unit.doc),
         )
     )

@@ -21,6 +21,9 @@ MACROS = frozenset(
 )
 RESERVED = KEYWORDS | PRELUDE_NAMES | MACROS
 
+ENTRY_NAMES = frozenset({"host", "data", "strides", "n", "results", "arguments", "lane", "all"})
+"""The variables of an entry, which would hide a function of the same name."""
+
 DERIVED_SUFFIXES = {
     "rev": "_vjp",
     "valrev": "_value_and_vjp",
@@ -64,7 +67,9 @@ def function_identifier(name: str) -> str:
     while match := _DERIVED.fullmatch(name):
         derivation, name = match.groups()
         suffix = DERIVED_SUFFIXES.get(derivation, f"_{derivation}") + suffix
-    return identifier(name.strip("[]") + suffix)
+    text = identifier(name.strip("[]") + suffix)
+    # The structs that functions return and keep are named after them with these endings.
+    return f"{text}_" if text in ENTRY_NAMES or text.endswith(("_results", "_box")) else text
 
 
 class Scope:
