@@ -45,11 +45,11 @@ class _FunctionVerifier:
                 self.fail("an accumulator cannot be a parameter of a function")
         self.body(self.function.body, scope)
 
-    def body(self, block: Block, scope: set[Var]) -> None:
-        """Check the equations and results of a block whose parameters are bound in ``scope``."""
+    def body(self, block: Block, scope: set[Var], owner: Eqn | None = None) -> None:
+        """Check the equations and results of a block of ``owner`` whose parameters are bound in ``scope``."""
         for eqn in block.eqns:
             self.eqn(eqn, scope)
-        self.where = None
+        self.where = owner
         for result in block.results:
             self.use(result, scope)
             if isinstance(result.type, AccType):
@@ -67,8 +67,7 @@ class _FunctionVerifier:
                 self.bind(param, inner)
                 if isinstance(param.type, AccType) and eqn.op != "withacc":
                     self.fail(f"an accumulator cannot be a parameter of a block of {eqn.op}")
-            self.body(block, inner)
-            self.where = eqn
+            self.body(block, inner, eqn)
         try:
             types = result_types(eqn, self.program)
         except InvalidIRError as broken:
@@ -76,9 +75,9 @@ class _FunctionVerifier:
         if len(types) != len(eqn.outs):
             self.fail(f"{eqn.op} gives {len(types)} results {show(types)}, not {len(eqn.outs)}")
         for out, type_ in zip(eqn.outs, types, strict=True):
+            self.bind(out, scope)
             if not compatible(out.type, type_):
                 self.fail(f"{out.name} has type {out.type} but {eqn.op} gives {type_}")
-            self.bind(out, scope)
 
     def bind(self, var: Var, scope: set[Var]) -> None:
         if not isinstance(var, Var):
