@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ksc.cli import main
+from ksc.cli.target import load_kernel
+from ksc.compiler import list_kernels
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "shapes.py"
+    path.write_text(
+        "def area(width: float, height: float, count: int = 1, square: bool = False) -> float:\n"
+        "    return (width * width if square else width * height) * count\n"
+    )
+    return path
+
+
+def test_builds_for_each_dtype(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", f"{file}:area", "--dtype", "float32", "--dtype", "float64", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [built["dtype"] for built in report] == ["float32", "float64"]
+    assert all(Path(built["source"]).is_file() for built in report)
+
+
+def test_says_where_the_source_lies(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", f"{file}:area"]) == 0
+    shown = capsys.readouterr().out.split()
+    assert shown[0] == "float32"
+    assert Path(shown[-1]).is_file()
+
+
+def test_a_refused_function_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "refused.py"
+    file.write_text("def f(x: float) -> float:\n    with open(x):\n        return x\n")
+    assert main(["build", f"{file}:f"]) == 1
+    assert capsys.readouterr().err.startswith(f"{file}:2:5: [KS1")
+
+
+def test_a_parameter_without_a_type_cannot_be_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "untyped.py"
+    file.write_text("def f(x):\n    return x\n")
+    assert main(["build", f"{file}:f"]) == 1
+    message = capsys.readouterr().err
+    assert "the annotations of f(x) do not tell the types of its parameters" in message
+    assert "instead: annotate them" in message
+
+
+def test_the_default_dtype_stays_as_it_was(file: Path) -> None:
+    before = torch.get_default_dtype()
+    assert main(["build", f"{file}:area", "--dtype", "float64"]) == 0
+    assert torch.get_default_dtype() == before
+
+
+def test_what_was_built_is_found_in_the_cache(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", f"{file}:area", "--dtype", "bfloat16", "--json"]) == 0
+    (built,) = json.loads(capsys.readouterr().out)
+    kernel = load_kernel(f"{file}:area")
+    width = torch.ones(3, dtype=torch.bfloat16)
+    assert kernel(width, width).dtype == torch.bfloat16
+    assert Path(built["source"]).parent in [cached.path for cached in list_kernels()]
+
+
+POINTS = """
+from dataclasses import dataclass
+
+@dataclass
+class Point:
+    x: float
+    y: float
+
+def norm(p: Point, scale: tuple[float, int]) -> float:
+    return (p.x * p.x + p.y * p.y) * scale[0]
+"""
+
+
+def test_structured_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "points.py"
+    file.write_text(POINTS)
+    assert main(["build", f"{file}:norm"]) == 0
+    assert "norm" in capsys.readouterr().out
