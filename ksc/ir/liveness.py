@@ -99,9 +99,7 @@ def _prune_loop(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn:
         keep = [k for k in range(n) if k in carries] + stacked
         new_body = _side(body, keep, effectful, inside)
         needed = {
-            k
-            for k in range(n)
-            if body.params[skip + k] in inside or any(cond.params[k] in inside for cond in conds)
+            k for k in range(n) if body.params[skip + k] in inside or any(cond.params[k] in inside for cond in conds)
         }
         if needed <= carries:
             break

@@ -23,9 +23,7 @@ GROWN = 2000
 def inline_small(program: Program) -> Program:
     """Inline what is small or called once, innermost first."""
     recursive = recursive_functions(program.functions)
-    uses = Counter(
-        eqn.params["callee"] for f in program.functions.values() for eqn in walk(f.body) if eqn.op == "call"
-    )
+    uses = Counter(eqn.params["callee"] for f in program.functions.values() for eqn in walk(f.body) if eqn.op == "call")
     functions: dict[str, Function] = {}
     inlined: dict[str, Block] = {}
     for name in assemble(program.functions, program.entry, program.boxes).functions:

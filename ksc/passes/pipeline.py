@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ksc.ir.nodes import Program
+from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
+from ksc.passes.hoist import hoist_invariants
 from ksc.passes.inline import inline_small
+from ksc.passes.merge import merge_ifs
+from ksc.passes.simplify import simplify
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,16 @@ class Pass:
 
 PIPELINE: tuple[Pass, ...] = (
     Pass("inline", inline_small, "everything after sees through small functions and those called once"),
-    Pass("dce", remove_dead_code, "only what is read is worth printing"),
+    Pass("simplify", simplify, "derivatives are full of constants; fewer equations for all that follows"),
+    Pass("cse", eliminate_common_subexpressions, "values computed again for the reverse sweep meet the first ones"),
+    Pass("dce", remove_dead_code, "what nobody reads must not stand in the way of merging"),
+    Pass("merge", merge_ifs, "the primal's branches and the derivative's become one, once their conditions are one"),
+    Pass("cse again", eliminate_common_subexpressions, "merged sides share values"),
+    Pass("merge again", merge_ifs, "branches inside merged sides, whose conditions are now one"),
+    Pass("simplify again", simplify, "uses are final, so products can be put in the order a person writes"),
+    Pass("hoist", hoist_invariants, "a loop computes what changes"),
+    Pass("cse last", eliminate_common_subexpressions, "what left a loop may be known outside"),
+    Pass("dce last", remove_dead_code, "only what is read is worth printing"),
 )
 
 

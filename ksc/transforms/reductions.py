@@ -1,6 +1,6 @@
 """Reductions that have no derivative rule of their own, as loops.
 
-    (reduce mul n (lam i e))   ⟶   (for n 1.0 (lam (i r) (mul r e)))
+(reduce mul n (lam i e))   ⟶   (for n 1.0 (lam (i r) (mul r e)))
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ksc.ir.builder import Builder, stack_type
+from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.types import AccType, BoxType, is_differentiable
 from ksc.transforms.forward.sweep import Sweep

@@ -1,7 +1,7 @@
 """The reverse of ``box`` and ``unbox``: each is the other, for boxes of cotangents.
 
-    b = (box name x n)      ⟶      x_bar = (unbox b_bar)
-    x n = (unbox b)         ⟶      b_bar = (box [d name] x_bar)
+b = (box name x n)      ⟶      x_bar = (unbox b_bar)
+x n = (unbox b)         ⟶      b_bar = (box [d name] x_bar)
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The reverse of ``build``: a parallel loop that gives nothing, only adds to accumulators.
 
-    y = (build n (lam i (mul a (index i x))))
-                                            a_bar x_bar = (withacc 0.0 zeros (lam (a_bar x_bar)
-                              ⟶               (build n (lam i
-                                                (acc_add a_bar (mul (index i y_bar) (index i x)))
-                                                (acc_add x_bar i (mul (index i y_bar) a))))))
+y = (build n (lam i (mul a (index i x))))
+                                        a_bar x_bar = (withacc 0.0 zeros (lam (a_bar x_bar)
+                          ⟶               (build n (lam i
+                                            (acc_add a_bar (mul (index i y_bar) (index i x)))
+                                            (acc_add x_bar i (mul (index i y_bar) a))))))
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The reverse of ``index``: the cotangent is added at the same place.
 
-    y = (index i x)      ⟶      (acc_add x_bar i y_bar)
+y = (index i x)      ⟶      (acc_add x_bar i y_bar)
 """
 
 from __future__ import annotations

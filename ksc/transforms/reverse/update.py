@@ -1,6 +1,6 @@
 """The reverse of ``update``: the value written takes the cotangent of its place, which is zero before.
 
-    y = (update x i v)      ⟶      v_bar = (index i y_bar),  x_bar = (update y_bar i 0.0)
+y = (update x i v)      ⟶      v_bar = (index i y_bar),  x_bar = (update y_bar i 0.0)
 """
 
 from __future__ import annotations

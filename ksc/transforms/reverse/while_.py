@@ -1,10 +1,10 @@
 """The reverse of ``while``: the forward loop counts its iterations, the reversed one is a ``for`` over that many.
 
-    v = (while x (lt v 10.0) (mul v v))
-                                            v n tape = (while x 0 (lt v 10.0) (tuple (mul v v) (add n 1) v))
-                              ⟶             x_bar = (for n v_bar reversed (lam (i v_bar)
-                                              v = (index i tape)
-                                              (add (mul v_bar v) (mul v_bar v))))
+v = (while x (lt v 10.0) (mul v v))
+                                        v n tape = (while x 0 (lt v 10.0) (tuple (mul v v) (add n 1) v))
+                          ⟶             x_bar = (for n v_bar reversed (lam (i v_bar)
+                                          v = (index i tape)
+                                          (add (mul v_bar v) (mul v_bar v))))
 """
 
 from __future__ import annotations
@@ -50,6 +50,4 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     first = kept.results + 1
     tapes = eqn.outs[first : first + n]
     saved = {p - 1: eqn.outs[p] for p in range(first + n, len(eqn.outs))}
-    reverse_carries(
-        sweep, scope, inner, None, eqn.outs[n], True, eqn.args[:n], bars[:n], bars[n + 1 :], tapes, saved
-    )
+    reverse_carries(sweep, scope, inner, None, eqn.outs[n], True, eqn.args[:n], bars[:n], bars[n + 1 :], tapes, saved)

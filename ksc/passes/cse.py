@@ -1,0 +1,52 @@
+"""Common subexpressions: what was computed before, in this block or around it, is not computed again.
+
+Scalar primitives and reads of tensors, tuples and boxes count, and calls without effects. Structured ops do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var
+from ksc.ir.rewrite import Env, assemble, effectful_functions, replace
+from ksc.ops import PRIMITIVES
+
+_READS = frozenset({"index", "size", "get", "unbox", "tuple", "box"})
+
+Key = tuple[str, tuple[Atom, ...], tuple[tuple[str, object], ...]]
+
+
+def eliminate_common_subexpressions(program: Program) -> Program:
+    """Compute each value once."""
+    effectful = effectful_functions(program.functions)
+    functions = {
+        name: Function(name, _block(function.body, {}, {}, effectful), function.span)
+        for name, function in program.functions.items()
+    }
+    return assemble(functions, program.entry, program.boxes)
+
+
+def _key(eqn: Eqn, effectful: Collection[str]) -> Key | None:
+    pure = eqn.op in PRIMITIVES or eqn.op in _READS or (eqn.op == "call" and eqn.params["callee"] not in effectful)
+    if not pure:
+        return None
+    args = eqn.args
+    if eqn.op in PRIMITIVES and PRIMITIVES[eqn.op].commutative:
+        args = tuple(sorted(args, key=id if all(isinstance(a, Var) for a in args) else repr))
+    return eqn.op, args, tuple(sorted(eqn.params.items()))
+
+
+def _block(block: Block, env: Env, known: dict[Key, tuple[Var, ...]], effectful: Collection[str]) -> Block:
+    eqns = []
+    for eqn in block.eqns:
+        args = tuple(replace(arg, env) for arg in eqn.args)
+        blocks = tuple(_block(inner, env, dict(known), effectful) for inner in eqn.blocks)
+        new = Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span)
+        key = _key(new, effectful)
+        if key is not None and key in known:
+            env.update(zip(new.outs, known[key], strict=True))
+            continue
+        if key is not None:
+            known[key] = new.outs
+        eqns.append(new)
+    return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results))

@@ -1,0 +1,290 @@
+"""Identities of the scalar primitives.
+
+On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with two exceptions that a person would
+also make: a power with a small whole constant exponent is written as multiplications, as PyTorch computes it; and constant
+factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``. Each may differ in the last place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from ksc.errors import KernelRuntimeError
+from ksc.ir.nodes import Atom, Const, Eqn, Var, const
+from ksc.ir.types import Bool, Float, Integer
+from ksc.ops import primitive
+
+LARGEST_POWER = 8
+"""The largest whole exponent that is written as multiplications."""
+
+_MODERATE = 2.0**32
+
+
+class Context(Protocol):
+    """What a rule may ask for and do."""
+
+    def definition(self, atom: Atom) -> Eqn | None:
+        """The equation that binds a variable, where it is a scalar one in scope."""
+
+    def apply(self, op: str, *args: Atom) -> Atom:
+        """An operation, simplified."""
+
+    def used_once(self, atom: Atom) -> bool:
+        """Whether the variable is read in one place only."""
+
+
+Rule = Callable[[Context, Eqn], Atom | None]
+
+
+def simplify_scalar(context: Context, eqn: Eqn) -> Atom | None:
+    """An atom with the value of a scalar equation, further equations being emitted; None where it stays."""
+    folded = fold(eqn)
+    if folded is not None:
+        return folded
+    rule = RULES.get(eqn.op)
+    return None if rule is None else rule(context, eqn)
+
+
+def fold(eqn: Eqn) -> Const | None:
+    """The value of an equation whose arguments are all constants, unless it fails or depends on the width of Float."""
+    values = [arg.value for arg in eqn.args if isinstance(arg, Const) and not isinstance(arg.value, str)]
+    if len(values) != len(eqn.args):
+        return None
+    record = primitive(eqn.op)
+    if record.overload([arg.type for arg in eqn.args]).by_width:
+        return None
+    try:
+        return Const(record.evaluate(*values), eqn.outs[0].type)
+    except KernelRuntimeError:
+        return None
+
+
+def _is(atom: Atom, value: float | int | bool) -> bool:
+    """Whether the atom is this constant, zeros being told apart by their sign."""
+    if not isinstance(atom, Const) or isinstance(atom.value, str) or atom.value != value:
+        return False
+    return math.copysign(1.0, atom.value) == math.copysign(1.0, value)
+
+
+def _defined(context: Context, atom: Atom, op: str) -> Eqn | None:
+    eqn = context.definition(atom)
+    return eqn if eqn is not None and eqn.op == op else None
+
+
+def _add(context: Context, eqn: Eqn) -> Atom | None:
+    a, b = eqn.args
+    if a.type == Integer:
+        if _is(a, 0):
+            return b
+        if _is(b, 0):
+            return a
+        return _shift(context, a, b, 1)
+    if _is(a, -0.0):
+        return b
+    if _is(b, -0.0):
+        return a
+    if a is b:
+        return context.apply("mul", const(2.0), a)
+    if (negated := _defined(context, b, "neg")) is not None:
+        return context.apply("sub", a, negated.args[0])
+    if (negated := _defined(context, a, "neg")) is not None:
+        return context.apply("sub", b, negated.args[0])
+    return _left_leaning(context, "add", a, b)
+
+
+def _sub(context: Context, eqn: Eqn) -> Atom | None:
+    a, b = eqn.args
+    if a.type == Integer:
+        if _is(b, 0):
+            return a
+        if a is b:
+            return const(0)
+        return _shift(context, a, b, -1)
+    if _is(b, 0.0):
+        return a
+    if _is(a, -0.0):
+        return context.apply("neg", b)
+    if (negated := _defined(context, b, "neg")) is not None:
+        return context.apply("add", a, negated.args[0])
+    return None
+
+
+def _shift(context: Context, a: Atom, b: Atom, sign: int) -> Atom | None:
+    """(x + c) ± d, on integers."""
+    inner = _defined(context, a, "add")
+    if inner is None or not isinstance(b, Const) or not isinstance(inner.args[1], Const):
+        return None
+    offset = context.apply("add" if sign == 1 else "sub", inner.args[1], b)
+    return context.apply("add", inner.args[0], offset)
+
+
+def _mul(context: Context, eqn: Eqn) -> Atom | None:
+    a, b = eqn.args
+    if a.type == Integer:
+        if _is(a, 0) or _is(b, 0):
+            return const(0)
+        return b if _is(a, 1) else a if _is(b, 1) else None
+    for x, y in ((a, b), (b, a)):
+        if _is(x, 1.0):
+            return y
+        if _is(x, -1.0):
+            return context.apply("neg", y)
+    return _constant_factors(context, a, b) or _left_leaning(context, "mul", a, b)
+
+
+def _factor(context: Context, atom: Atom) -> tuple[float, Atom | None] | None:
+    """The constant factor of a product, and the rest."""
+    if isinstance(atom, Const):
+        return (float(atom.value), None) if _is_moderate(float(atom.value)) else None
+    product = _defined(context, atom, "mul")
+    if product is not None:
+        for x, y in (product.args, product.args[::-1]):
+            if isinstance(x, Const) and _is_moderate(float(x.value)):
+                return float(x.value), y
+    return None
+
+
+def _is_moderate(value: float) -> bool:
+    return 1 / _MODERATE <= abs(value) <= _MODERATE
+
+
+def _constant_factors(context: Context, a: Atom, b: Atom) -> Atom | None:
+    left, right = _factor(context, a), _factor(context, b)
+    if left is None or right is None:
+        return None
+    product = left[0] * right[0]
+    rest = [atom for _, atom in (left, right) if atom is not None]
+    if len(rest) == 2:
+        if product != 1.0 and not (context.used_once(a) and context.used_once(b)):
+            return None
+        return context.apply("mul", const(product), context.apply("mul", *rest))
+    return context.apply("mul", const(product), rest[0])
+
+
+def _left_leaning(context: Context, op: str, a: Atom, b: Atom) -> Atom | None:
+    """Put the compound operand first, as in ``x * x * y``."""
+    compound = _defined(context, b, op) is not None and context.used_once(b)
+    if compound and _defined(context, a, op) is None and isinstance(a, Var):
+        return context.apply(op, b, a)
+    return None
+
+
+def _div(context: Context, eqn: Eqn) -> Atom | None:
+    a, b = eqn.args
+    if _is(b, 1.0):
+        return a
+    if isinstance(b, Const) and not isinstance(b.value, str) and b.value != 0 and math.isfinite(b.value):
+        mantissa, exponent = math.frexp(b.value)
+        if abs(mantissa) == 0.5 and -100 < exponent < 100:
+            return context.apply("mul", a, const(1.0 / b.value))
+    return None
+
+
+def _neg(context: Context, eqn: Eqn) -> Atom | None:
+    inner = _defined(context, eqn.args[0], "neg")
+    return None if inner is None else inner.args[0]
+
+
+def _pow(context: Context, eqn: Eqn) -> Atom | None:
+    base, exponent = eqn.args
+    if not isinstance(exponent, Const) or isinstance(exponent.value, str):
+        return None
+    value = exponent.value
+    if value == -1:
+        return context.apply("div", const(1.0), base)
+    if value != int(value if math.isfinite(value) else 0) or not 0 <= value <= LARGEST_POWER:
+        return None
+    return _product(context, base, int(value))
+
+
+def _product(context: Context, base: Atom, exponent: int) -> Atom:
+    if exponent == 0:
+        return const(1.0)
+    if exponent == 1:
+        return base
+    if exponent > 3 and exponent % 2 == 0:
+        half = _product(context, base, exponent // 2)
+        return context.apply("mul", half, half)
+    return context.apply("mul", _product(context, base, exponent - 1), base)
+
+
+def _select(context: Context, eqn: Eqn) -> Atom | None:
+    cond, a, b = eqn.args
+    if isinstance(cond, Const):
+        return a if cond.value else b
+    if a == b:
+        return a
+    if a.type == Bool:
+        if _is(a, True) and _is(b, False):
+            return cond
+        if _is(a, False) and _is(b, True):
+            return context.apply("not", cond)
+    inverted = _defined(context, cond, "not")
+    return None if inverted is None else context.apply("select", inverted.args[0], b, a)
+
+
+def _logic(neutral: bool) -> Rule:
+    def rule(context: Context, eqn: Eqn) -> Atom | None:
+        a, b = eqn.args
+        for x, y in ((a, b), (b, a)):
+            if isinstance(x, Const):
+                return y if x.value == neutral else x
+        return a if a is b else None
+
+    return rule
+
+
+_INVERSES = {"lt": "gte", "gte": "lt", "gt": "lte", "lte": "gt", "eq": "ne", "ne": "eq"}
+
+
+def _not(context: Context, eqn: Eqn) -> Atom | None:
+    (arg,) = eqn.args
+    inner = context.definition(arg)
+    if inner is None:
+        return None
+    if inner.op == "not":
+        return inner.args[0]
+    ordered = inner.op in ("eq", "ne") or (inner.op in _INVERSES and inner.args[0].type == Integer)
+    return (
+        context.apply(_INVERSES[inner.op], *inner.args) if ordered and inner.args[0].type in (Integer, Float) else None
+    )
+
+
+def _same(result: bool) -> Rule:
+    """A comparison of an integer or truth value with itself."""
+
+    def rule(context: Context, eqn: Eqn) -> Atom | None:
+        a, b = eqn.args
+        return const(result) if a is b and a.type != Float else None
+
+    return rule
+
+
+def _extremum(context: Context, eqn: Eqn) -> Atom | None:
+    a, b = eqn.args
+    return a if a is b else None
+
+
+RULES: Mapping[str, Rule] = {
+    "add": _add,
+    "sub": _sub,
+    "mul": _mul,
+    "div": _div,
+    "neg": _neg,
+    "pow": _pow,
+    "powi": _pow,
+    "select": _select,
+    "and": _logic(True),
+    "or": _logic(False),
+    "not": _not,
+    "eq": _same(True),
+    "lte": _same(True),
+    "gte": _same(True),
+    "ne": _same(False),
+    "lt": _same(False),
+    "gt": _same(False),
+    "max": _extremum,
+    "min": _extremum,
+}
