@@ -108,8 +108,9 @@ def free_vars(block: Block) -> list[Var]:
 
 
 def callees(function: Function) -> dict[str, None]:
-    """The names of the functions called, in order of first call."""
-    return {eqn.params["callee"]: None for eqn in walk(function.body) if eqn.op == "call"}
+    """The names of the functions called, or given as derivatives of one that is called, in order of first call."""
+    calls = [eqn.params for eqn in walk(function.body) if eqn.op == "call"]
+    return {params[role]: None for params in calls for role in ("callee", "rev", "fwd") if role in params}
 
 
 def recursive_functions(functions: Mapping[str, Function]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ksc.errors import InvalidIRError, TypeMismatchError
 from ksc.ir.builder import stack_type
-from ksc.ir.nodes import MONOIDS, Block, Eqn, Program
+from ksc.ir.nodes import MONOIDS, Block, Eqn, Function, Program
 from ksc.ir.types import (
     AccType,
     Bool,
@@ -25,6 +25,7 @@ from ksc.ir.types import (
     TupleType,
     Type,
     compatible,
+    is_differentiable,
     join,
 )
 from ksc.ops import PRIMITIVES
@@ -264,7 +265,26 @@ def _call(eqn: Eqn, types: Types, program: Program | None) -> Types:
         raise InvalidIRError(f"there is no function {name}")
     want = [param.type for param in callee.params]
     _require(agree(types, want), f"{name} takes {show(want)}, not {show(types)}")
+    for role in ("rev", "fwd"):
+        if role in eqn.params and program is not None:
+            _derivative(role, _param(eqn, role, str), callee, program)
     return callee.result_types
+
+
+def _derivative(role: str, name: object, callee: Function, program: Program) -> None:
+    """Check the derivative by hand of a function: it takes and gives what docs/design/0001 says of its kind."""
+    derivative = program.functions.get(str(name))
+    if derivative is None:
+        raise InvalidIRError(f"there is no function {name}")
+    params = [param.type for param in callee.params]
+    inner = [type_ for type_ in params if is_differentiable(type_)]
+    outer = [type_ for type_ in callee.result_types if is_differentiable(type_)]
+    given, made = (outer, inner) if role == "rev" else (inner, outer)
+    have = [param.type for param in derivative.params]
+    _require(
+        agree(have, [*params, *given]) and agree(derivative.result_types, made),
+        f"{name} is no {role} of {callee.name}: it must take {show([*params, *given])} and give {show(made)}",
+    )
 
 
 def _tuple(eqn: Eqn, types: Types, program: Program | None) -> Types:

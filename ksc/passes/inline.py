@@ -2,7 +2,7 @@
 
     (def sq Float (x : Float) (mul x x))   (sq (sin a))      ⟶      (mul t t) with t = (sin a)
 
-Functions that may call themselves are never inlined.
+Functions that may call themselves are never inlined, nor calls that have a derivative given by hand.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def _inline(block: Block, bodies: Mapping[str, Block]) -> Block:
     env: Env = {}
     for eqn in block.eqns:
         new = substitute_eqn(eqn, env)
-        body = bodies.get(new.params["callee"]) if new.op == "call" else None
+        by_hand = "rev" in new.params or "fwd" in new.params
+        body = bodies.get(new.params["callee"]) if new.op == "call" and not by_hand else None
         if body is None:
             blocks = tuple(_inline(inner, bodies) for inner in new.blocks)
             eqns.append(Eqn(new.outs, new.op, new.args, new.params, blocks, new.span))

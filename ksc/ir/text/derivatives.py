@@ -18,12 +18,12 @@ from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import assemble, callees
 from ksc.ir.text.elaborate import Elaborator, Values
 from ksc.ir.text.notation import Name
-from ksc.ir.text.parts import take_apart, tangent_of, tangent_parts
+from ksc.ir.text.parts import put_together, take_apart, tangent_of, tangent_parts
 from ksc.ir.text.signatures import Signature, Signatures, fits, tupled
 from ksc.ir.text.syntax import Position
 from ksc.ir.text.tangents import tangent_type
-from ksc.ir.types import TupleType, Type
-from ksc.passes.flatten_tuples import flatten_tuples
+from ksc.ir.types import TensorType, TupleType, Type, is_differentiable
+from ksc.passes.flatten_tuples import flat_types, flatten_tuples
 
 Boxes = Mapping[str, tuple[Type, ...]]
 
@@ -43,7 +43,6 @@ class Derivatives:
     def __init__(self, signatures: Signatures) -> None:
         self.signatures = signatures
         self.requests: dict[tuple[str, str], _Request] = {}
-        self.at = Position("", 1, 1)
 
     def resolve(self, name: Name, types: Sequence[Type] | None) -> Signature | None:
         """The derivative of this name for these argument types, any where they are None; None if there is none."""
@@ -125,11 +124,17 @@ class _Maker:
         if symbol in self.open:
             raise InvalidIRError(f"{symbol} is needed to define {request.of.symbol}, of which it is the derivative")
         self.open.add(symbol)
-        e, at = self.elaborator(), self.derivatives.at
+        e, at = self.elaborator(), self.place(request.of.symbol)
         types = request.signature.params
         params = tuple(Var(name, type_) for name, type_ in zip(_names(request.kind, request.of), types, strict=True))
         block = e.block(params, lambda: (self.body(e, request.kind, request.of, params, at),))
-        self.functions[symbol] = Function(symbol, block)
+        self.functions[symbol] = Function(symbol, block, at.span())
+
+    def place(self, symbol: str) -> Position:
+        """Where a function is defined in the text."""
+        function = self.functions.get(symbol)
+        span = function.span if function is not None else None
+        return Position(span.file, span.line, span.col + 1, span.text) if span is not None else Position("<text>", 1, 1)
 
     def missing(self, symbol: str) -> list[_Request]:
         """The derivatives that a function needs, through others, and that have no definition yet."""
@@ -188,6 +193,56 @@ class _Maker:
         dots = _call_function(e, self.functions[entry], parts, at)
         return tangent_of(e, result, iter(dots), at)
 
+    def with_derivatives_by_hand(self, symbol: str) -> dict[str, Function]:
+        """The functions, where calls name the derivatives that the text gives by hand of what they call."""
+        functions = dict(self.functions)
+        pending, seen = [symbol], {symbol}
+        while pending:
+            name = pending.pop()
+            function = functions[name]
+            roles = {callee: self.adapters(callee, functions) for callee in callees(function)}
+            functions[name] = Function(name, _with_roles(function.body, roles), function.span)
+            fresh = [callee for callee in callees(functions[name]) if callee not in seen]
+            seen.update(fresh)
+            pending.extend(fresh)
+        return functions
+
+    def adapters(self, callee: str, functions: dict[str, Function]) -> dict[str, str]:
+        """Names, and definitions in ``functions``, of the derivatives by hand of a function that take parts."""
+        f = self.derivatives.signatures.by_symbol.get(callee)
+        roles: dict[str, str] = {}
+        for kind in ("rev", "fwd"):
+            by_hand = self.by_hand(kind, f) if f is not None else None
+            if f is None or by_hand is None or by_hand.symbol not in self.functions:
+                continue
+            roles[kind] = f"[parts {by_hand.symbol}]"
+            if roles[kind] not in functions:
+                functions[roles[kind]] = Function(roles[kind], self.adapter(kind, f, by_hand))
+        return roles
+
+    def adapter(self, kind: str, f: Signature, by_hand: Signature) -> Block:
+        """A derivative by hand as a function from parts to parts."""
+        e, at = self.elaborator(), self.place(by_hand.symbol)
+        points = tuple(Var("s", type_) for param in f.params for type_ in flat_types(param))
+        moved = f.params if kind == "fwd" else f.results
+        parts = [type_ for moved_type in moved for type_ in flat_types(moved_type)]
+        tangents = tuple(Var("d", type_) for type_ in parts if is_differentiable(type_))
+
+        def results() -> Values:
+            left = iter(points)
+            args = tuple(put_together(e, param, left, at) for param in f.params)
+            point = _tupled(e, args, at)
+            if kind == "fwd":
+                tangent = tangent_of(e, point, iter(tangents), at)
+            elif any(map(_has_plain_tensor, f.results)):
+                tangent = tangent_of(e, _tupled(e, _call(e, f, args, at), at), iter(tangents), at)
+            else:
+                tangent = put_together(e, tangent_type(f.result), iter(tangents), at)
+            (result,) = _call(e, by_hand, e.fitted(by_hand.params, (point, tangent), by_hand.symbol, at), at)
+            return tangent_parts(e, result, at)
+
+        return e.block((*points, *tangents), results)
+
     def by_hand(self, kind: str, f: Signature) -> Signature | None:
         """The definition in the text of a derivative of f."""
         wanted, _ = _types(kind, f)
@@ -201,7 +256,7 @@ class _Maker:
         for needed in self.missing(f.symbol):
             self.define(needed)
         self.flattened += 1
-        flat = flatten_tuples(assemble(self.functions, f.symbol, self.boxes))
+        flat = flatten_tuples(assemble(self.with_derivatives_by_hand(f.symbol), f.symbol, self.boxes))
         source = _renamed(flat, {name: f"[flat{self.flattened} {name}]" for name in flat.functions})
         made: Program = transforms.vjp(source) if kind == "rev" else transforms.jvp(source)
         for name, fields in made.boxes.items():
@@ -241,6 +296,28 @@ def _call_function(e: Elaborator, function: Function, args: Values, at: Position
     return e.builder.emit("call", args, function.result_types, params={"callee": function.name})
 
 
+def _with_roles(block: Block, roles: Mapping[str, Mapping[str, str]]) -> Block:
+    """The block with the derivatives by hand of what it calls named in its calls."""
+
+    def eqn(old: Eqn) -> Eqn:
+        params = {**old.params, **roles[old.params["callee"]]} if old.op == "call" else old.params
+        blocks = tuple(_with_roles(inner, roles) for inner in old.blocks)
+        return Eqn(old.outs, old.op, old.args, params, blocks, old.span)
+
+    return Block(block.params, tuple(map(eqn, block.eqns)), block.results)
+
+
+def _has_plain_tensor(type_: Type) -> bool:
+    """Whether there is a tensor in it without a tangent, whose sizes a tangent cannot tell."""
+    match type_:
+        case TupleType(elems=elems):
+            return any(map(_has_plain_tensor, elems))
+        case TensorType(elem=elem):
+            return any(not is_differentiable(part) for part in flat_types(type_)) or _has_plain_tensor(elem)
+        case _:
+            return False
+
+
 def _renamed(program: Program, names: Mapping[str, str]) -> Program:
     """The program with other names for its functions."""
 
@@ -248,7 +325,8 @@ def _renamed(program: Program, names: Mapping[str, str]) -> Program:
         return Block(old.params, tuple(map(eqn, old.eqns)), old.results)
 
     def eqn(old: Eqn) -> Eqn:
-        params = {**old.params, "callee": names[old.params["callee"]]} if old.op == "call" else old.params
+        called = {role: names[old.params[role]] for role in ("callee", "rev", "fwd") if role in old.params}
+        params = {**old.params, **called} if old.op == "call" else old.params
         return Eqn(old.outs, old.op, old.args, params, tuple(map(block, old.blocks)), old.span)
 
     functions = {

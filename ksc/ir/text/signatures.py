@@ -24,6 +24,11 @@ class Signature:
         """The one argument that the function takes in the view of a derivative: a tuple where there are several."""
         return tupled(self.params)
 
+    @property
+    def result(self) -> Type:
+        """The one result in the view of a derivative."""
+        return tupled(self.results)
+
 
 def tupled(types: Sequence[Type]) -> Type:
     """The type itself where there is one, else their tuple."""

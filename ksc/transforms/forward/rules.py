@@ -206,10 +206,17 @@ def _call(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
         return
     for out in eqn.outs:
         sweep.module.need_tangent(out.type)
-    callee = sweep.derivatives.valfwd(eqn.params["callee"], active)
     tangents = tuple(_named(eqn.outs[k]) for k in which)
+    if "fwd" in eqn.params:
+        builder.eqns.append(eqn)
+        given = (sweep.dot_or_zero(arg, builder) for arg in eqn.args if is_differentiable(arg.type))
+        args = (*eqn.args, *given)
+        builder.eqns.append(Eqn(tangents, "call", args, {"callee": eqn.params["fwd"]}, (), eqn.span))
+        _bind(sweep, eqn.outs, which, tangents)
+        return
+    callee = sweep.derivatives.valfwd(eqn.params["callee"], active)
     args = (*eqn.args, *(dot for dot in dots if dot is not None))
-    builder.eqns.append(Eqn(eqn.outs + tangents, "call", args, {**eqn.params, "callee": callee}, (), eqn.span))
+    builder.eqns.append(Eqn(eqn.outs + tangents, "call", args, {"callee": callee}, (), eqn.span))
     _bind(sweep, eqn.outs, which, tangents)
 
 

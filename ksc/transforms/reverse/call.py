@@ -3,9 +3,11 @@
     y = (f x)      ⟶      y b = ([suffwdpass f] x)   in the forward sweep,
                           x_bar = ([sufrevpass f] y_bar b)   in the reverse sweep
 
-What the first keeps for the second is a list of variables, or one box of them where the callee is recursive, so that its type is
-finite. A call inside an ``if`` or loop is run again in the reverse sweep; not so a call of a recursive or effectful function,
-whose results are saved.
+A call with the param ``rev`` names a function that is the derivative; the pair then keeps the arguments for it.
+
+What the first keeps for the second is a list of variables, or one box of them where the callee is recursive, so
+that its type is finite. A call inside an ``if`` or loop is run again in the reverse sweep; not so a call of a
+recursive or effectful function, whose results are saved.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
         if callee in sweep.pairs.module.effectful or callee in sweep.pairs.module.recursive:
             sweep.saved.add(eqn)
         return eqn
-    pair = sweep.pairs.pair(callee, active)
+    pair = sweep.pairs.pair(callee, active, eqn.params.get("rev"))
     outs = eqn.outs + tuple(Var("saved", type_) for type_ in pair.residuals)
-    new = Eqn(outs, "call", eqn.args, {**eqn.params, "callee": pair.forward}, (), eqn.span)
+    new = Eqn(outs, "call", eqn.args, {"callee": pair.forward}, (), eqn.span)
     sweep.kept[new] = Kept(len(eqn.outs), pair=pair)
     if pair.boxed:
         sweep.saved.add(new)

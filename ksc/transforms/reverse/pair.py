@@ -11,6 +11,7 @@ from ksc.ir.rewrite import clone_function, free_vars
 from ksc.ir.types import BoxType, Type
 from ksc.transforms.module import Mask, Module, differentiable_results
 from ksc.transforms.reductions import lower_reductions
+from ksc.transforms.reverse.by_hand import define_by_hand
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Sweep
 from ksc.transforms.tangents import atom_name, emit_box, tangent_type, zero
@@ -59,18 +60,24 @@ class Pairs:
 
     def __init__(self, module: Module) -> None:
         self.module = module
-        self._pairs: dict[tuple[str, Mask], Pair] = {}
+        self._pairs: dict[tuple[str, Mask, str | None], Pair] = {}
 
-    def pair(self, callee: str, active: Mask) -> Pair:
-        """The pair of a function for the parameters that are active in a call."""
-        key = callee, active
+    def pair(self, callee: str, active: Mask, by_hand: str | None = None) -> Pair:
+        """The pair of a function for the parameters that are active in a call.
+
+        ``by_hand`` names the function that is ``[rev callee]``, where one is given.
+        """
+        key = callee, active, by_hand
         if key not in self._pairs:
             module = self.module
             names = [module.new_name(f"[{derivation} {callee}]") for derivation in ("suffwdpass", "sufrevpass")]
             boxed = callee in module.recursive or callee in module.effectful
             pair = Pair(active, names[0], names[1], boxed)
             self._pairs[key] = pair
-            self._define(pair, callee)
+            if by_hand is None:
+                self._define(pair, callee)
+            else:
+                define_by_hand(module, pair, callee, by_hand)
         return self._pairs[key]
 
     def rev(self, name: str, active: Mask, with_value: bool) -> Function:

@@ -1,0 +1,51 @@
+"""The two passes of a function whose ``[rev f]`` is given by hand: the arguments are kept, and handed to it.
+
+([suffwdpass f] x) = (values (f x) x)         ([sufrevpass f] y_bar x) = ([rev f] x y_bar)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ksc.ir.builder import Builder
+from ksc.ir.nodes import Atom, Block, Function, Var
+from ksc.ir.types import BoxType
+from ksc.transforms.module import Module, differentiable_params, differentiable_results
+from ksc.transforms.tangents import emit_box, tangent_type
+
+if TYPE_CHECKING:
+    from ksc.transforms.reverse.pair import Pair
+
+
+def define_by_hand(module: Module, pair: Pair, callee: str, derivative: str) -> None:
+    """Define both functions of ``pair`` for ``callee``, whose derivative for all of its parameters is a function."""
+    function = module.functions[callee]
+    types = [param.type for param in function.params]
+    bars = [function.result_types[k] for k in differentiable_results(function)]
+    if callee in module.effectful:
+        module.effectful.add(pair.forward)
+    params = tuple(Var(param.name, param.type) for param in function.params)
+    first = Builder(function.span)
+    call = {"callee": callee, "rev": derivative}
+    results = first.emit("call", params, function.result_types, names=["y"] * len(function.result_types), params=call)
+    kept: tuple[Atom, ...] = params
+    if pair.boxed:
+        box = module.new_box(callee, types)
+        kept = (emit_box(first, box, params),)
+        pair.residuals = [BoxType(box)]
+    else:
+        pair.residuals = types
+    forward = Block(params, tuple(first.eqns), (*results, *kept))
+    module.functions[pair.forward] = Function(pair.forward, forward, function.span)
+
+    second = Builder(function.span)
+    cotangents = tuple(Var("y_bar", tangent_type(type_)) for type_ in bars)
+    residuals = tuple(Var("saved", type_) for type_ in pair.residuals)
+    point = second.emit("unbox", residuals, types) if pair.boxed else residuals
+    positions = differentiable_params(function)
+    given = second.emit(
+        "call", [*point, *cotangents], [tangent_type(types[k]) for k in positions], params={"callee": derivative}
+    )
+    wanted = [bar for k, bar in zip(positions, given, strict=True) if pair.active[k]]
+    backward = Block((*cotangents, *residuals), tuple(second.eqns), tuple(wanted))
+    module.functions[pair.backward] = Function(pair.backward, backward, function.span)
