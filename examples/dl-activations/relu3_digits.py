@@ -6,6 +6,7 @@ curves agree, since the function and its derivative do.
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -78,7 +79,7 @@ def train(
 ) -> History:
     """Train a network with ``activation``; the same seed gives the same weights, batches and dropout."""
     digits = load_data()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         model = network(activation)
         history = History(model)
@@ -90,6 +91,17 @@ def train(
             progress.set_postfix(loss=f"{history.losses[-1]:.4f}")
     history.accuracy = accuracy(model, digits.test_images, digits.test_labels)
     return history
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Matrices as small as these are not worth sharing between threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def train_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, digits: Digits, batch_size: int) -> float:

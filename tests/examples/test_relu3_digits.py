@@ -14,10 +14,11 @@ def test_the_network_learns_as_with_the_reference(digits_example: ModuleType) ->
     assert reference.accuracy > 0.95
 
 
-def test_training_leaves_the_random_state_alone(digits_example: ModuleType) -> None:
-    before = torch.random.get_rng_state()
+def test_training_leaves_global_state_alone(digits_example: ModuleType) -> None:
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
     digits_example.train(torch.nn.ReLU(), epochs=1)
-    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
 
 
 def test_the_data_is_split_the_same_way_each_time(digits_example: ModuleType) -> None:
