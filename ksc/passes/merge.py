@@ -2,8 +2,8 @@
 
     y = (if c a b), …, x_bar = (if c d e)      ⟶      …, y x_bar = (if c (tuple a d) (tuple b e))
 
-So the value and the gradient of a branch are computed in that branch together. What stands between must not read the results of
-the first one, which must have no effect: it moves down.
+So the value and the gradient of a branch are computed in that branch together. What stands between must not read
+the results of the first one, which must have no effect: it moves down.
 """
 
 from __future__ import annotations

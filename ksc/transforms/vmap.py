@@ -24,8 +24,8 @@ def vmap(program: Program, in_axes: Sequence[int | None] | None = None) -> Progr
         in_axes: for each parameter 0, or None for an argument that is shared by all lanes; all 0 where it is None.
 
     Returns:
-        A program whose entry ``[vmap f]`` takes the mapped parameters with one more leading dimension and gives the results
-        with one. Sizes that differ stop it with an error.
+        A program whose entry ``[vmap f]`` takes the mapped parameters with one more leading dimension and gives the
+        results with one. Sizes that differ stop it with an error.
 
     Raises:
         ValueError: ``in_axes`` does not fit the parameters, or maps none of them.

@@ -1,8 +1,9 @@
 """Identities of the scalar primitives.
 
-On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with two exceptions that a person would
-also make: a power with a small whole constant exponent is written as multiplications, as PyTorch computes it; and constant
-factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``. Each may differ in the last place.
+On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with two exceptions that a
+person would also make: a power with a small whole constant exponent is written as multiplications, as PyTorch
+computes it; and constant factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``.
+Each may differ in the last place.
 """
 
 from __future__ import annotations

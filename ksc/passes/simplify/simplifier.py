@@ -14,8 +14,8 @@ from ksc.passes.simplify.scalar import simplify_scalar
 def simplify(program: Program) -> Program:
     """Fold constants and apply identities, see ``ksc.passes.simplify.scalar``; and:
 
-    * an ``if`` whose condition is known is the side taken, also inside an ``if`` of the same condition; a result that both
-      sides agree on is that;
+    * an ``if`` whose condition is known is the side taken, also inside an ``if`` of the same condition; a result
+      that both sides agree on is that;
     * a carry that never changes is its initial value;
     * a scalar accumulator that no loop adds to is a sum;
     * the size of a ``build`` is known, a ``get`` of a ``tuple`` and an ``unbox`` of a ``box`` are what was put in.

@@ -2,8 +2,8 @@
 
     y = (sin x)      ⟶      y = (sin x),  y_dot = (mul x_dot (cos x))
 
-A tangent that is zero is not there at all. Structured ops gain results for the tangents; which carries of a loop have one is
-found by trying, from those whose initial value has one.
+A tangent that is zero is not there at all. Structured ops gain results for the tangents; which carries of a loop
+have one is found by trying, from those whose initial value has one.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def jvp(program: Program, *, wrt: Sequence[int] | None = None, with_value: bool 
         with_value: give the results of the entry too, before the tangents.
 
     Returns:
-        A program whose entry ``[fwd f]``, or ``[valfwd f]`` with values, takes the parameters of f, then a tangent for each
-        parameter chosen, and gives a tangent for each result that has one.
+        A program whose entry ``[fwd f]``, or ``[valfwd f]`` with values, takes the parameters of f, then a tangent
+        for each parameter chosen, and gives a tangent for each result that has one.
 
     Raises:
         DifferentiationError: an operation on the way has no derivative.

@@ -7,8 +7,8 @@
                                                 (acc_add x_bar (mul p_bar (index i tape)))
                                                 (mul p_bar x)))))
 
-The forward loop stacks every carry; tapes that the reversed body does not read are removed with everything else that is not
-read, so ``s = s + x * i`` keeps nothing.
+The forward loop stacks every carry; tapes that the reversed body does not read are removed with everything else
+that is not read, so ``s = s + x * i`` keeps nothing.
 """
 
 from __future__ import annotations

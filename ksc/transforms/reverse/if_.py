@@ -4,8 +4,9 @@
       (sin a)              ⟶          (tuple (mul (cos a) y_bar) 0.0)
       (mul a b))                      (tuple (mul b y_bar) (mul a y_bar)))
 
-So the derivative of a side that was not taken is never evaluated. Values of a side are computed again in its reverse, but for
-those of recursive calls, which the forward ``if`` gives as further results; the other side gives any value for them.
+So the derivative of a side that was not taken is never evaluated. Values of a side are computed again in its
+reverse, but for those of recursive calls, which the forward ``if`` gives as further results; the other side gives
+any value for them.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
                                                 (acc_add a_bar (mul s_bar (index i x)))
                                                 (acc_add x_bar i (mul s_bar a))))))
 
-Other monoids, and sums of terms that call recursive functions, were turned into ``for`` before (``ksc.transforms.reductions``).
+Other monoids, and sums of terms that call recursive functions, were turned into ``for`` before
+(``ksc.transforms.reductions``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Reverse mode over one function: the forward sweep, the reverse sweep, and what the first keeps for the second.
 
 The forward sweep keeps every value that the reverse sweep could ask for: a tape of each carry of a loop, a copy of what
-a recursive call inside an ``if`` or loop gives. The reverse sweep is then built as if all of that were at hand, and whatever
-it does not read is removed, in both. Values inside an ``if`` or loop are otherwise computed again where they are read.
+a recursive call inside an ``if`` or loop gives. The reverse sweep is then built as if all of that were at hand, and
+whatever it does not read is removed, in both. Values inside an ``if`` or loop are otherwise computed again where
+they are read.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def vjp(program: Program, *, wrt: Sequence[int] | None = None, with_value: bool 
         with_value: give the results of the entry too, before the cotangents.
 
     Returns:
-        A program whose entry ``[rev f]``, or ``[valrev f]`` with values, takes the parameters of f, then a cotangent for each
-        result that has one, and gives a cotangent for each parameter chosen.
+        A program whose entry ``[rev f]``, or ``[valrev f]`` with values, takes the parameters of f, then a
+        cotangent for each result that has one, and gives a cotangent for each parameter chosen.
 
     Raises:
         DifferentiationError: an operation on the way has no derivative.

@@ -4,8 +4,8 @@
             (acc_add a (mul x x))     ⟶     x_bar = (add (mul a_bar x) (mul a_bar x)), then what y_bar gives
             (sin x)))
 
-The body runs once, where it stands, so the forward sweep gives every value of it as a result and the reverse of the body stands
-in the block around; what is not read is removed.
+The body runs once, where it stands, so the forward sweep gives every value of it as a result and the reverse of the
+body stands in the block around; what is not read is removed.
 """
 
 from __future__ import annotations
