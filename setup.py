@@ -1,4 +1,4 @@
-"""The one thing pyproject.toml cannot say: the top-level folders that travel inside the package as ``ksc/_data``."""
+"""What pyproject.toml cannot say: the top-level folders that travel inside the package as ``ksc/_data``."""
 
 from __future__ import annotations
 
@@ -42,4 +42,5 @@ class BuildWithData(build_py):
         return outputs + [str(Path(self.build_lib, "ksc", "_data", place)) for _, place in data_files()]
 
 
-setup(cmdclass={"build_py": BuildWithData})
+# build/ is where kernels lie; setuptools keeps to a folder of its own.
+setup(cmdclass={"build_py": BuildWithData}, options={"build": {"build_base": "build/setuptools"}})
