@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ksc.frontend import operators
-from ksc.frontend.flow import GO_ON, Flow, any_of, sequence
+from ksc.frontend.flow import GO_ON, Flow, any_of, branch, sequence
 from ksc.frontend.frame import Frame
 from ksc.frontend.join import atoms_for, generalise, rebuild, same_template, template_of, unbound, unify
 from ksc.frontend.logic import short_circuit
@@ -241,19 +241,18 @@ class Loop:
 
 
 def run_else(frame: Frame, stmt: ast.For | ast.While, flow: Flow, after: After) -> Flow:
-    """``flow`` after the loop itself: the ``else`` runs where there was no break, and a break goes on behind it."""
+    """What follows the loop itself: its ``else`` where there was no break; a break in that leaves the loop around."""
     from ksc.frontend.statements import run_block
 
-    if stmt.orelse:
-        flow = sequence(frame, flow, lambda: run_block(frame, stmt.orelse, after), _beyond(after), stmt)
-    if flow.broke is FALSE:
-        return flow
-    return replace(flow, broke=FALSE, next=True)
+    def unbroken() -> Flow:
+        rest = replace(flow, broke=FALSE)
+        return sequence(frame, rest, lambda: run_block(frame, stmt.orelse, after), after, stmt)
 
-
-def _beyond(after: After) -> After:
-    """What is read after a loop that its own ``break`` leaves."""
-    return replace(after, live_break=after.live | after.live_break)
+    if not stmt.orelse or (isinstance(flow.broke, Static) and flow.broke.value):
+        return replace(flow, broke=FALSE, next=flow.next or flow.broke is not FALSE)
+    if isinstance(flow.broke, Static):
+        return unbroken()
+    return branch(frame, frame.atom(flow.broke, stmt), lambda: GO_ON, unbroken, after, stmt)
 
 
 def _flag(flag: Value) -> Value:

@@ -57,7 +57,7 @@ class GuardSet:
             return
         if isinstance(container, dict) and str(container.get("__name__")).startswith("ksc."):
             return
-        if isinstance(container, FunctionType) and container.__module__.startswith("ksc."):
+        if isinstance(container, FunctionType) and str(container.__module__).startswith("ksc."):
             return
         self._guards.setdefault((id(container), name), Guard(container, name, seen))
 

@@ -19,7 +19,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import UNROLL_LIMIT, static_items
 from ksc.frontend.refuse import LoopTypeError, NeedsStaticError
 from ksc.frontend.scope import After, bound_names, live_at_loop
-from ksc.frontend.values import Dynamic, Range, Static, Value
+from ksc.frontend.values import FALSE, Dynamic, Range, Static, Value
 from ksc.ir.nodes import Atom, Var, const
 from ksc.ir.types import Integer
 
@@ -149,6 +149,7 @@ def _unrolled(frame: Frame, stmt: ast.For, items: Sequence[Value], after: After)
         for j in range(k, len(items)):
             assign(frame, stmt.target, items[j])
             flow = run_block(frame, stmt.body, inside)
+            flow = replace(flow, continued=FALSE, next=flow.next or flow.continued is not FALSE)
             if not flow.plain:
                 following = replace(inside, tail="")
                 return sequence(frame, flow, lambda j=j: from_(j + 1), following, stmt)  # type: ignore[misc]

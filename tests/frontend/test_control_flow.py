@@ -443,3 +443,48 @@ def test_variables_called_like_the_exits_of_a_loop():
         return result, broke, returned
 
     check(f, PAIRS)
+
+
+def test_break_in_the_else_of_a_loop_leaves_the_one_around_it():
+    def f(x: float, n: int):
+        s = 0.0
+        for w in (0.5, x):
+            s += w
+            for i in range(n):
+                if i == 3:
+                    break
+                s += i
+            else:
+                if s > 1:
+                    break
+                s += 10
+        k = 0
+        while k < n:
+            k += 1
+            for _ in range(n):
+                s += 1
+                if s > 20:
+                    break
+            else:
+                break
+        return s, k
+
+    check(f, PAIRS)
+
+
+def test_continue_under_a_nested_branch_of_an_unrolled_loop():
+    def f(x: float, n: int):
+        s = 0.0
+        for w in (0.5, x, 2.0):
+            if w > 0:
+                if n > 1:
+                    continue
+                s += 1
+            else:
+                s += w
+            s += 100
+        else:
+            s += 0.25
+        return s
+
+    check(f, PAIRS)

@@ -256,7 +256,7 @@ def double_star_argument(x: float):
 
 @case
 def star_target(x: float):
-    first, *rest = (x, 1.0, 2.0)
+    first, *rest = (x, 1.0, 2.0)  # noqa: F841
     return first
 
 
@@ -278,7 +278,7 @@ def call_of_wrapper(x: float):
 
 @case
 def print_call(x: float):
-    print(x)
+    print(x)  # noqa: T201
     return x
 
 
@@ -478,7 +478,7 @@ def dynamic_key(n: int):
 
 @case
 def iterate_over_number(x: float):
-    for v in x:
+    for v in x:  # noqa: B007
         pass
     return x
 
