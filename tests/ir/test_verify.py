@@ -32,11 +32,11 @@ def eqn(op, args=(), outs=(), params=None, blocks=()):
 
 X, N, B, V, M, P = v(Float, "x"), v(Integer, "n"), v(Bool, "b"), v(VEC, "v"), v(MAT, "m"), v(PAIR, "p")
 ALL = (X, N, B, V, M, P)
-ONE, I = const(1.0), const(1)
+ONE, TWO = const(1.0), const(2)
 ACC = v(AccType(Float), "acc")
 
 
-def loop(params=None, body=None, args=(I, ONE), outs=(Float,)):
+def loop(params=None, body=None, args=(TWO, ONE), outs=(Float,)):
     body = body or block([v(Integer), c := v(Float)], (), [c])
     return eqn("for", args, outs, {"carries": 1, "reverse": False} if params is None else params, [body])
 
@@ -63,7 +63,7 @@ EQUATIONS = {
     "if has 2 blocks": eqn("if", [B], [], blocks=[block()]),
     "parameters of the then block": eqn("if", [B], [], blocks=[block([v(Float)]), block()]),
     "parameters of the else block": eqn("if", [B], [], blocks=[block(), block([v(Float)])]),
-    "same types": eqn("if", [B], [Float], blocks=[block((), (), [ONE]), block((), (), [I])]),
+    "same types": eqn("if", [B], [Float], blocks=[block((), (), [ONE]), block((), (), [TWO])]),
     "for needs the param carries": loop({"reverse": False}),
     "for needs the param reverse": loop({"carries": 1}),
     "carries of for must be of type int": loop({"carries": True, "reverse": False}),
@@ -72,27 +72,27 @@ EQUATIONS = {
     "for needs a count": loop(args=()),
     "the count of for must be Integer": loop(args=(ONE, ONE)),
     "parameters of the body of for": loop(body=block([c := v(Float)], (), [c])),
-    "must give the carries": loop(body=block([v(Integer), v(Float)], (), [I])),
+    "must give the carries": loop(body=block([v(Integer), v(Float)], (), [TWO])),
     "while says 0 carries": while_(params={"carries": 0}),
     "parameters of the condition of while": while_(cond=block((), (), [const(True)])),
     "parameters of the body of while": while_(body=block((), (), [ONE])),
-    "must give one Bool": while_(cond=block([v(Float)], (), [I])),
+    "must give one Bool": while_(cond=block([v(Float)], (), [TWO])),
     "build needs a size": eqn("build", [], [VEC], blocks=[index_block()]),
     "the sizes of build must be Integer": eqn("build", [X], [VEC], blocks=[index_block(type_=Float)]),
-    "parameters of the body of build": eqn("build", [I, I], [MAT], blocks=[index_block()]),
-    "nested of build must be of type bool": eqn("build", [I], [VEC], {"nested": 1}, [index_block()]),
-    "reduce needs the param monoid": eqn("reduce", [I], [Float], blocks=[index_block()]),
-    "the monoid of reduce is one of": eqn("reduce", [I], [Float], {"monoid": "sub"}, [index_block()]),
-    "cannot combine values of type Float by and": eqn("reduce", [I], [Float], {"monoid": "and"}, [index_block()]),
-    "cannot combine values of type Bool": eqn("reduce", [I], [Bool], {"monoid": "add"}, [index_block(const(True))]),
+    "parameters of the body of build": eqn("build", [TWO, TWO], [MAT], blocks=[index_block()]),
+    "nested of build must be of type bool": eqn("build", [TWO], [VEC], {"nested": 1}, [index_block()]),
+    "reduce needs the param monoid": eqn("reduce", [TWO], [Float], blocks=[index_block()]),
+    "the monoid of reduce is one of": eqn("reduce", [TWO], [Float], {"monoid": "sub"}, [index_block()]),
+    "cannot combine values of type Float by and": eqn("reduce", [TWO], [Float], {"monoid": "and"}, [index_block()]),
+    "cannot combine values of type Bool": eqn("reduce", [TWO], [Bool], {"monoid": "add"}, [index_block(const(True))]),
     "accumulates Float and Integer": eqn("withacc", [B], [Bool], blocks=[block([v(AccType(Bool))])]),
     "parameters of the body of withacc": eqn("withacc", [X], [Float], blocks=[block([v(Float)])]),
     "index takes a tensor": eqn("index", [V], [VEC]),
-    "needs a tensor, not Float": eqn("index", [X, I], [Float]),
+    "needs a tensor, not Float": eqn("index", [X, TWO], [Float]),
     "the indices of index must be Integer": eqn("index", [V, X], [Float]),
-    "index with 2 indices of a tensor of rank 1": eqn("index", [V, I, I], [Float]),
-    "update takes a tensor": eqn("update", [V, I], [VEC]),
-    "update needs a value of type Float": eqn("update", [V, I, I], [VEC]),
+    "index with 2 indices of a tensor of rank 1": eqn("index", [V, TWO, TWO], [Float]),
+    "update takes a tensor": eqn("update", [V, TWO], [VEC]),
+    "update needs a value of type Float": eqn("update", [V, TWO, TWO], [VEC]),
     "size needs the param dim": eqn("size", [V], [Integer]),
     "size needs a tensor": eqn("size", [X], [Integer], {"dim": 0}),
     "has no dimension 1": eqn("size", [V], [Integer], {"dim": 1}),
@@ -106,7 +106,7 @@ EQUATIONS = {
     "has no element 2": eqn("get", [P], [Float], {"n": 2}),
     "box needs the param name": eqn("box", [X], [BoxType("B")]),
     "there is no box C": eqn("box", [X], [BoxType("B")], {"name": "C"}),
-    "the box B holds": eqn("box", [I], [BoxType("B")], {"name": "B"}),
+    "the box B holds": eqn("box", [TWO], [BoxType("B")], {"name": "B"}),
     "unbox needs a box": eqn("unbox", [X], [Float]),
     "assert needs the param message": eqn("assert", [B]),
     "condition of assert must be Bool": eqn("assert", [X], params={"message": ""}),
@@ -182,8 +182,8 @@ def test_the_program_around_the_functions():
 def test_sizes_may_be_known_or_not():
     three = TensorType(1, Float, (3,))
     out = v(three)
-    verify(program([Eqn((out,), "update", (V, I, ONE))], [V], [out]))
-    wrong = Eqn((v(TensorType(1, Float, (4,))),), "update", (a := v(three), I, ONE))
+    verify(program([Eqn((out,), "update", (V, TWO, ONE))], [V], [out]))
+    wrong = Eqn((v(TensorType(1, Float, (4,))),), "update", (a := v(three), TWO, ONE))
     with pytest.raises(InvalidIRError, match="has type"):
         verify(program([wrong], [a]))
 

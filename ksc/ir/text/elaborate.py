@@ -15,7 +15,7 @@ from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, const
 from ksc.ir.rules import result_types
 from ksc.ir.text import syntax
-from ksc.ir.text.names import LITERALS, is_integer, is_number
+from ksc.ir.text.names import LITERALS, is_identifier, is_integer, is_number
 from ksc.ir.text.notation import Name, Param, is_param, read_name, read_param, read_variable
 from ksc.ir.text.signatures import Signature, Signatures, fits
 from ksc.ir.text.syntax import Group, Node, Position, Text, Word, misread
@@ -439,7 +439,9 @@ def _attribute(node: Node) -> bool | int | float | str:
 def _is_pattern(group: Group) -> bool:
     if group.square or is_param(group):
         return not group.square
-    return all(isinstance(item, Word) or (isinstance(item, Group) and is_param(item)) for item in group.items)
+    return all(
+        is_identifier(item.text) or item.quoted if isinstance(item, Word) else is_param(item) for item in group.items
+    )
 
 
 def _list(types: Sequence[Type]) -> str:
