@@ -155,3 +155,15 @@ def test_a_derivative_of_nothing():
         parse("(def main Float () ([rev g] 1.0 1.0))")
     with pytest.raises(InvalidIRError, match=r"there is no function \[rev main\]|\[rev main\] takes"):
         parse("(def main Float (x : Float) ([rev main] true))")
+
+
+def test_a_derivative_of_a_built_in():
+    text = """(def main Integer () (print
+        ([rev sin] 0.0 3.0) " " ([rev mul] (tuple 2.0 5.0) 1.0) " " ([sufrev mul] 2.0 5.0 1.0) " "
+        ([fwd sum] (Vec_init 1.0 2.0) (Vec_init 3.0 4.0)) " " ([rev index] (tuple 1 (Vec_init 1.0 2.0)) 5.0)))"""
+    assert (
+        run(text.replace(' " " ([rev index] (tuple 1 (Vec_init 1.0 2.0)) 5.0)', ""))[1]
+        == "3.0 (5.0, 2.0) (5.0, 2.0) 7.0"
+    )
+    with pytest.raises(InvalidIRError, match=r"there is no function \[rev index\]"):
+        parse(text)

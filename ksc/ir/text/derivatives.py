@@ -40,15 +40,17 @@ class _Request:
 class Derivatives:
     """The derivatives that calls have asked for so far."""
 
-    def __init__(self, signatures: Signatures) -> None:
+    def __init__(self, signatures: Signatures, elaborator: Callable[[], Elaborator]) -> None:
         self.signatures = signatures
+        self.elaborator = elaborator
+        self.wrapped: dict[str, Function] = {}
         self.requests: dict[tuple[str, str], _Request] = {}
 
     def resolve(self, name: Name, types: Sequence[Type] | None) -> Signature | None:
         """The derivative of this name for these argument types, any where they are None; None if there is none."""
         if name.of is None or name.base not in KINDS:
             return None
-        for target in self.targets(name.of):
+        for target in self.targets(name.of) or self.builtin(name, types or ()):
             signature = self.request(name.base, target)
             if types is None or fits(signature.params, types):
                 return signature
@@ -62,6 +64,33 @@ class Derivatives:
         derived = self.resolve(name, None)
         return [derived] if derived is not None else []
 
+    def builtin(self, name: Name, types: Sequence[Type]) -> list[Signature]:
+        """A function that only calls the built-in whose derivative is named, for the arguments of that derivative."""
+        of = name.of
+        argument = _argument(name.base, types) if of is not None else None
+        if of is None or of.of is not None or of.quoted or argument is None:
+            return []
+        made = Name(of.base, type=argument)
+        known = self.signatures.by_symbol.get(str(made))
+        if known is not None:
+            return [known]
+        e, at = self.elaborator(), Position("<text>", 1, 1)
+        params = tuple(
+            Var("s", type_) for type_ in (argument.elems if isinstance(argument, TupleType) else (argument,))
+        )
+        values: list[Atom] = []
+
+        def results() -> Values:
+            values.extend(e.builtin(of.base, params, at) or ())
+            return tuple(values)
+
+        block = e.block(params, results)
+        if not values:
+            return []
+        self.wrapped[str(made)] = Function(str(made), block)
+        signature = self.signatures.declare(made, [param.type for param in params], [value.type for value in values])
+        return [signature] if signature is not None else []
+
     def request(self, kind: str, target: Signature) -> Signature:
         known = self.requests.get((kind, target.symbol))
         if known is not None:
@@ -72,11 +101,9 @@ class Derivatives:
         self.requests[kind, target.symbol] = _Request(kind, target, signature)
         return signature
 
-    def complete(
-        self, functions: Mapping[str, Function], boxes: Boxes, elaborator: Callable[[], Elaborator]
-    ) -> tuple[dict[str, Function], Boxes]:
+    def complete(self, functions: Mapping[str, Function], boxes: Boxes) -> tuple[dict[str, Function], Boxes]:
         """The functions and boxes of the program with those of all derivatives asked for."""
-        maker = _Maker(dict(functions), dict(boxes), self, elaborator)
+        maker = _Maker({**functions, **self.wrapped}, dict(boxes), self)
         done = 0
         while done < len(self.requests):
             maker.define(list(self.requests.values())[done])
@@ -101,18 +128,34 @@ def _types(kind: str, f: Signature) -> tuple[tuple[Type, ...], Type]:
             return (dt, s), ds
 
 
+def _argument(kind: str, types: Sequence[Type]) -> Type | None:
+    """The argument of f that the arguments of a derivative of f tell."""
+    if len(types) == 1 and isinstance(types[0], TupleType) and kind != "suffwdpass":
+        types = types[0].elems
+    match kind, types:
+        case (("fwd" | "rev"), [point, _]):
+            return point
+        case "sufrevpass", [_, point]:
+            return point
+        case "sufrev", [*points, _]:
+            return tupled(points)
+        case "suffwdpass", _:
+            return tupled(types)
+        case _:
+            return None
+
+
 class _Maker:
     def __init__(
         self,
         functions: dict[str, Function],
         boxes: dict[str, tuple[Type, ...]],
         derivatives: Derivatives,
-        elaborator: Callable[[], Elaborator],
     ) -> None:
         self.functions = functions
         self.boxes = boxes
         self.derivatives = derivatives
-        self.elaborator = elaborator
+        self.elaborator = derivatives.elaborator
         self.open: set[str] = set()
         self.flattened = 0
 

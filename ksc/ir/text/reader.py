@@ -89,7 +89,7 @@ class _ModuleReader:
         self.signatures = Signatures()
         self.declared = _Declarations()
         self.functions: dict[str, Function] = {}
-        self.derivatives = Derivatives(self.signatures)
+        self.derivatives = Derivatives(self.signatures, self.elaborator)
 
     def read(self, nodes: Sequence[Node]) -> Module:
         for node in nodes:
@@ -102,7 +102,7 @@ class _ModuleReader:
                 raise misread(f"there is no function for {name} to be derived from", at)
         self.define_externals()
         entry = self.entry()
-        functions, boxes = self.derivatives.complete(self.functions, self.declared.boxes, self.elaborator)
+        functions, boxes = self.derivatives.complete(self.functions, self.declared.boxes)
         program = Program(_callees_first(functions), entry, boxes)
         verify(program)
         externals = tuple(signature for signature, _ in self.declared.externals.values())
