@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
 
+from ksc.errors import KnossosError
 from ksc.frontend.annotations import annotated_template, parameter_annotations
 from ksc.frontend.flow import Flow
 from ksc.frontend.frame import Frame, Region
@@ -117,6 +118,9 @@ class FunctionTable:
             del self.entries[mark:]
             if error.entry is not entry:
                 raise
+        except KnossosError:
+            del self.entries[mark:]
+            raise
         finally:
             self.active.pop()
         return self.trace(callee, tuple(map(generalise, arguments)), generalised=True)

@@ -8,8 +8,9 @@ type, is found by tracing the body until nothing changes.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ksc.frontend import operators
 from ksc.frontend.assign import assign
@@ -40,19 +41,11 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
     fixed = _static_range(frame, iterable, stmt.iter)
     if fixed is not None and len(fixed) == 0:
         return run_else(frame, stmt, GO_ON, after)
-    mark = len(frame.functions.entries)
-    builder = frame.builder
-    count = len(builder.eqns)
-    env = dict(frame.env)
-    try:
-        return _rolled_for(frame, stmt, iterable, fixed, after)
-    except (NeedsStaticError, LoopTypeError):
-        if fixed is None or len(fixed) > RETRY_LIMIT:
-            raise
-        frame.functions.forget_closures(mark)
-        del builder.eqns[count:]
-        frame.env = env
-    return _unrolled(frame, stmt, [Static(index) for index in fixed], after)
+    unrolled = None
+    if fixed is not None and len(fixed) <= RETRY_LIMIT:
+        items = [Static(index) for index in fixed]
+        unrolled = partial(_unrolled, frame, stmt, items, after)
+    return _rolled_or(frame, partial(_rolled_for, frame, stmt, iterable, fixed, after), unrolled)
 
 
 def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
@@ -62,10 +55,31 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
     if bound_names([stmt.test]):
         stmt = _without_binding_test(frame, stmt)
     first = frame.aside(lambda: truth(frame, stmt.test))
-    if isinstance(first.outcome, Static) and not first.outcome.value:
+    known = isinstance(first.outcome, Static)
+    if known and not first.outcome.value:
         return run_else(frame, stmt, GO_ON, after)
-    loop = Loop(frame, stmt, after, at_least_once=isinstance(first.outcome, Static))
-    return loop.trace_while(lambda: truth(frame, stmt.test))
+
+    def rolled() -> Flow:
+        return Loop(frame, stmt, after, at_least_once=known).trace_while(lambda: truth(frame, stmt.test))
+
+    return _rolled_or(frame, rolled, partial(_unrolled_while, frame, stmt, after) if known else None)
+
+
+def _rolled_or(frame: Frame, rolled: Callable[[], Flow], unrolled: Callable[[], Flow] | None) -> Flow:
+    """The loop as one of the IR, or where its body needs constants that only single iterations have, ``unrolled``."""
+    mark = len(frame.functions.entries)
+    builder = frame.builder
+    count = len(builder.eqns)
+    env = dict(frame.env)
+    try:
+        return rolled()
+    except (NeedsStaticError, LoopTypeError):
+        if unrolled is None:
+            raise
+    frame.functions.forget_closures(mark)
+    del builder.eqns[count:]
+    frame.env = env
+    return unrolled()
 
 
 def _without_binding_test(frame: Frame, stmt: ast.While) -> ast.While:
@@ -152,7 +166,29 @@ def _unrolled(frame: Frame, stmt: ast.For, items: Sequence[Value], after: After)
             flow = replace(flow, continued=FALSE, next=flow.next or flow.continued is not FALSE)
             if not flow.plain:
                 following = replace(inside, tail="")
-                return sequence(frame, flow, lambda j=j: from_(j + 1), following, stmt)  # type: ignore[misc]
+                return sequence(frame, flow, partial(from_, j + 1), following, stmt)
         return flow
+
+    return run_else(frame, stmt, from_(0), after)
+
+
+def _unrolled_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
+    """One copy of the body for each time that the test, known at compile time, holds."""
+    from ksc.frontend.expressions import truth
+    from ksc.frontend.statements import run_block
+
+    head = live_at_loop(stmt, after)
+    inside = After(head, after.live, head, tail="loop")
+
+    def from_(k: int) -> Flow:
+        for j in range(k, RETRY_LIMIT):
+            instead = "use `for … in range(…)`, or values in the body that may depend on the iteration"
+            if not frame.require_static(truth(frame, stmt.test), stmt.test, "the test of a loop to unroll", instead):
+                return GO_ON
+            flow = run_block(frame, stmt.body, inside)
+            flow = replace(flow, continued=FALSE, next=flow.next or flow.continued is not FALSE)
+            if not flow.plain:
+                return sequence(frame, flow, partial(from_, j + 1), replace(inside, tail=""), stmt)
+        frame.refuse(stmt.test, f"a loop of more than {RETRY_LIMIT} iterations to unroll", "use range", code="KS114")
 
     return run_else(frame, stmt, from_(0), after)

@@ -488,3 +488,24 @@ def test_continue_under_a_nested_branch_of_an_unrolled_loop():
         return s
 
     check(f, PAIRS)
+
+
+def test_while_over_constants_is_unrolled_where_its_body_needs_them():
+    def pick(t, k):
+        return t[k]
+
+    def f(x: float, n: int):
+        weights = (1.0, 2.0, x)
+        s, k = 0.0, 0
+        while k < 3:
+            s += pick(weights, k)
+            k += 1
+            if s > n:
+                break
+        else:
+            s += 100
+        for j in range(2):
+            s += pick(weights, j)
+        return s, k
+
+    check(f, PAIRS)
