@@ -1,0 +1,151 @@
+"""Makes a failing random program small: drops statements and puts parts of expressions in the place of the whole.
+
+Hypothesis shrinks the choices behind a program, which for programs of this size takes minutes; working on the syntax tree
+takes seconds. ``cases.check`` does it for every failure.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+from tests.strategies.modules import SourceModule
+from tests.strategies.programs import RandomProgram
+
+LINE_LIMIT = 20_000
+
+Edit = Callable[[ast.Module], None]
+
+
+def reduce(program: RandomProgram, fails: Callable[[RandomProgram], bool], seconds: float = 20.0) -> RandomProgram:
+    """A smaller program for which ``fails`` still holds, as small as can be found in the time given."""
+    deadline = time.monotonic() + seconds
+    for point in program.points:
+        smaller = replace(program, points=(point,))
+        if fails(smaller):
+            program = smaller
+            break
+    progress = True
+    while progress and time.monotonic() < deadline:
+        progress = False
+        for source in _candidates(program.source):
+            if time.monotonic() > deadline:
+                break
+            candidate = replace(program, source=source)
+            if _runs(candidate) and fails(candidate):
+                program, progress = candidate, True
+                break
+    return program
+
+
+def _runs(program: RandomProgram) -> bool:
+    """Whether Python runs the program at its points, to an end."""
+    lines = 0
+
+    def count(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal lines
+        lines += 1
+        if lines > LINE_LIMIT:
+            raise TimeoutError
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        with SourceModule(program.source) as module:
+            for point in program.points:
+                getattr(module, program.entry)(*point)
+    except Exception:
+        return False
+    finally:
+        sys.settrace(before)
+    return True
+
+
+def _candidates(source: str) -> Iterator[str]:
+    """Smaller programs, those that lose most first."""
+    tree = ast.parse(source)
+    size = len(source)
+    edits = sorted(_edits(tree), key=lambda pair: -pair[0])
+    for _, edit in edits:
+        changed = copy.deepcopy(tree)
+        edit(changed)
+        try:
+            text = ast.unparse(ast.fix_missing_locations(changed)) + "\n"
+        except ValueError:
+            continue
+        if len(text) < size:
+            yield text
+
+
+def _edits(tree: ast.Module) -> Iterator[tuple[int, Edit]]:
+    """Each edit with the number of nodes it may save; nodes are found again in a copy by their position in a walk."""
+    for at, node in enumerate(ast.walk(tree)):
+        for name in ("body", "orelse"):
+            body = getattr(node, name, None)
+            if isinstance(body, list):
+                for k, stmt in enumerate(body):
+                    yield _size(stmt), _drop(at, name, k)
+                    if isinstance(stmt, ast.If | ast.For | ast.While):
+                        yield _size(stmt) // 2, _unwrap(at, name, k, "body")
+                        yield _size(stmt) // 2, _unwrap(at, name, k, "orelse")
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, ast.expr) and not isinstance(value, ast.Name | ast.Constant) and name != "annotation":
+                yield from _expression_edits(at, name, None, value)
+            elif isinstance(value, list):
+                for k, item in enumerate(value):
+                    if isinstance(item, ast.expr) and not isinstance(item, ast.Name | ast.Constant):
+                        yield from _expression_edits(at, name, k, item)
+
+
+def _expression_edits(at: int, name: str, k: int | None, value: ast.expr) -> Iterator[tuple[int, Edit]]:
+    size = _size(value)
+    for part in ast.iter_child_nodes(value):
+        if isinstance(part, ast.expr) and not (isinstance(value, ast.Call) and part is value.func):
+            yield size - _size(part), _put(at, name, k, part)
+    for text in ("x", "0.3", "1", "True"):
+        yield size - 1, _put(at, name, k, ast.parse(text, mode="eval").body)
+
+
+def _size(node: ast.AST) -> int:
+    return sum(1 for _ in ast.walk(node))
+
+
+def _nth(tree: ast.Module, at: int) -> ast.AST:
+    return next(node for k, node in enumerate(ast.walk(tree)) if k == at)
+
+
+def _drop(at: int, name: str, k: int) -> Edit:
+    def edit(tree: ast.Module) -> None:
+        node = _nth(tree, at)
+        body = getattr(node, name)
+        del body[k]
+        if not body and name == "body" and not isinstance(node, ast.Module):
+            body.append(ast.Pass())
+
+    return edit
+
+
+def _unwrap(at: int, name: str, k: int, inner: str) -> Edit:
+    def edit(tree: ast.Module) -> None:
+        body = getattr(_nth(tree, at), name)
+        body[k : k + 1] = getattr(body[k], inner)
+
+    return edit
+
+
+def _put(at: int, name: str, k: int | None, value: ast.expr) -> Edit:
+    def edit(tree: ast.Module) -> None:
+        node = _nth(tree, at)
+        if k is None:
+            setattr(node, name, copy.deepcopy(value))
+        else:
+            getattr(node, name)[k] = copy.deepcopy(value)
+
+    return edit
