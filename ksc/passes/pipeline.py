@@ -12,6 +12,7 @@ from ksc.passes.hoist import hoist_invariants
 from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
 from ksc.passes.simplify import simplify
+from ksc.passes.stores import turn_accumulations_into_stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("simplify", simplify, "derivatives are full of constants; fewer equations for all that follows"),
     Pass("cse", eliminate_common_subexpressions, "values computed again for the reverse sweep meet the first ones"),
     Pass("dce", remove_dead_code, "what nobody reads must not stand in the way of merging"),
+    Pass("stores", turn_accumulations_into_stores, "sizes have one name now; an elementwise loop stays one"),
     Pass("merge", merge_ifs, "the primal's branches and the derivative's become one, once their conditions are one"),
     Pass("cse again", eliminate_common_subexpressions, "merged sides share values"),
     Pass("merge again", merge_ifs, "branches inside merged sides, whose conditions are now one"),

@@ -92,7 +92,7 @@ class _Simplifier:
         self.env.update(zip(outs, values, strict=True))
 
     def if_(self, eqn: Eqn) -> None:
-        (cond,) = eqn.args
+        cond = replace(eqn.args[0], self.env)
         if isinstance(cond, Const):
             block = eqn.blocks[0 if cond.value else 1]
             self.eqns(block.eqns)
@@ -119,7 +119,7 @@ class _Simplifier:
                 self.env[out] = seen[a, b]
             else:
                 seen[a, b] = out
-        self.out.append(Eqn(eqn.outs, "if", eqn.args, eqn.params, (then, else_), eqn.span))
+        self.out.append(Eqn(eqn.outs, "if", (cond,), eqn.params, (then, else_), eqn.span))
 
     def loop(self, eqn: Eqn) -> None:
         n = eqn.params["carries"]

@@ -9,14 +9,14 @@ y = (build n (lam i (mul a (index i x))))
 
 from __future__ import annotations
 
-from ksc.ir.builder import stack_type
-from ksc.ir.nodes import Block, Eqn, Var
-from ksc.ir.rewrite import Env
-from ksc.ir.types import Integer
-from ksc.transforms.reverse.loop import augmented_body, emit_loop, note
+from collections.abc import Sequence
+
+from ksc.ir.builder import Builder, stack_type
+from ksc.ir.nodes import Atom, Block, Eqn, Var
+from ksc.transforms.reverse.loop import augmented_body, note, reverse_elements
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
-from ksc.transforms.tangents import tangent_type
+from ksc.transforms.tangents import atom_name, tangent_type
 
 
 def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
@@ -36,20 +36,13 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     bars = [scope.take(out) for out in eqn.outs[: kept.results]]
     if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
-    (body,) = eqn.blocks
-    inner = scope.inside("loop")
-    at = tuple(Var(param.name, Integer) for param in body.params)
-    env: Env = dict(zip(body.params, at, strict=True))
-    for position in range(kept.results, len(eqn.outs)):
-        out = eqn.outs[position]
-        type_ = body.results[position].type
-        value = inner.builder.emit("index", [out, *at], [type_], names=[out.name])[0]
-        sweep.unpack(body, position, value, env, inner)
-    eqns, results = sweep.recompute(body, env, inner)
-    for result, tensor in zip(results, bars, strict=False):
-        if tensor is not None and inner.wants(result):
-            element = inner.builder.emit("index", [tensor, *at], [tangent_type(result.type)], names=["e_bar"])[0]
-            inner.add(result, element)
-    sweep.reverse(eqns, inner)
-    inner.leave()
-    emit_loop(sweep, scope, inner, "build", eqn.args, {}, inner.builder.block(at, ()), [], [])
+    saved = {position: eqn.outs[position] for position in range(kept.results, len(eqn.outs))}
+
+    def element(builder: Builder, k: int, result: Atom, at: Sequence[Var]) -> Atom | None:
+        tensor = bars[k]
+        if tensor is None:
+            return None
+        name = f"{atom_name(result)}_bar"
+        return builder.emit("index", [tensor, *at], [tangent_type(result.type)], names=[name])[0]
+
+    reverse_elements(sweep, scope, eqn, saved, element)

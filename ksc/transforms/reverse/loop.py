@@ -19,8 +19,6 @@ from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 from ksc.transforms.tangents import tangent_type, zero
 
-Body = Callable[[Scope], Block]
-
 
 def emit_loop(
     sweep: Sweep,
@@ -136,6 +134,46 @@ def reverse_carries(
     for k, out in zip(active, outs, strict=False):
         scope.add(inits[k], out)
     for (var, _), out in zip(stores, outs[len(active) :], strict=True):
+        scope.add(var, out)
+
+
+def reverse_elements(
+    sweep: Sweep,
+    scope: Scope,
+    eqn: Eqn,
+    saved: Mapping[int, Var],
+    bar_of: Callable[[Builder, int, Atom, Sequence[Var]], Atom | None],
+) -> None:
+    """Emit the reverse of ``build`` or ``reduce``: a ``build`` over the same indices, which adds to accumulators.
+
+    Args:
+        sweep: the sweep.
+        scope: where the reversed loop is put.
+        eqn: the forward equation.
+        saved: for positions of results of the body the tensors saved from it.
+        bar_of: gives the cotangent of the result of the body at a position, with this value, for these indices.
+    """
+    (body,) = eqn.blocks
+    inner = scope.inside("loop")
+    at = tuple(Var(param.name, Integer) for param in body.params)
+    inner.indices = at
+    env: Env = dict(zip(body.params, at, strict=True))
+    for position, values in saved.items():
+        type_ = body.results[position].type
+        value = inner.builder.emit("index", [values, *at], [type_], names=[values.name])[0]
+        sweep.unpack(body, position, value, env, inner)
+    eqns, results = sweep.recompute(body, env, inner)
+    for k, result in enumerate(results):
+        if k not in saved and inner.wants(result):
+            inner.add(result, bar_of(inner.builder, k, result, at))
+    sweep.reverse(eqns, inner)
+    inner.leave()
+    stores = list(inner.stores.items())
+    block = inner.builder.block(at, [bar for _, bar in stores])
+    types = [tangent_type(var.type) for var, _ in stores]
+    names = [f"{var.name}_bar" for var, _ in stores]
+    outs = emit_loop(sweep, scope, inner, "build", eqn.args, {}, block, types, names)
+    for (var, _), out in zip(stores, outs, strict=True):
         scope.add(var, out)
 
 

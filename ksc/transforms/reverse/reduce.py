@@ -12,10 +12,8 @@ Other monoids, and sums of terms that call recursive functions, were turned into
 
 from __future__ import annotations
 
-from ksc.ir.nodes import Block, Eqn, Var
-from ksc.ir.rewrite import Env
-from ksc.ir.types import Integer
-from ksc.transforms.reverse.loop import emit_loop, note
+from ksc.ir.nodes import Block, Eqn
+from ksc.transforms.reverse.loop import note, reverse_elements
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 
@@ -33,13 +31,4 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     bars = [scope.take(out) for out in eqn.outs]
     if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
-    (body,) = eqn.blocks
-    inner = scope.inside("loop")
-    at = tuple(Var(param.name, Integer) for param in body.params)
-    env: Env = dict(zip(body.params, at, strict=True))
-    eqns, results = sweep.recompute(body, env, inner)
-    for result, bar in zip(results, bars, strict=True):
-        inner.add(result, bar)
-    sweep.reverse(eqns, inner)
-    inner.leave()
-    emit_loop(sweep, scope, inner, "build", eqn.args, {}, inner.builder.block(at, ()), [], [])
+    reverse_elements(sweep, scope, eqn, {}, lambda builder, k, result, at: bars[k])
