@@ -133,6 +133,21 @@ class Point:
         return found
 
     @property
+    def gradient(self) -> list[float]:
+        """The transposed Jacobian times the cotangents."""
+        return list(np.array(self.cotangents) @ self.truth.jacobian)
+
+    @property
+    def slope(self) -> list[float]:
+        """The Jacobian times the case's direction."""
+        return list(self.truth.jacobian @ self.case.direction)
+
+    @property
+    def size(self) -> float:
+        """How large derivatives are here, for tolerances."""
+        return float(np.abs(self.truth.jacobian).max(initial=0.0) + np.abs(self.truth.hessian).max(initial=0.0))
+
+    @property
     def tame(self) -> bool:
         """Whether rounding is not magnified so much that digits mean nothing."""
         return bool(np.all(np.abs(self.truth.jacobian) < 1e6) and np.all(np.abs(self.truth.hessian) < 1e9))
