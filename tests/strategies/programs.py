@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.strategies.scope import BOOL, FLOAT, INT, MIXED, PAIR, POINT, Chooser, Scope, Signature
@@ -131,3 +132,23 @@ def programs(draw: st.DrawFn, size: int = 90, points: int = 2) -> RandomProgram:
     kinds = tuple(type_ for _, type_ in signature.params)
     found = tuple(tuple(_argument(draw, k, kind) for k, kind in enumerate(kinds)) for _ in range(points))
     return RandomProgram(source, kinds, found)
+
+
+def collect(strategy: st.SearchStrategy[RandomProgram], count: int, *, skip: int = 0) -> list[RandomProgram]:
+    """The first ``count`` programs of a strategy, the same ones in each run, after ``skip`` others."""
+    found: list[RandomProgram] = []
+
+    @settings(
+        max_examples=skip + count,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def take(program: RandomProgram) -> None:
+        found.append(program)
+
+    take()
+    return found[skip : skip + count]

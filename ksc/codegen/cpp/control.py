@@ -174,7 +174,8 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     scope = Scope(at.scope)
     test = at.writer.fork()
     conditions: list[Expr] = []
-    p.block(cond, Finish(lambda results, _: conditions.append(p.value(results[0]))), Context(test, scope))
+    keep = Finish(lambda results, _: conditions.append(p.value(results[0])), single=True)
+    p.block(cond, keep, Context(test, scope))
     (condition,) = conditions
     with at.writer.braces("while (true)" if test.lines else f"while ({condition.text})", eqn.span) as inner:
         if test.lines:

@@ -39,11 +39,12 @@ class Context:
 class Finish:
     """What follows a block: ``write`` puts down a return, or assignments, given the block's results.
 
-    ``returns`` says that control does not come past it.
+    ``returns`` says that control does not come past it; a ``single`` one is not put down once for each side of an ``if``.
     """
 
     write: Callable[[Sequence[Atom], Context], None]
     returns: bool = False
+    single: bool = False
 
     def inside(self, outer: Sequence[Atom], outs: Sequence[Var]) -> Finish:
         """The same for a block that gives ``outs``, of which, among others, the results ``outer`` are made."""
@@ -185,7 +186,7 @@ class Printer:
             self.eqn(eqn, at)
         if eqns:
             last = self._last.get(eqns[-1].op)
-            if last is not None and last(self, eqns[-1], at, block.results, finish):
+            if last is not None and not finish.single and last(self, eqns[-1], at, block.results, finish):
                 return
             self.eqn(eqns[-1], at)
         finish.write(block.results, at)

@@ -1,0 +1,98 @@
+"""Random programs compiled, several in one build, and compared with the reference interpreter: value, vjp and jvp.
+
+Both compute the same operations in the same order and round alike, but for the last digits of the functions of ``math``;
+fused multiply-add is off, so that these cannot decide a branch.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ksc.codegen import Dtype, GeneratedSource, Unit
+from ksc.codegen.cpp import generate
+from ksc.compiler import LoadedKernel, build, load
+from ksc.derive import derive
+from ksc.ir.nodes import Program
+from ksc.passes import optimise
+from tests.codegen.harness import EXACT, Host, call, numpy_dtype
+from tests.strategies.cases import WEIGHTS, Case, Point, assert_close, run
+from tests.strategies.programs import RandomProgram, collect, programs
+
+BATCH = 25
+BATCHES = max(1, round(4 * float(os.environ.get("KSC_TEST_EXAMPLES", "1"))))
+DERIVATIONS = ("", "v", "j", "b", "vj")
+WIDTHS = {"float64": "f64", "float32": "f32"}
+STRICT = replace(EXACT, extra=("-Wall", "-Wextra", "-Werror"))
+
+
+@dataclass
+class Compiled:
+    """A random program with its derivatives, and the symbols of their entries."""
+
+    random: RandomProgram
+    derived: dict[str, Program]
+    source: GeneratedSource
+
+
+@functools.cache
+def everything() -> list[RandomProgram]:
+    return collect(programs(size=60, points=4), BATCH * BATCHES)
+
+
+@functools.cache
+def compiled(batch: int, dtype: Dtype) -> tuple[LoadedKernel, list[Compiled]]:
+    """The programs of a batch in one library."""
+    found = []
+    for k, random in enumerate(everything()[batch * BATCH : (batch + 1) * BATCH]):
+        with Case(random) as case:
+            derived = {name: optimise(derive(case.ir, name)) for name in DERIVATIONS}
+        unit = Unit(f"program{k}", list(derived.items()), dtype)
+        found.append(Compiled(random, derived, generate(unit)))
+    entries = {symbol: symbol for one in found for symbol in one.source.entries.values()}
+    text = "\n".join(one.source.text for one in found)
+    return load(build(GeneratedSource(f"random_{batch}", text, entries, {}, dtype), STRICT)), found
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_compiled_is_interpreted(batch: int, dtype: Dtype) -> None:
+    kernel, found = compiled(batch, dtype)
+    for one in found:
+        with Case(one.random) as case:
+            points = [point for point in case.points() if point.tame and (dtype == "float64" or point.size < 100.0)]
+            for name, program in one.derived.items():
+                if points:
+                    compare(kernel, one, name, program, points, dtype)
+
+
+def compare(
+    kernel: LoadedKernel, one: Compiled, name: str, program: Program, points: list[Point], dtype: Dtype
+) -> None:
+    rows = [(*point.args, *seeds(name, point)) for point in points]
+    kinds = [numpy_dtype(param.type, dtype) for param in program.main.params]
+    columns = [np.array(column, kind) for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+    host = Host()
+    status, outs = call(kernel, one.source.entries[name], program, columns, dtype, host)
+    assert (status, host.error) == (0, None), host.error
+    assert host.blocks == []
+    tolerance = 1e-10 if dtype == "float64" else 1e-4
+    for lane, (row, point) in enumerate(zip(rows, points, strict=True)):
+        args = [np.asarray(value, kind).item() for value, kind in zip(row, kinds, strict=True)]
+        wanted = run(program, args, WIDTHS[dtype])
+        try:
+            assert_close([out[lane].item() for out in outs], wanted, tolerance, point.size)
+        except AssertionError as error:
+            error.add_note(f"derivation {name!r} of {replace(one.random, points=(point.args,))!r}")
+            raise
+
+
+def seeds(name: str, point: Point) -> list[Any]:
+    """Cotangents and tangents for what a derivation takes beside the arguments."""
+    w, v = list(WEIGHTS[: len(point.cotangents)]), list(point.case.direction)
+    return {"": [], "v": w, "b": w, "j": v, "vj": [*w, *v, *(0.5 for _ in w)]}[name]
