@@ -29,7 +29,7 @@ def define_by_hand(module: Module, pair: Pair, callee: str, derivative: str) -> 
     call = {"callee": callee, "rev": derivative}
     results = first.emit("call", params, function.result_types, names=["y"] * len(function.result_types), params=call)
     kept: tuple[Atom, ...] = params
-    if pair.boxed:
+    if pair.saved:
         box = module.new_box(callee, types)
         kept = (emit_box(first, box, params),)
         pair.residuals = [BoxType(box)]
@@ -41,7 +41,7 @@ def define_by_hand(module: Module, pair: Pair, callee: str, derivative: str) -> 
     second = Builder(function.span)
     cotangents = tuple(Var("y_bar", tangent_type(type_)) for type_ in bars)
     residuals = tuple(Var("saved", type_) for type_ in pair.residuals)
-    point = second.emit("unbox", residuals, types) if pair.boxed else residuals
+    point = second.emit("unbox", residuals, types) if pair.saved else residuals
     positions = differentiable_params(function)
     given = second.emit(
         "call", [*point, *cotangents], [tangent_type(types[k]) for k in positions], params={"callee": derivative}

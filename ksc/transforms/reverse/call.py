@@ -31,7 +31,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     outs = eqn.outs + tuple(Var("saved", type_) for type_ in pair.residuals)
     new = Eqn(outs, "call", eqn.args, {"callee": pair.forward}, (), eqn.span)
     sweep.kept[new] = Kept(len(eqn.outs), pair=pair)
-    if pair.boxed:
+    if pair.saved:
         sweep.saved.add(new)
     return new
 

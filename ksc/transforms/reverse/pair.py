@@ -17,6 +17,10 @@ from ksc.transforms.reverse.sweep import Sweep
 from ksc.transforms.tangents import atom_name, emit_box, tangent_type, zero
 
 
+MANY = 8
+"""The number of residuals beyond which they are put in a box, lest those of a chain of calls pile up in its code."""
+
+
 @dataclass(slots=True)
 class Pair:
     """The two passes of a function.
@@ -25,14 +29,14 @@ class Pair:
         active: for each parameter whether it gets a cotangent.
         forward: the name of the first function: the parameters to the results and the residuals.
         backward: the name of the second: cotangents of the results and the residuals to those of active parameters.
-        boxed: whether the residuals are one box.
+        saved: whether a call is never run again: the function recurs or has effects. Its residuals are one box.
         residuals: the types of the residuals.
     """
 
     active: Mask
     forward: str
     backward: str
-    boxed: bool
+    saved: bool
     residuals: list[Type] = field(default_factory=list)
 
 
@@ -71,8 +75,8 @@ class Pairs:
         if key not in self._pairs:
             module = self.module
             names = [module.new_name(f"[{derivation} {callee}]") for derivation in ("suffwdpass", "sufrevpass")]
-            boxed = callee in module.recursive or callee in module.effectful
-            pair = Pair(active, names[0], names[1], boxed)
+            saved = callee in module.recursive or callee in module.effectful
+            pair = Pair(active, names[0], names[1], saved)
             self._pairs[key] = pair
             if by_hand is None:
                 self._define(pair, callee)
@@ -119,7 +123,7 @@ class Pairs:
 
     def _define(self, pair: Pair, callee: str) -> None:
         module = self.module
-        if pair.boxed:
+        if pair.saved:
             pair.residuals = [BoxType(module.new_box(callee, ()))]
         if callee in module.effectful:
             module.effectful.add(pair.forward)
@@ -130,7 +134,9 @@ class Pairs:
         residuals = free_vars(body)
         forward = Builder(function.span)
         forward.eqns = list(both.forward)
-        if pair.boxed:
+        if not pair.saved and len(residuals) > MANY:
+            pair.residuals = [BoxType(module.new_box(callee, ()))]
+        if pair.residuals:
             (type_,) = pair.residuals
             assert isinstance(type_, BoxType)
             module.boxes[type_.name] = tuple(var.type for var in residuals)
