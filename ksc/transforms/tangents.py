@@ -138,3 +138,9 @@ def emit_unbox(
 def atom_name(atom: Atom) -> str:
     """The name of a variable, or a name for a constant."""
     return atom.name if isinstance(atom, Var) else "c"
+
+
+def result_name(atom: Atom) -> str:
+    """The name of a result, ``y`` where it has none of its own."""
+    name = atom_name(atom)
+    return "y" if isinstance(atom, Const) or name == "t" else name

@@ -20,6 +20,9 @@ from ksc.ops import primitive
 LARGEST_POWER = 8
 """The largest whole exponent that is written as multiplications."""
 
+DEEPEST_PRODUCT = 6
+"""How deep a constant factor is looked for in a product of products."""
+
 _MODERATE = 2.0**32
 
 
@@ -135,15 +138,19 @@ def _mul(context: Context, eqn: Eqn) -> Atom | None:
     return _constant_factors(context, a, b) or _left_leaning(context, "mul", a, b)
 
 
-def _factor(context: Context, atom: Atom) -> tuple[float, Atom | None] | None:
-    """The constant factor of a product, and the rest."""
+def _factor(context: Context, atom: Atom, depth: int = 0) -> tuple[float, list[Atom]] | None:
+    """The constant factor of a product of products, and the other factors; a product read elsewhere is one factor."""
     if isinstance(atom, Const):
-        return (float(atom.value), None) if _is_moderate(float(atom.value)) else None
+        value = float(atom.value)
+        return (value, []) if _is_moderate(value) else None
     product = _defined(context, atom, "mul")
-    if product is not None:
-        for x, y in (product.args, product.args[::-1]):
-            if isinstance(x, Const) and _is_moderate(float(x.value)):
-                return float(x.value), y
+    if product is None or depth == DEEPEST_PRODUCT:
+        return None
+    for x, y in (product.args, product.args[::-1]):
+        if isinstance(x, Const) or context.used_once(atom):
+            inner = _factor(context, x, depth + 1)
+            if inner is not None:
+                return inner[0], [*inner[1], y]
     return None
 
 
@@ -156,12 +163,13 @@ def _constant_factors(context: Context, a: Atom, b: Atom) -> Atom | None:
     if left is None or right is None:
         return None
     product = left[0] * right[0]
-    rest = [atom for _, atom in (left, right) if atom is not None]
-    if len(rest) == 2:
-        if product != 1.0 and not (context.used_once(a) and context.used_once(b)):
-            return None
-        return context.apply("mul", const(product), context.apply("mul", *rest))
-    return context.apply("mul", const(product), rest[0])
+    if left[1] and right[1] and product != 1.0 and not (context.used_once(a) and context.used_once(b)):
+        return None
+    first, *others = left[1] + right[1]
+    rest = first
+    for factor in others:
+        rest = context.apply("mul", rest, factor)
+    return context.apply("mul", const(product), rest)
 
 
 def _left_leaning(context: Context, op: str, a: Atom, b: Atom) -> Atom | None:

@@ -14,7 +14,7 @@ from ksc.transforms.reductions import lower_reductions
 from ksc.transforms.reverse.by_hand import define_by_hand
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Sweep
-from ksc.transforms.tangents import atom_name, emit_box, tangent_type, zero
+from ksc.transforms.tangents import emit_box, result_name, tangent_type, zero
 
 
 MANY = 8
@@ -105,7 +105,7 @@ class Pairs:
         for k in differentiable_results(function):
             result = function.body.results[k]
             self.module.need_tangent(result.type)
-            bar = Var(f"{atom_name(result)}_bar", tangent_type(result.type))
+            bar = Var(f"{result_name(result)}_bar", tangent_type(result.type))
             cotangents.append(bar)
             scope.add(result, bar)
         sweep.reverse(forward, scope)
