@@ -173,15 +173,20 @@ def _without_effects(eqns: Iterable[Eqn], accs: set[Atom]) -> list[Eqn]:
     return kept
 
 
-def assemble(functions: Mapping[str, Function], entry: str, boxes: Mapping[str, tuple[Type, ...]]) -> Program:
-    """A program of what the entry reaches: callees before callers, every variable bound once, boxes in use only."""
+def assemble(
+    functions: Mapping[str, Function], entry: str, boxes: Mapping[str, tuple[Type, ...]], *, renew: bool = True
+) -> Program:
+    """A program of what the entry reaches: callees before callers, and boxes in use only.
+
+    Every function is copied, as two of them may have variables in common, unless ``renew`` says that it need not be.
+    """
     order: dict[str, Function] = {}
     seen: set[str] = set()
     pending: list[tuple[str, bool]] = [(entry, False)]
     while pending:
         name, done = pending.pop()
         if done:
-            order[name] = clone_function(functions[name])
+            order[name] = clone_function(functions[name]) if renew else functions[name]
         elif name not in seen:
             seen.add(name)
             pending.append((name, True))

@@ -23,7 +23,7 @@ def eliminate_common_subexpressions(program: Program) -> Program:
         name: Function(name, _block(function.body, {}, {}, effectful), function.span)
         for name, function in program.functions.items()
     }
-    return assemble(functions, program.entry, program.boxes)
+    return assemble(functions, program.entry, program.boxes, renew=False)
 
 
 def _key(eqn: Eqn, effectful: Collection[str]) -> Key | None:

@@ -14,4 +14,4 @@ def remove_dead_code(program: Program) -> Program:
         name: Function(name, prune_block(function.body, effectful), function.span)
         for name, function in program.functions.items()
     }
-    return assemble(functions, program.entry, program.boxes)
+    return assemble(functions, program.entry, program.boxes, renew=False)

@@ -22,7 +22,7 @@ def merge_ifs(program: Program) -> Program:
         name: Function(name, _merge(function.body, effectful), function.span)
         for name, function in program.functions.items()
     }
-    return assemble(functions, program.entry, program.boxes)
+    return assemble(functions, program.entry, program.boxes, renew=False)
 
 
 def _merge(block: Block, effectful: Collection[str]) -> Block:

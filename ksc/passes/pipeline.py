@@ -26,6 +26,7 @@ class Pass:
 
 PIPELINE: tuple[Pass, ...] = (
     Pass("inline", inline_small, "everything after sees through small functions and those called once"),
+    Pass("share", eliminate_common_subexpressions, "a size or a condition that is read twice has one name"),
     Pass("simplify", simplify, "derivatives are full of constants; fewer equations for all that follows"),
     Pass("cse", eliminate_common_subexpressions, "values computed again for the reverse sweep meet the first ones"),
     Pass("dce", remove_dead_code, "what nobody reads must not stand in the way of merging"),

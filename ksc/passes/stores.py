@@ -19,7 +19,7 @@ def turn_accumulations_into_stores(program: Program) -> Program:
     functions = {
         name: Function(name, _block(function.body, {}), function.span) for name, function in program.functions.items()
     }
-    return assemble(functions, program.entry, program.boxes)
+    return assemble(functions, program.entry, program.boxes, renew=False)
 
 
 def _block(block: Block, zeros: dict[Var, Eqn]) -> Block:

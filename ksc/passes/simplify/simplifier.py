@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, read_vars, replace
-from ksc.ir.types import AccType, Bool, Float, TensorType
+from ksc.ir.types import AccType, Bool, Float, Integer, TensorType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.passes.simplify.scalar import simplify_scalar
 
@@ -18,13 +18,14 @@ def simplify(program: Program) -> Program:
       that both sides agree on is that;
     * a carry that never changes is its initial value;
     * a scalar accumulator that no loop adds to is a sum;
+    * sizes that an assert says are equal are one;
     * the size of a ``build`` is known, a ``get`` of a ``tuple`` and an ``unbox`` of a ``box`` are what was put in.
     """
     functions = {}
     for name, function in program.functions.items():
         simplifier = _Simplifier(read_vars(function.body.eqns, function.body.results))
         functions[name] = Function(name, simplifier.block(function.body), function.span)
-    return assemble(functions, program.entry, program.boxes)
+    return assemble(functions, program.entry, program.boxes, renew=False)
 
 
 class _Simplifier:
@@ -34,6 +35,7 @@ class _Simplifier:
         self.definitions: dict[Var, Eqn] = {}
         self.out: list[Eqn] = []
         self.current: Eqn | None = None
+        self.depth = 0
 
     # What the scalar rules ask for.
 
@@ -64,7 +66,9 @@ class _Simplifier:
 
     def block(self, block: Block) -> Block:
         around, self.out = self.out, []
+        self.depth += 1
         self.eqns(block.eqns)
+        self.depth -= 1
         eqns, self.out = tuple(self.out), around
         return Block(block.params, eqns, tuple(replace(result, self.env) for result in block.results))
 
@@ -186,6 +190,16 @@ class _Simplifier:
         self.out.append(new)
         for out in new.outs:
             self.definitions[out] = new
+        if new.op == "assert":
+            self.learn(new.args[0])
+
+    def learn(self, cond: Atom) -> None:
+        """After an assert in the outermost block, integers that were asserted equal are one."""
+        equal = self.definition(cond)
+        if self.depth == 1 and equal is not None and equal.op == "eq" and equal.args[0].type == Integer:
+            kept, other = (replace(arg, self.env) for arg in equal.args)
+            if isinstance(kept, Var) and isinstance(other, Var) and kept is not other:
+                self.env[other] = kept
 
     def known(self, eqn: Eqn) -> tuple[Atom, ...] | None:
         """The values of an equation that only takes apart what another one has put together."""

@@ -16,7 +16,6 @@ from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Sweep
 from ksc.transforms.tangents import emit_box, result_name, tangent_type, zero
 
-
 MANY = 8
 """The number of residuals beyond which they are put in a box, lest those of a chain of calls pile up in its code."""
 

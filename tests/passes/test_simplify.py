@@ -1,0 +1,176 @@
+"""Each identity, as text before and after, and with every special number."""
+
+import itertools
+import math
+import struct
+
+import pytest
+
+from ksc.errors import KernelRuntimeError
+from ksc.ir.interpret import interpret
+from ksc.ir.nodes import const, walk
+from ksc.ir.text import alpha_equal, parse
+from ksc.ir.types import Bool, Float, Integer
+from ksc.ops import PRIMITIVES
+from ksc.passes.dce import remove_dead_code
+from ksc.passes.simplify import simplify
+from tests.transforms.programs import at, build, one, size_of
+
+PARAMS = "(x : Float) (y : Float) (m : Integer) (p : Bool)"
+
+
+def definition(type_, body):
+    return parse(f"(def f {type_} ({PARAMS}) {body})")
+
+
+RULES = [
+    ("Float", "(add x -0.0)", "x"),
+    ("Float", "(add x 0.0)", "(add x 0.0)"),
+    ("Float", "(sub x 0.0)", "x"),
+    ("Float", "(sub x -0.0)", "(sub x -0.0)"),
+    ("Float", "(sub -0.0 x)", "(neg x)"),
+    ("Float", "(sub x x)", "(sub x x)"),
+    ("Float", "(add x (neg y))", "(sub x y)"),
+    ("Float", "(add (neg x) y)", "(sub y x)"),
+    ("Float", "(sub x (neg y))", "(add x y)"),
+    ("Float", "(add x x)", "(mul 2.0 x)"),
+    ("Float", "(mul x 1.0)", "x"),
+    ("Float", "(mul -1.0 x)", "(neg x)"),
+    ("Float", "(mul x 0.0)", "(mul x 0.0)"),
+    ("Float", "(neg (neg x))", "x"),
+    ("Float", "(div x 1.0)", "x"),
+    ("Float", "(div x 4.0)", "(mul x 0.25)"),
+    ("Float", "(div x 3.0)", "(div x 3.0)"),
+    ("Float", "(div x 0.0)", "(div x 0.0)"),
+    ("Float", "(pow x 0.0)", "1.0"),
+    ("Float", "(pow x 1.0)", "x"),
+    ("Float", "(pow x 2.0)", "(mul x x)"),
+    ("Float", "(pow x 3.0)", "(mul (mul x x) x)"),
+    ("Float", "(let (s (mul x x)) (pow x 4.0))", "(let (s (mul x x)) (mul s s))"),
+    ("Float", "(pow x -1.0)", "(div 1.0 x)"),
+    ("Float", "(pow x 0.5)", "(pow x 0.5)"),
+    ("Float", "(pow x 9.0)", "(pow x 9.0)"),
+    ("Float", "(mul 2.0 (mul 3.0 x))", "(mul 6.0 x)"),
+    ("Float", "(mul (mul x 0.5) (mul 2.0 y))", "(mul x y)"),
+    ("Float", "(mul 1e200 (mul 1e200 x))", "(mul 1e200 (mul 1e200 x))"),
+    ("Float", "(mul y (mul x x))", "(mul (mul x x) y)"),
+    ("Float", "(add 1.0 2.0)", "3.0"),
+    ("Float", "(sin 0.0)", "0.0"),
+    ("Float", "(max x x)", "x"),
+    ("Float", "(if p x x)", "x"),
+    ("Float", "(if true x y)", "x"),
+    ("Float", "(if false x y)", "y"),
+    ("Float", "(if (not p) x (sin y))", "(if p (sin y) x)"),
+    ("Float", "(if p (if p (sin x) y) y)", "(if p (sin x) y)"),
+    ("Float", "(if p x (if p y (sin x)))", "(if p x (sin x))"),
+    ("Bool", "(if p true false)", "p"),
+    ("Bool", "(and p true)", "p"),
+    ("Bool", "(and p false)", "false"),
+    ("Bool", "(or p true)", "true"),
+    ("Bool", "(or false p)", "p"),
+    ("Bool", "(and p p)", "p"),
+    ("Bool", "(not (not p))", "p"),
+    ("Bool", "(not (lt m 3))", "(gte m 3)"),
+    ("Bool", "(not (lt x 3.0))", "(not (lt x 3.0))"),
+    ("Bool", "(not (eq x y))", "(ne x y)"),
+    ("Bool", "(eq x x)", "(eq x x)"),
+    ("Bool", "(eq m m)", "true"),
+    ("Bool", "(lt m m)", "false"),
+    ("Integer", "(add m 0)", "m"),
+    ("Integer", "(add (add m 3) -3)", "m"),
+    ("Integer", "(sub (add m 3) 1)", "(add m 2)"),
+    ("Integer", "(sub m m)", "0"),
+    ("Integer", "(mul m 1)", "m"),
+    ("Integer", "(mul 0 m)", "0"),
+    ("Integer", "(mul 4 5)", "20"),
+]
+
+
+@pytest.mark.parametrize("type_, before, after", RULES)
+def test_rule(type_, before, after):
+    simpler = remove_dead_code(simplify(definition(type_, before)))
+    assert alpha_equal(simpler, remove_dead_code(definition(type_, after)))
+
+
+SPECIAL = [0.0, -0.0, 1.0, -1.5, math.inf, -math.inf, math.nan, 1e-310, 1.7e308]
+LAST_PLACE = ("pow", "0.5) (mul", "3.0")
+
+
+def bits(values):
+    return [("nan" if v != v else struct.pack("<d", v)) if isinstance(v, float) else v for v in values]
+
+
+@pytest.mark.parametrize("type_, before", [rule[:2] for rule in RULES if not any(s in rule[1] for s in LAST_PLACE)])
+def test_rule_keeps_every_bit(type_, before):
+    program = definition(type_, before)
+    simpler = simplify(program)
+    for x, y, p in itertools.product(SPECIAL, SPECIAL, (False, True)):
+        args = (x, y, 2**63 - 1, p)
+        assert bits(interpret(simpler, args)) == bits(interpret(program, args))
+
+
+@pytest.mark.parametrize("text", ["(pow x 3.0)", "(pow x 4.0)", "(pow x 2.0)", "(pow x 0.0)"])
+def test_powers_keep_signs_infinities_and_nans(text):
+    program = definition("Float", text)
+    for x in (0.0, -0.0, -2.0, math.inf, -math.inf, math.nan, 1e200):
+        assert bits(interpret(simplify(program), (x, 0.0, 0, True))) == bits(interpret(program, (x, 0.0, 0, True)))
+
+
+def test_what_fails_is_not_folded():
+    program = one({"x": Integer}, lambda b, x: [b.apply("idiv", const(1), const(0))])
+    simpler = simplify(program)
+    assert [eqn.op for eqn in simpler.main.body.eqns] == ["idiv"]
+    with pytest.raises(KernelRuntimeError):
+        interpret(simpler, (1,))
+
+
+def test_what_depends_on_the_width_is_not_folded():
+    name = next(
+        name for name, r in PRIMITIVES.items() for o in r.overloads if o.by_width and all(a == Float for a in o.args)
+    )
+    arity = PRIMITIVES[name].arity
+    program = one({"x": Float}, lambda b, x: [b.apply(name, *[const(1.5)] * arity)])
+    assert [eqn.op for eqn in simplify(program).main.body.eqns] == [name]
+
+
+def test_a_carry_that_never_changes_is_its_initial_value():
+    def body(b, x, n):
+        def step(b, i, c):
+            return [b.apply("mul", c[0], c[1]), c[1]]
+
+        return b.for_(n, [const(1.0), x], step)
+
+    simpler = simplify(one({"x": Float, "n": Integer}, body))
+    (loop,) = simpler.main.body.eqns
+    assert loop.params["carries"] == 1
+    assert simpler.main.body.results[1] is simpler.main.params[0]
+    assert interpret(simpler, (2.0, 3)) == (8.0, 2.0)
+
+
+def test_an_accumulator_without_a_loop_is_a_sum():
+    text = "(def f Float (x : Float) (mul x x))"
+    from ksc.transforms import vjp
+
+    derived = simplify(vjp(vjp(parse(text)), wrt=[0]))
+    assert not any(eqn.op == "withacc" for eqn in walk(derived.main.body))
+
+
+def test_the_size_of_what_was_built_is_known():
+    def body(b, n):
+        t = build(b, [n], lambda b, i: b.apply("to_float", i))
+        u = b.emit("update", [t, const(0), const(5.0)], [t.type])[0]
+        return [size_of(b, u), at(b, u, const(0))]
+
+    simpler = simplify(one({"n": Integer}, body))
+    assert simpler.main.body.results[0] is simpler.main.params[0]
+    assert interpret(simpler, (3,)) == (3, 5.0)
+
+
+def test_a_condition_that_was_negated_before_is_known_inside():
+    def body(b, p, x):
+        q = b.apply("not", p)
+        inner = lambda b: b.if_(q, lambda b: [b.apply("sin", x)], lambda b: [b.apply("cos", x)])  # noqa: E731
+        return b.if_(p, inner, lambda b: [x])
+
+    simpler = remove_dead_code(simplify(one({"p": Bool, "x": Float}, body)))
+    assert sorted(eqn.op for eqn in walk(simpler.main.body)) == ["cos", "if"]
