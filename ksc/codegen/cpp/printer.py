@@ -39,7 +39,7 @@ class Context:
 class Finish:
     """What follows a block: ``write`` puts down a return, or assignments, given the block's results.
 
-    ``returns`` says that control does not come past it; a ``single`` one is not put down once for each side of an ``if``.
+    ``returns`` says that control does not come past it. A ``single`` one is not put down in each side of an ``if``.
     """
 
     write: Callable[[Sequence[Atom], Context], None]
@@ -248,10 +248,12 @@ class Printer:
         while pending:
             k = next((k for k, (target, _, _) in enumerate(pending) if not _read_by_others(pending, k, target)), None)
             if k is None:
-                target, value, type_ = pending[0]
+                # One that is itself in the way of another, or saving it would free none.
+                k = next(k for k in range(len(pending)) if _reads_others(pending, k))
+                target, value, type_ = pending[k]
                 saved = at.scope.declare(f"next_{target}")
                 at.writer.statement(f"const {type_} {saved} = {value.text};", value.span)
-                pending[0] = (target, name_expr(saved), type_)
+                pending[k] = (target, name_expr(saved), type_)
                 continue
             target, value, _ = pending.pop(k)
             at.writer.statement(assignment(target, value), value.span)
@@ -259,6 +261,10 @@ class Printer:
 
 def _read_by_others(pending: Sequence[tuple[str, Expr, str]], k: int, target: str) -> bool:
     return any(target in value.reads for j, (_, value, _) in enumerate(pending) if j != k)
+
+
+def _reads_others(pending: Sequence[tuple[str, Expr, str]], k: int) -> bool:
+    return any(target in pending[k][1].reads for j, (target, _, _) in enumerate(pending) if j != k)
 
 
 def assignment(target: str, value: Expr) -> str:
