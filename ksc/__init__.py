@@ -1,1 +1,45 @@
-"""Knossos: ahead-of-time, source-to-source automatic differentiation for PyTorch programmers."""
+"""Knossos: ahead-of-time, source-to-source automatic differentiation for PyTorch programmers.
+
+>>> import ksc as knossos
+>>> @knossos.elementwise
+... def cube(x: float) -> float:
+...     return x**3
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ksc.decorators import elementwise, register, vmap
+    from ksc.functional import grad, gradcheck, jvp, value_and_grad, vjp
+    from ksc.kernel import Kernel
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    **dict.fromkeys(("elementwise", "register", "vmap"), "decorators"),
+    **dict.fromkeys(("grad", "gradcheck", "jvp", "value_and_grad", "vjp"), "functional"),
+    "Kernel": "kernel",
+}
+
+__all__ = [
+    "Kernel",
+    "elementwise",
+    "grad",
+    "gradcheck",
+    "jvp",
+    "register",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The parts of the compiler alone, such as ``ksc.ir``, are of use without torch and its runtime core.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"ksc.{_HOMES[name]}"), name)
+    return value

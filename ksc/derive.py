@@ -1,0 +1,28 @@
+"""Derivations: a string of letters names what is made of a program, and a pipeline of transforms makes it.
+
+One letter a transform, the leftmost applied first: ``v`` the vjp, ``j`` the jvp, ``b`` the vjp together with the value.
+``""`` is the program itself, ``vj`` the jvp of its vjp.
+"""
+
+from __future__ import annotations
+
+from ksc.ir.nodes import Program
+from ksc.transforms import jvp, vjp
+
+SUFFIXES = {"v": "vjp", "j": "jvp", "b": "value_and_vjp"}
+
+
+def derive(program: Program, derivation: str) -> Program:
+    """The program that ``derivation`` makes of ``program``, not yet optimised."""
+    for letter in derivation:
+        if letter == "j":
+            program = jvp(program)
+        else:
+            program = vjp(program, with_value=letter == "b")
+    return program
+
+
+def unit_of(derivation: str) -> tuple[str, ...]:
+    """The derivations compiled together with this one: value and gradient are wanted in one breath, others alone."""
+    first = ("", "v", "b")
+    return first if derivation in first else (derivation,)

@@ -1,0 +1,75 @@
+"""What is done to a traced program before it becomes a kernel: taking its gradient, maybe more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ksc.arguments import abstract_leaves, map_leaves
+from ksc.errors import DifferentiationError
+from ksc.frontend.values import NONE, Abstract, Struct, Value
+from ksc.ir.nodes import Block, Function, Program
+from ksc.ir.types import Float
+from ksc.passes import optimise
+from ksc.transforms import seed_ones, vjp
+
+
+@dataclass(frozen=True, slots=True)
+class Grad:
+    """From a function with one Float result to its gradient with respect to the arguments ``argnums``.
+
+    The gradient of one argument has its structure, of several is a tuple of these; what is no Float has None in its
+    place. With ``with_value`` the result is a pair of value and gradient, computed in one pass.
+    """
+
+    argnums: int | tuple[int, ...] = 0
+    with_value: bool = False
+
+    def __call__(self, program: Program, params: Sequence[Value], result: Value) -> tuple[Program, Value]:
+        """The program of the gradient and the structure of its results.
+
+        Raises DifferentiationError where there is no such gradient.
+        """
+        if program.main.result_types != (Float,):
+            raise DifferentiationError(
+                "the gradient of a function is taken where it gives one float",
+                remedy="return one float, or use vjp, which takes a cotangent for each result",
+            )
+        wanted = [self.argnums] if isinstance(self.argnums, int) else list(self.argnums)
+        positions = [_position(k, len(params)) for k in wanted]
+        if len(set(positions)) != len(positions):
+            raise DifferentiationError(f"argnums {self.argnums} names an argument twice")
+        starts, total = [], 0
+        for param in params:
+            starts.append(total)
+            total += len(list(abstract_leaves(param)))
+        wrt: list[int] = []
+        for position in positions:
+            types = [type_ for _, type_ in abstract_leaves(params[position])]
+            chosen = [starts[position] + k for k, type_ in enumerate(types) if type_ == Float]
+            if not chosen:
+                raise DifferentiationError(f"argument {position} of the function holds no float")
+            wrt += chosen
+        derived = optimise(seed_ones(vjp(program, wrt=sorted(wrt), with_value=self.with_value)))
+        if wrt != sorted(wrt):
+            derived = _in_order(derived, [sorted(wrt).index(k) for k in wrt], kept=int(self.with_value))
+        gradients = [
+            map_leaves(params[k], lambda type_: Abstract(Float) if type_ == Float else NONE) for k in positions
+        ]
+        gradient = gradients[0] if isinstance(self.argnums, int) else Struct(tuple, tuple(gradients))
+        return derived, Struct(tuple, (result, gradient)) if self.with_value else gradient
+
+
+def _position(argnum: int, count: int) -> int:
+    if not -count <= argnum < count:
+        raise DifferentiationError(f"argnums names argument {argnum} of a function of {count}")
+    return argnum % count
+
+
+def _in_order(program: Program, order: Sequence[int], *, kept: int) -> Program:
+    """The program with its results after the first ``kept`` ones put in another order."""
+    main = program.main
+    tail = main.body.results[kept:]
+    results = (*main.body.results[:kept], *(tail[k] for k in order))
+    function = Function(main.name, Block(main.params, main.body.eqns, results), main.span)
+    return Program({**program.functions, program.entry: function}, program.entry, program.boxes)
