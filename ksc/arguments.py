@@ -1,7 +1,7 @@
 """The arguments of a kernel call: bound to the parameters, flattened to leaves, and classified.
 
-A leaf that varies from call to call, a tensor or a number, becomes a parameter of the program. What cannot vary, such as
-None, a string or a function, is known when the program is traced and selects it.
+A leaf that varies from call to call, a tensor or a number, becomes a parameter of the program. What cannot vary, such
+as None, a string or a function, is known when the program is traced and selects it.
 """
 
 from __future__ import annotations

@@ -9,16 +9,11 @@ from __future__ import annotations
 from ksc.ir.nodes import Program
 from ksc.transforms import jvp, vjp
 
-SUFFIXES = {"v": "vjp", "j": "jvp", "b": "value_and_vjp"}
-
 
 def derive(program: Program, derivation: str) -> Program:
     """The program that ``derivation`` makes of ``program``, not yet optimised."""
     for letter in derivation:
-        if letter == "j":
-            program = jvp(program)
-        else:
-            program = vjp(program, with_value=letter == "b")
+        program = jvp(program) if letter == "j" else vjp(program, with_value=letter == "b")
     return program
 
 

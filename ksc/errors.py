@@ -83,7 +83,7 @@ class CacheError(KnossosError):
 
 
 class KernelRuntimeError(KnossosError, RuntimeError):
-    """A running kernel stopped: an assert, a division of integers by zero, an index out of range, recursion too deep."""
+    """A running kernel stopped: a failed assert, an integer divided by zero, an index out of range, deep recursion."""
 
     default_code = "KS700"
 

@@ -1,4 +1,4 @@
-"""What a decorator returns: a kernel that is specialised, compiled and called, and whose every stage can be looked at."""
+"""What a decorator returns: a kernel that is specialised, compiled and called, and that shows its every stage."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import torch
 from ksc.arguments import NUMBER_DTYPES, Leaf, bind, flatten, key, map_leaves, rebuild
 from ksc.errors import ArgumentError
 from ksc.frontend.annotations import annotated_template, parameter_annotations
+from ksc.frontend.source import plain_function
 from ksc.frontend.values import NONE, Abstract, Struct, Value
 from ksc.ir.nodes import Program
 from ksc.ir.text import to_text
@@ -183,7 +184,7 @@ class Kernel(FastCallable):
     def __reduce__(self) -> str | tuple[Any, ...]:
         found = _look_up(self.__module__, self.__qualname__)
         if found is self:
-            return self.__qualname__
+            return str(self.__qualname__)
         if found is self.__wrapped__:
             return Kernel, (self.__wrapped__, self.mapping, self.steps)
         if isinstance(found, Kernel) and found.__wrapped__ is self.__wrapped__:
@@ -208,7 +209,8 @@ class Kernel(FastCallable):
 
     @cached_property
     def _templates(self) -> list[Value | None]:
-        annotations = parameter_annotations(self.__wrapped__)
+        fn = plain_function(self.__wrapped__)
+        annotations = parameter_annotations(fn) if fn is not None else {}
         return [
             annotated_template(annotations.get(name, inspect.Parameter.empty)) for name in self._signature.parameters
         ]

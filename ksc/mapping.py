@@ -17,7 +17,7 @@ OutDims = int | tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """``lift`` as in ``ksc.torch.spec``; ``in_dims`` and ``out_dims`` as in ``torch.func.vmap``, flattened over the parameters."""
+    """``lift`` as in ``ksc.torch.spec``; ``in_dims`` and ``out_dims`` as in ``torch.func.vmap``."""
 
     lift: Lift
     in_dims: InDims = 0

@@ -1,4 +1,4 @@
-"""One program of a kernel: traced for one structure of arguments, differentiated, generated, built, loaded on demand."""
+"""One program of a kernel: traced for one structure of arguments, then differentiated and built on demand."""
 
 from __future__ import annotations
 
