@@ -7,7 +7,7 @@ from typing import Any
 
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Block, Const, Var, const
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const, default_value
 from ksc.ir.types import (
     AccType,
     BoxType,
@@ -16,8 +16,19 @@ from ksc.ir.types import (
     TensorType,
     Type,
     is_differentiable,
-    is_scalar,
 )
+
+FLATTEN = "flatten tuples before differentiating"
+
+
+def refuse_accumulators(eqn: Eqn) -> None:
+    """Raise DifferentiationError for a call that hands an accumulator to its callee."""
+    if any(isinstance(arg.type, AccType) for arg in eqn.args):
+        raise DifferentiationError(
+            f"{eqn.params['callee']} adds to an accumulator of its caller, so a call of it cannot be differentiated",
+            remedy="inline it",
+            span=eqn.span,
+        )
 
 
 def null_box(type_: BoxType) -> Const:
@@ -43,9 +54,7 @@ def tangent_type(type_: Type) -> Type:
         case AccType(value=value):
             return AccType(tangent_type(value))
         case _:
-            raise DifferentiationError(
-                f"values of type {type_} cannot be differentiated", remedy="flatten tuples before differentiating"
-            )
+            raise DifferentiationError(f"values of type {type_} cannot be differentiated", remedy=FLATTEN)
 
 
 def declare_tangent_box(name: str, boxes: dict[str, tuple[Type, ...]]) -> None:
@@ -104,8 +113,10 @@ def default(type_: Type) -> Const:
     """Any value of a type that is not a tensor, for a place that is not read."""
     if isinstance(type_, BoxType):
         return null_box(type_)
-    assert is_scalar(type_)
-    return Const({"Float": 0.0, "Integer": 0, "Bool": False}[str(type_)], type_)
+    value = default_value(type_)
+    if value is None:
+        raise DifferentiationError(f"values of type {type_} cannot be kept for the reverse sweep", remedy=FLATTEN)
+    return value
 
 
 def add(builder: Builder, a: Atom, b: Atom, name: str) -> Atom:

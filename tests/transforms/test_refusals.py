@@ -3,13 +3,14 @@
 import pytest
 
 from ksc.errors import DifferentiationError
+from ksc.ir.builder import Builder
 from ksc.ir.interpret import interpret
-from ksc.ir.nodes import Function, Program, Var, const
+from ksc.ir.nodes import Function, Var, const
 from ksc.ir.text import parse
 from ksc.ir.types import AccType, Float, Integer, TupleType
 from ksc.ops import PRIMITIVES, NonDifferentiable
 from ksc.transforms import jvp, seed_ones, vjp, vmap
-from tests.transforms.programs import one
+from tests.transforms.programs import function, one, program
 
 WITHOUT = sorted(
     (name, k)
@@ -28,19 +29,19 @@ def test_a_primitive_without_a_derivative_says_why(name, k, transform):
     def body(b, *args):
         return [b.apply(name, *args)]
 
-    program = one({f"a{j}": type_ for j, type_ in enumerate(types)}, body)
+    source = one({f"a{j}": type_ for j, type_ in enumerate(types)}, body)
     with pytest.raises(DifferentiationError, match="has no derivative"):
-        transform(program, wrt=[k])
+        transform(source, wrt=[k])
 
 
 @pytest.mark.parametrize("transform", [vjp, jvp])
 def test_the_error_carries_the_line(transform):
     text = "(def f Float (x : Float)\n  (get$1$2 (tuple x x)))"
-    program = parse(text, file="f.ks")
-    if not any(eqn.op == "tuple" for eqn in program.main.body.eqns):
-        program = _with_tuple()
+    source = parse(text, file="f.ks")
+    if not any(eqn.op == "tuple" for eqn in source.main.body.eqns):
+        source = _with_tuple()
     with pytest.raises(DifferentiationError, match="flatten tuples"):
-        transform(program)
+        transform(source)
 
 
 def _with_tuple():
@@ -51,53 +52,53 @@ def _with_tuple():
     return one({"x": Float}, body)
 
 
-def test_an_addition_to_the_callers_accumulator_is_refused():
-    acc = Var("a", AccType(Float))
-    x = Var("x", Float)
-
+def _adding_to_the_callers_accumulator(sines):
     def body(b, acc, x):
+        for _ in range(sines):
+            x = b.apply("sin", x)
         b.emit("acc_add", [acc, x], [])
         return [x]
 
-    from tests.transforms.programs import function
-
-    add = function("add", {acc.name: acc.type, x.name: x.type}, body)
-
     def main(b, y):
-        from ksc.ir.builder import Builder
-
         inner = Builder()
         a = Var("a", AccType(Float))
-        r = inner.emit("call", [a, y], [Float], params={"callee": "add"})
-        return b.emit("withacc", [const(0.0)], [Float, Float], blocks=[inner.block([a], r)])
+        results = [inner.emit("call", [a, y], [Float], params={"callee": "add"})[0] for _ in range(2)]
+        return b.emit("withacc", [const(0.0)], [Float, Float], blocks=[inner.block([a], results[:1])])
 
-    program = Program({"add": add, "f": function("f", {"y": Float}, main)}, "f")
-    assert interpret(program, (3.0,)) == (3.0, 3.0)
-    # Small enough to be inlined, so there is an accumulator of its own to differentiate.
-    assert interpret(vjp(program), (3.0, 1.0, 10.0)) == (11.0,)
+    return program(function("add", {"a": AccType(Float), "x": Float}, body), function("f", {"y": Float}, main))
+
+
+def test_a_function_that_adds_to_the_callers_accumulator_is_inlined_or_refused():
+    small, large = _adding_to_the_callers_accumulator(0), _adding_to_the_callers_accumulator(40)
+    assert interpret(small, (3.0,)) == (6.0, 3.0)
+    assert interpret(vjp(small), (3.0, 1.0, 10.0)) == (12.0,)
+    assert interpret(jvp(small), (3.0, 1.0)) == (2.0, 1.0)
+    for transform in (vjp, jvp):
+        with pytest.raises(DifferentiationError, match="accumulator of its caller"):
+            transform(large)
 
 
 @pytest.mark.parametrize("transform", [vjp, jvp])
 def test_wrt_is_checked(transform):
-    program = one({"x": Float, "n": Integer}, lambda b, x, n: [x])
+    source = one({"x": Float, "n": Integer}, lambda b, x, n: [x])
     with pytest.raises(ValueError, match="no tangent"):
-        transform(program, wrt=[1])
+        transform(source, wrt=[1])
     with pytest.raises(ValueError, match="none with index 2"):
-        transform(program, wrt=[2])
+        transform(source, wrt=[2])
 
 
 def test_wrt_leaves_out_what_is_not_asked_for():
-    program = parse("(def f Float ((x : Float) (y : Float)) (mul (sin x) (exp y)))")
-    derived = vjp(program, wrt=[1])
+    source = parse("(def f Float ((x : Float) (y : Float)) (mul (sin x) (exp y)))")
+    derived = vjp(source, wrt=[1])
     assert len(derived.main.result_types) == 1
     assert [eqn.op for eqn in derived.main.body.eqns].count("cos") == 0
     assert interpret(derived, (0.0, 1.0, 1.0)) == (0.0,)
-    assert [param.name for param in jvp(program, wrt=[0]).main.params] == ["x", "y", "x_dot"]
+    assert [param.name for param in jvp(source, wrt=[0]).main.params] == ["x", "y", "x_dot"]
 
 
 def test_seed_ones_makes_a_gradient():
-    program = parse("(def f Float ((x : Float) (y : Float)) (mul x y))")
-    gradient = seed_ones(vjp(program))
+    source = parse("(def f Float ((x : Float) (y : Float)) (mul x y))")
+    gradient = seed_ones(vjp(source))
     assert [param.name for param in gradient.main.params] == ["x", "y"]
     assert interpret(gradient, (3.0, 5.0)) == (5.0, 3.0)
     with pytest.raises(ValueError, match="no cotangent"):
@@ -105,20 +106,20 @@ def test_seed_ones_makes_a_gradient():
 
 
 def test_vmap_checks_its_axes():
-    program = one({"x": Float, "n": Integer}, lambda b, x, n: [x])
+    source = one({"x": Float, "n": Integer}, lambda b, x, n: [x])
     for axes, message in (([0], "2 parameters"), ([0, 1], "0 or None"), ([None, None], "at least")):
         with pytest.raises(ValueError, match=message):
-            vmap(program, axes)
+            vmap(source, axes)
 
 
 def test_vmap_stops_where_sizes_differ():
     from ksc.errors import KernelRuntimeError
 
-    program = vmap(one({"x": Float, "y": Float}, lambda b, x, y: [b.apply("add", x, y)]))
-    assert list(interpret(program, ([1.0, 2.0], [3.0, 4.0]))[0]) == [4.0, 6.0]
-    assert list(interpret(program, ([], []))[0]) == []
+    source = vmap(one({"x": Float, "y": Float}, lambda b, x, y: [b.apply("add", x, y)]))
+    assert list(interpret(source, ([1.0, 2.0], [3.0, 4.0]))[0]) == [4.0, 6.0]
+    assert list(interpret(source, ([], []))[0]) == []
     with pytest.raises(KernelRuntimeError, match="differ in size"):
-        interpret(program, ([1.0, 2.0], [3.0]))
+        interpret(source, ([1.0, 2.0], [3.0]))
 
 
 def test_names_say_what_was_derived():

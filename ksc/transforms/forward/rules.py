@@ -8,7 +8,7 @@ from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.types import AccType, BoxType, is_differentiable
 from ksc.transforms.forward.sweep import Sweep
-from ksc.transforms.tangents import tangent_box, tangent_type, zero, zero_of_part
+from ksc.transforms.tangents import refuse_accumulators, tangent_box, tangent_type, zero, zero_of_part
 
 Rule = Callable[[Sweep, Eqn, Builder], None]
 
@@ -199,6 +199,8 @@ def _call(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
     dots = [sweep.dot(arg) for arg in eqn.args]
     active = tuple(dot is not None for dot in dots)
     which = [k for k, out in enumerate(eqn.outs) if is_differentiable(out.type)]
+    if any(active):
+        refuse_accumulators(eqn)
     if not any(active) or not which:
         builder.eqns.append(eqn)
         for out in eqn.outs:

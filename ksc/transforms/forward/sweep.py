@@ -16,7 +16,7 @@ from ksc.ir.builder import Builder, Expr
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.types import FloatType
 from ksc.ops import PRIMITIVES, primitive
-from ksc.transforms.tangents import add, rename, zero
+from ksc.transforms.tangents import FLATTEN, add, rename, zero
 
 if TYPE_CHECKING:
     from ksc.transforms.forward.functions import Derivatives
@@ -61,9 +61,7 @@ class Sweep:
                 if eqn.op in PRIMITIVES:
                     self._primitive(eqn, builder)
                 elif any(self.dot(arg) is not None for arg in eqn.args):
-                    raise DifferentiationError(
-                        f"{eqn.op} cannot be differentiated", remedy="flatten tuples before differentiating"
-                    )
+                    raise DifferentiationError(f"{eqn.op} cannot be differentiated", remedy=FLATTEN)
             except DifferentiationError as error:
                 if error.span is None:
                     error.span = eqn.span

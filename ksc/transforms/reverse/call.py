@@ -16,13 +16,15 @@ from ksc.ir.nodes import Atom, Eqn, Var
 from ksc.ir.types import is_differentiable
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
-from ksc.transforms.tangents import atom_name, tangent_type, zero
+from ksc.transforms.tangents import atom_name, refuse_accumulators, tangent_type, zero
 
 
 def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     """Call the first function of the pair."""
     active = tuple(isinstance(arg, Var) and arg in sweep.varied for arg in eqn.args)
     callee = eqn.params["callee"]
+    if any(active):
+        refuse_accumulators(eqn)
     if not any(active) or not any(out in sweep.varied for out in eqn.outs):
         if callee in sweep.pairs.module.effectful or callee in sweep.pairs.module.recursive:
             sweep.saved.add(eqn)

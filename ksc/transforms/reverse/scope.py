@@ -97,6 +97,11 @@ class Scope:
             scope = scope.parent
         if outermost is None:
             return None
+        if isinstance(var.type, TensorType) and not _accumulates(var.type):
+            raise DifferentiationError(
+                f"cotangents of type {tangent_type(var.type)} from several iterations cannot be added",
+                span=self.builder.span,
+            )
         if var not in outermost.accs:
             outermost.accs[var] = Var(f"{var.name}_bar", AccType(tangent_type(var.type)))
         return outermost.accs[var]

@@ -21,7 +21,7 @@ from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.activity import varied_vars
 from ksc.transforms.module import Mask
 from ksc.transforms.reverse.scope import Scope
-from ksc.transforms.tangents import atom_name, emit_box, emit_unbox, rename
+from ksc.transforms.tangents import FLATTEN, atom_name, emit_box, emit_unbox, rename
 
 if TYPE_CHECKING:
     from ksc.transforms.reverse.pair import Pair, Pairs
@@ -93,9 +93,7 @@ class Sweep:
                 elif eqn.op in RULES:
                     RULES[eqn.op](self, eqn, scope)
                 elif any(out in scope.bars for out in eqn.outs):
-                    raise DifferentiationError(
-                        f"{eqn.op} cannot be differentiated", remedy="flatten tuples before differentiating"
-                    )
+                    raise DifferentiationError(f"{eqn.op} cannot be differentiated", remedy=FLATTEN)
             except DifferentiationError as error:
                 if error.span is None:
                     error.span = eqn.span
