@@ -15,9 +15,3 @@ def derive(program: Program, derivation: str) -> Program:
     for letter in derivation:
         program = jvp(program) if letter == "j" else vjp(program, with_value=letter == "b")
     return program
-
-
-def unit_of(derivation: str) -> tuple[str, ...]:
-    """The derivations compiled together with this one: value and gradient are wanted in one breath, others alone."""
-    first = ("", "v", "b")
-    return first if derivation in first else (derivation,)

@@ -20,7 +20,6 @@ from ksc.frontend.annotations import annotated_template, parameter_annotations
 from ksc.frontend.source import plain_function
 from ksc.frontend.values import NONE, Abstract, Struct, Value
 from ksc.ir.nodes import Program
-from ksc.ir.text import to_text
 from ksc.ir.types import Float
 from ksc.mapping import Mapping, from_front, to_front
 from ksc.notebook import kernel_html
@@ -28,7 +27,6 @@ from ksc.specialise import Specialisation
 from ksc.steps import Grad
 from ksc.torch import FastCallable, KernelModule, OperatorCall
 from ksc.torch.operator import core
-from ksc.transforms import vmap as vmap_program
 
 CallKind = Literal["primal", "vjp", "jvp"]
 
@@ -44,6 +42,9 @@ class Kernel(FastCallable):
         vjp: ``vjp(*args, *cotangents)``, the transposed Jacobian times a cotangent for each float result, past the
             autograd engine: a cotangent for each argument, None for one that is no float; for one argument just that.
         jvp: ``jvp(*args, *tangents)``, the Jacobian times a tangent for each float argument: a tangent for each result.
+        grad: ``grad(*args, argnums=0)``, the gradient of the one float result with respect to ``argnums``, at each lane
+            where the kernel maps; raises DifferentiationError where there is no such gradient.
+        value_and_grad: ``value_and_grad(*args, argnums=0)``, the pair of result and gradient, computed in one pass.
 
     Raises:
         ArgumentError: arguments do not fit the parameters.
@@ -68,6 +69,8 @@ class Kernel(FastCallable):
         self._resolve = _constant_under_dynamo(self._annotated_call)
         self.vjp = _Derivative(self, "vjp")
         self.jvp = _Derivative(self, "jvp")
+        self.grad = _Gradient(self, with_value=False)
+        self.value_and_grad = _Gradient(self, with_value=True)
 
     # Calling
 
@@ -81,20 +84,9 @@ class Kernel(FastCallable):
         self._arm(self, special, "primal")
         return rebuild(special.result, iter(self._flat(special, leaves, (), "primal")))
 
-    def grad(self, *args: Any, argnums: int | tuple[int, ...] = 0, **kwargs: Any) -> Any:
-        """The gradient of the one float result with respect to ``argnums``, at each lane where the kernel maps.
-
-        Raises DifferentiationError where there is no such gradient.
-        """
-        return self.gradient(argnums)(*args, **kwargs)
-
-    def value_and_grad(self, *args: Any, argnums: int | tuple[int, ...] = 0, **kwargs: Any) -> Any:
-        """The pair of result and gradient, computed in one pass; see ``grad``."""
-        return self.gradient(argnums, with_value=True)(*args, **kwargs)
-
     def gradient(self, argnums: int | tuple[int, ...] = 0, *, with_value: bool = False) -> Kernel:
         """The kernel of ``grad``, or of ``value_and_grad``."""
-        step = Grad(argnums, with_value)
+        step = Grad(argnums if isinstance(argnums, int) else tuple(argnums), with_value)
         with self._lock:
             if step not in self._gradients:
                 self._gradients[step] = Kernel(self.__wrapped__, self.mapping, (*self.steps, step))
@@ -142,17 +134,17 @@ class Kernel(FastCallable):
     @property
     def ir(self) -> str:
         """The IR as text; ``vjp_ir`` and ``jvp_ir`` are those of the derivatives."""
-        return to_text(self._mapped(""))
+        return _text(self._mapped(""))
 
     @property
     def vjp_ir(self) -> str:
         """The IR of the vjp as text."""
-        return to_text(self._mapped("v"))
+        return _text(self._mapped("v"))
 
     @property
     def jvp_ir(self) -> str:
         """The IR of the jvp as text."""
-        return to_text(self._mapped("j"))
+        return _text(self._mapped("j"))
 
     @property
     def cpp(self) -> str:
@@ -253,8 +245,10 @@ class Kernel(FastCallable):
         return special.operator.call, None if _is_flat(special.result) else special.result
 
     def _mapped(self, derivation: str) -> Program:
+        from ksc.transforms import vmap
+
         program = self._annotated().program_of(derivation)
-        return program if self.mapping.lift == "scalar" else vmap_program(program)
+        return program if self.mapping.lift == "scalar" else vmap(program)
 
     def _arm(self, call: FastCallable, special: Specialisation, kind: CallKind) -> None:
         """Let later calls like this one take the fast path, where the flat results are the results."""
@@ -330,6 +324,27 @@ class _Derivative(FastCallable):
         return f"<{self.kind} of {self.kernel!r}>"
 
 
+@core.vectorcall
+class _Gradient(FastCallable):
+    """The ``grad`` or ``value_and_grad`` of a kernel as a callable."""
+
+    def __init__(self, kernel: Kernel, *, with_value: bool) -> None:
+        self.kernel = kernel
+        self.with_value = with_value
+
+    def __call__(self, *args: Any, argnums: int | tuple[int, ...] = 0, **kwargs: Any) -> Any:
+        """Call the gradient with the arguments of the kernel."""
+        gradient = self.kernel.gradient(argnums, with_value=self.with_value)
+        result = gradient(*args, **kwargs)
+        # The fast path is for calls that name no argnums.
+        if argnums == 0 and not kwargs:
+            gradient._arm(self, gradient._specialise(args, kwargs)[0], "primal")
+        return result
+
+    def __repr__(self) -> str:
+        return f"<{'value_and_grad' if self.with_value else 'grad'} of {self.kernel!r}>"
+
+
 def float_dtype(leaves: Iterable[Leaf]) -> torch.dtype:
     """The dtype that PyTorch promotes the float tensors among ``leaves`` to; float64 where there is no tensor."""
     tensors = [leaf.value for leaf in leaves if isinstance(leaf.value, torch.Tensor)]
@@ -341,6 +356,12 @@ def float_dtype(leaves: Iterable[Leaf]) -> torch.dtype:
     for tensor in floats[1:]:
         dtype = torch.result_type(torch.empty(result.shape, dtype=dtype), tensor)
     return dtype
+
+
+def _text(program: Program) -> str:
+    from ksc.ir.text import to_text
+
+    return to_text(program)
 
 
 def _is_flat(result: Value) -> bool:

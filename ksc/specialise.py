@@ -12,15 +12,13 @@ from typing import Any
 import torch
 
 from ksc.arguments import KINDS, abstract_leaves
-from ksc.codegen import GeneratedSource, Unit, cpp
-from ksc.codegen.unit import Dtype
-from ksc.compiler import BuiltKernel, build, load
-from ksc.derive import derive, unit_of
+from ksc.codegen.unit import Dtype, GeneratedSource, Unit
+from ksc.compiler import BuiltKernel, find_or_build, load
+from ksc.compiler.toolchain import generator_digest
 from ksc.frontend import trace
 from ksc.frontend.values import Value
 from ksc.ir.nodes import Program
-from ksc.ir.text import fingerprint
-from ksc.passes import optimise
+from ksc.ir.text import exact_fingerprint, fingerprint
 from ksc.steps import Grad
 from ksc.torch import ArgSpec, LoadedEntry, Operator, OpSpec, ResultSpec, declare, declared
 from ksc.torch.spec import Lift
@@ -61,12 +59,12 @@ class Specialisation:
         self.traced = traced
         self.params = tuple(params)
         self.result = result
-        self.program = optimise(program)
+        self._program = program
         self.guards = traced.guards
         self.name = _identifier(fn)
         self._doc = inspect.cleandoc(fn.__doc__ or "")
         self._lock = threading.RLock()
-        self._programs: dict[str, Program] = {"": self.program}
+        self._programs: dict[str, Program] = {}
         self._built: dict[tuple[str, Dtype], BuiltKernel] = {}
         self.owners = [k for k, param in enumerate(params) for _ in abstract_leaves(param)]
         args = [
@@ -75,9 +73,9 @@ class Specialisation:
             for path, type_ in abstract_leaves(param, name)
         ]
         self.spec = OpSpec(
-            name=f"{self.name}_{fingerprint(self.program)[:12]}_{lift}",
+            name=f"{self.name}_{fingerprint(program)[:12]}_{lift}",
             args=tuple(ArgSpec(arg.name.replace(".", "_"), arg.kind, arg.shared) for arg in args),
-            results=tuple(ResultSpec(KINDS[type_]) for type_ in self.program.main.result_types),
+            results=tuple(ResultSpec(KINDS[type_]) for type_ in program.main.result_types),
             lift=lift,
             doc=self._doc,
             span=traced.span,
@@ -94,25 +92,47 @@ class Specialisation:
 
     def program_of(self, derivation: str) -> Program:
         """The optimised program of a derivation, see ``ksc.derive``."""
+        from ksc.derive import derive
+        from ksc.passes import optimise
+
         if derivation not in self._programs:
-            self._programs[derivation] = optimise(derive(self.program, derivation))
+            # Derivatives are taken of the optimised program: what is simpler has a simpler derivative.
+            before = derive(self.program_of(""), derivation) if derivation else self._program
+            self._programs[derivation] = optimise(before)
         return self._programs[derivation]
 
     def source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
         """The generated C++ of the unit that contains the derivation."""
-        differentiable = self.spec.float_args and self.spec.float_results
-        wanted = unit_of(derivation) if differentiable else ("",)
-        where = f"{Path(self.traced.span.file).name}:{self.traced.span.line}"
-        programs = [(d, self.program_of(d)) for d in wanted]
-        return cpp.generate(Unit(self.name, programs, DTYPES[dtype], doc=self._doc, source=where))
+        from ksc.codegen import cpp
+
+        programs = [(d, self.program_of(d)) for d in self._unit(derivation)]
+        return cpp.generate(Unit(self.name, programs, DTYPES[dtype], doc=self._doc, source=self._where))
 
     def built(self, derivation: str, dtype: torch.dtype) -> BuiltKernel:
         """The built unit that contains the derivation; builds it where the cache does not have it."""
-        key = unit_of(derivation)[0], DTYPES[dtype]
+        unit, storage = self._unit(derivation), DTYPES[dtype]
         with self._lock:
-            if key not in self._built:
-                self._built[key] = build(self.source(derivation, dtype))
-            return self._built[key]
+            if (unit[0], storage) not in self._built:
+                # Said without generating the source, so that a kernel built before starts at once.
+                parts = (self._exact, *unit, storage, self._doc, self._where, generator_digest())
+                identity = "\0".join(parts)
+                self._built[unit[0], storage] = find_or_build(
+                    self.name, identity, lambda: self.source(derivation, dtype)
+                )
+            return self._built[unit[0], storage]
+
+    @cached_property
+    def _exact(self) -> str:
+        return exact_fingerprint(self._program)
+
+    @property
+    def _where(self) -> str:
+        return f"{Path(self.traced.span.file).name}:{self.traced.span.line}"
+
+    def _unit(self, derivation: str) -> tuple[str, ...]:
+        """The derivations compiled together: value and vjp are wanted in one breath, others alone."""
+        together = ("", "v", "b") if self.spec.float_args and self.spec.float_results else ("",)
+        return together if derivation in together else (derivation,)
 
     def _load(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:
         built = self.built(derivation, dtype)

@@ -10,8 +10,6 @@ from ksc.errors import DifferentiationError
 from ksc.frontend.values import NONE, Abstract, Struct, Value
 from ksc.ir.nodes import Block, Function, Program
 from ksc.ir.types import Float
-from ksc.passes import optimise
-from ksc.transforms import seed_ones, vjp
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,9 @@ class Grad:
 
         Raises DifferentiationError where there is no such gradient.
         """
+        from ksc.passes import optimise
+        from ksc.transforms import seed_ones, vjp
+
         if program.main.result_types != (Float,):
             raise DifferentiationError(
                 "the gradient of a function is taken where it gives one float",

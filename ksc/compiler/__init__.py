@@ -1,7 +1,7 @@
 """Content-addressed builds of generated sources."""
 
 from ksc.compiler.cache import CachedKernel, clear, list_kernels
-from ksc.compiler.cached_build import BuiltKernel, build, build_many
+from ksc.compiler.cached_build import BuiltKernel, build, build_many, find_or_build
 from ksc.compiler.library import LoadedKernel, load
 from ksc.compiler.options import BuildOptions
 
@@ -13,6 +13,7 @@ __all__ = [
     "build",
     "build_many",
     "clear",
+    "find_or_build",
     "list_kernels",
     "load",
 ]

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,15 +61,25 @@ def build(source: GeneratedSource, options: BuildOptions | None = None) -> Built
     Raises BuildError where there is no compiler or it refuses the source, CacheError where the folder of built kernels
     cannot be written or trusted.
     """
+    return find_or_build(source.name, source.text, lambda: source, options)
+
+
+def find_or_build(
+    name: str, identity: str, generate: Callable[[], GeneratedSource], options: BuildOptions | None = None
+) -> BuiltKernel:
+    """The built kernel of what ``identity`` stands for; ``generate`` is called only where it is not built yet.
+
+    ``identity`` is to tell apart all that ``generate`` could give. Raises as ``build`` does.
+    """
     options = options or BuildOptions.from_environment()
     compiler = find_compiler()
-    key = build_key(source, options, compiler)
+    key = build_key(identity, options, compiler)
     for store in stores():
-        found = store.find(source.name, key)
+        found = store.find(name, key)
         if found is not None:
             logger.debug("found %s", found.folder)
             return BuiltKernel(found)
-    return _build(source, options, compiler, key)
+    return _build(name, generate, options, compiler, key)
 
 
 def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None = None) -> list[BuiltKernel]:
@@ -81,11 +91,11 @@ def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None 
         return list(pool.map(lambda source: build(source, options), pending))
 
 
-def build_key(source: GeneratedSource, options: BuildOptions, compiler: Compiler) -> str:
+def build_key(identity: str, options: BuildOptions, compiler: Compiler) -> str:
     """The hash of all that the library depends on."""
     digest = hashlib.sha256()
     for part in (
-        source.text,
+        identity,
         prelude_digest(prelude_dir()),
         *options.compile_flags(),
         "--",
@@ -97,24 +107,27 @@ def build_key(source: GeneratedSource, options: BuildOptions, compiler: Compiler
     return digest.hexdigest()
 
 
-def _build(source: GeneratedSource, options: BuildOptions, compiler: Compiler, key: str) -> BuiltKernel:
+def _build(
+    name: str, generate: Callable[[], GeneratedSource], options: BuildOptions, compiler: Compiler, key: str
+) -> BuiltKernel:
     store = writable_store()
     store.prepare()
     with store.building(key) as private:
-        found = store.find(source.name, key)
+        found = store.find(name, key)
         if found is not None:
             logger.debug("built by another process: %s", found.folder)
             return BuiltKernel(found)
+        source = generate()
         logger.info("compiling %s (%s)", source.name, source.dtype)
         began = time.perf_counter()
-        stem = file_stem(source.name)
+        stem = file_stem(name)
         cpp, library = private / f"{stem}.cpp", private / f"{stem}.so"
         cpp.write_text(source.text, "utf-8")
         try:
             flags = compile_library(cpp, library, compiler=compiler, options=options, include=prelude_dir())
         except CompilationError as failed:
             raise compile_failure(source, cpp.name, failed.output) from None
-        entry = Entry(source.name, key, store.place(source.name, key), source.entries, source.dtype, compiler.identity)
+        entry = Entry(name, key, store.place(name, key), source.entries, source.dtype, compiler.identity)
         details = {"command": [*compiler.command, *flags, *options.link_flags()]}
         store.publish(entry, private, {"source": cpp, "library": library}, details)
         seconds = time.perf_counter() - began

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ksc.errors import BuildError
+from ksc.paths import PACKAGE_DIR
 
 REMEDIES = {
     "linux": "install one (Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; Arch: pacman -S gcc),"
@@ -78,6 +79,18 @@ def prelude_digest(folder: Path) -> str:
     headers = sorted(folder.rglob("*.h"))
     stats = tuple((str(h.relative_to(folder)), h.stat().st_mtime_ns, h.stat().st_size) for h in headers)
     return _digest(folder, stats)
+
+
+@functools.cache
+def generator_digest() -> str:
+    """A hash of the code that turns a traced program into a source: passes, transforms, generator, their tables."""
+    digest = hashlib.sha256()
+    for part in ("derive.py", "steps.py", "ir", "ops", "transforms", "passes", "codegen"):
+        place = PACKAGE_DIR / part
+        files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.suffix in (".py", ".jinja"))
+        for file in files:
+            digest.update(str(file.relative_to(PACKAGE_DIR)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import hashlib
 import struct
 from collections.abc import Iterator
 
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, walk
 
 
 def alpha_equal(a: Program, b: Program) -> bool:
@@ -20,6 +20,21 @@ def fingerprint(program: Program) -> str:
     for token in _program(program):
         encoded = token.encode()
         digest.update(f"{len(encoded)}:".encode() + encoded)
+    return digest.hexdigest()
+
+
+def exact_fingerprint(program: Program) -> str:
+    """A hash that also depends on what a person sees of a program: the names of variables, lines and their text."""
+    digest = hashlib.sha256(fingerprint(program).encode())
+    for name in sorted(program.functions):
+        body = program.functions[name].body
+        blocks = [body]
+        for eqn in walk(body):
+            blocks += eqn.blocks
+            seen = [out.name for out in eqn.outs] + ([str(eqn.span.line), eqn.span.text] if eqn.span else [])
+            digest.update("\0".join([*seen, "\n"]).encode())
+        for block in blocks:
+            digest.update("\0".join([*(param.name for param in block.params), "\n"]).encode())
     return digest.hexdigest()
 
 
