@@ -6,8 +6,6 @@ wheel's build gives the folder of this package).
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -19,12 +17,12 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import torch
 
+from ksc.compiler.lock import exclusive
 from ksc.compiler.trust import require_trusted
 from ksc.errors import BuildError
 from ksc.paths import build_root, prelude_dir
@@ -81,14 +79,6 @@ def find() -> Path | None:
     return path
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, which the system releases however the holder ends."""
-    with open(folder / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _command(output: Path) -> list[str]:
     from torch.utils.cpp_extension import include_paths, library_paths
 
@@ -120,7 +110,7 @@ def build(folder: Path | None = None) -> Path:
         ) from error
     if folder == build_folder():
         require_trusted(folder)
-    with _locked(folder):
+    with exclusive(folder / ".lock"):
         if not target.is_file():
             _log.warning("building the runtime core for torch %s; this is done once", torch.__version__)
             _compile(folder, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -188,14 +189,16 @@ class Operator:
 def declare(spec: OpSpec, loader: Loader) -> Operator:
     """Registers a kernel as ``torch.ops.knossos.<spec.name>`` with its derivatives, and gives its handle.
 
-    Nothing is compiled: ``loader`` is called when an instance is first run. Raises ArgumentError where the name is
-    taken.
+    Nothing is compiled: ``loader`` is called when an instance is first run. A name stands for one program: where it is
+    declared already with an equal signature, that operator is given. Raises ArgumentError where the signature differs.
     """
     with _declare_lock:
-        if spec.name in _declared:
-            raise ArgumentError(f"the operator knossos::{spec.name} is declared already")
-        operator = _declared[spec.name] = Operator(spec, loader)
-        return operator
+        known = _declared.get(spec.name)
+        if known is None:
+            known = _declared[spec.name] = Operator(spec, loader)
+        elif replace(known.spec, doc=spec.doc, span=spec.span) != spec:
+            raise ArgumentError(f"the operator knossos::{spec.name} is declared already, with another signature")
+        return known
 
 
 def declared(name: str) -> Operator | None:

@@ -10,7 +10,7 @@ import torch
 # Worker processes import the kernels of the tests by this path too.
 sys.path.append(str(Path(__file__).parent))
 
-from torch_kernels import PLUGGED, Plugged  # noqa: E402
+from torch_kernels import PLUGGED, Plugged
 
 
 @pytest.fixture(params=PLUGGED, ids=[kernel.name for kernel in PLUGGED])

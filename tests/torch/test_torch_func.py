@@ -102,7 +102,12 @@ def test_vmap_over_grad_of_captured_batch() -> None:
     a, b = torch.rand(2, dtype=torch.float64) + 1, torch.rand(3, dtype=torch.float64) + 1
 
     def nested(f: Function) -> torch.Tensor:
-        inner = lambda x: func.vmap(lambda y: func.grad(lambda z: func.vmap(lambda w: total(f(x * z, w)))(b).sum())(y))(b)  # noqa: E731
+        def innermost(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+            return func.vmap(lambda w: total(f(x * z, w)))(b).sum()
+
+        def inner(x: torch.Tensor) -> torch.Tensor:
+            return func.vmap(lambda y: func.grad(lambda z: innermost(x, z))(y))(b)
+
         return func.vmap(inner)(a)
 
     assert_close(nested(pair.call), nested(pair_reference))
@@ -118,6 +123,7 @@ def test_third_derivative_declares_deeper_operators() -> None:
     third = func.grad(func.grad(func.grad(lambda y: y / (y + 0) + y.sin())))(x)
     assert_close(f(pair_reference), third)
     y = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    derivative = pair.call(y, y)[1]
     for _ in range(3):
-        (grad,) = torch.autograd.grad((pair.call(y, y) if _ == 0 else (None, grad))[1], y, create_graph=True)
-    assert_close(grad.detach(), third)
+        (derivative,) = torch.autograd.grad(derivative, y, create_graph=True)
+    assert_close(derivative.detach(), third)

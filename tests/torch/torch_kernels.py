@@ -73,6 +73,7 @@ pair = _declare("pair", AB, 2)
 quotient = _declare("quotient", AB, 2, partial_seeds=True)
 failing = _declare("failing", span=Span("model.py", 5, 0, 8, 0))
 scratch = _declare("scratch")
+counting = _declare("counting")
 mixed = _declare("mixed", (X, ArgSpec("n", "int"), ArgSpec("up", "bool")), result_kinds=("float", "int", "bool"))
 
 
