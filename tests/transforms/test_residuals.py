@@ -65,6 +65,19 @@ def test_a_while_counts_only_where_it_is_reversed():
     assert [len(eqn.outs) for eqn in loops(derived)] == [1]
 
 
+def test_a_counter_is_not_taped():
+    def body(b, x):
+        def step(b, v, k):
+            scaled = b.apply("mul", v, b.apply("to_float", k))
+            return [b.apply("add", scaled, x), b.apply("add", k, const(3))]
+
+        return while_(b, [x, const(1)], lambda b, v, k: b.apply("lt", k, const(9)), step)[:1]
+
+    source = one({"x": Float}, body)
+    assert stacked(vjp(source)) == 0
+    check_derivatives(source, (0.7,))
+
+
 def test_carries_whose_cotangent_is_zero_have_none():
     def body(b, x, n):
         def step(b, i, c):

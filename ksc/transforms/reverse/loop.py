@@ -12,7 +12,7 @@ from typing import Any
 
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Eqn, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var
 from ksc.ir.rewrite import Env
 from ksc.ir.types import Integer, Type
 from ksc.transforms.reverse.scope import Scope
@@ -94,8 +94,13 @@ def reverse_carries(
         i = Var("i", Integer)
         inner.indices = (i,)
         env: Env = {} if index is None else {index: i}
-        for param, tape in zip(params, tapes, strict=True):
-            env[param] = inner.builder.emit("index", [tape, i], [param.type], names=[param.name])[0]
+        for k, (param, tape) in enumerate(zip(params, tapes, strict=True)):
+            step = _step(body, param, body.results[k]) if reverse else None
+            if step is None:
+                env[param] = inner.builder.emit("index", [tape, i], [param.type], names=[param.name])[0]
+            else:
+                moved = inner.builder.apply("mul", i, step)
+                env[param] = inner.builder.apply("add", inits[k], moved, name=param.name)
         for position, values in saved.items():
             result = body.results[position]
             value = inner.builder.emit("index", [values, i], [result.type], names=[values.name])[0]
@@ -135,6 +140,18 @@ def reverse_carries(
         scope.add(inits[k], out)
     for (var, _), out in zip(stores, outs[len(active) :], strict=True):
         scope.add(var, out)
+
+
+def _step(body: Block, param: Var, result: Atom) -> Const | None:
+    """The constant by which an integer carry grows in each iteration, if there is one: it needs no tape."""
+    if param.type != Integer:
+        return None
+    for eqn in body.eqns:
+        if eqn.op == "add" and eqn.outs[0] is result:
+            for a, b in (eqn.args, eqn.args[::-1]):
+                if a is param and isinstance(b, Const):
+                    return b
+    return None
 
 
 def reverse_elements(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder, Expr
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Var, walk
-from ksc.ir.rewrite import Env, clone_block, clone_eqn, clone_function, replace, without_effects
+from ksc.ir.rewrite import Env, clone_eqn, clone_function, replace, without_effects
 from ksc.ir.types import FloatType, TensorType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.activity import varied_vars
@@ -144,12 +144,6 @@ class Sweep:
     def copy_activity(self, env: Mapping[Var, Atom]) -> None:
         """Enter the images of varied variables among them."""
         self.varied.update(new for old, new in env.items() if isinstance(new, Var) and old in self.varied)
-
-    def copy_block(self, block: Block, env: Env) -> Block:
-        """A copy of a block that remembers what was added to its equations."""
-        copied = clone_block(block, env, self.track)
-        self.copy_activity(env)
-        return copied
 
     # Saving values out of blocks.
 
