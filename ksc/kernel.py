@@ -25,7 +25,7 @@ from ksc.mapping import Mapping, from_front, to_front
 from ksc.notebook import kernel_html
 from ksc.specialise import Specialisation
 from ksc.steps import Grad
-from ksc.torch import FastCallable, KernelModule, OperatorCall
+from ksc.torch import FastCallable, KernelModule
 from ksc.torch.operator import core
 
 CallKind = Literal["primal", "vjp", "jvp"]
@@ -66,7 +66,8 @@ class Kernel(FastCallable):
         self._lock = threading.RLock()
         self._specialisations: dict[Hashable, Specialisation] = {}
         self._gradients: dict[Grad, Kernel] = {}
-        self._resolve = _constant_under_dynamo(self._annotated_call)
+        self._plain_call: Callable[..., Any] = self
+        self._prepare = _constant_under_dynamo(self._set_plain_call)
         self.vjp = _Derivative(self, "vjp")
         self.jvp = _Derivative(self, "jvp")
         self.grad = _Gradient(self, with_value=False)
@@ -76,10 +77,8 @@ class Kernel(FastCallable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's results for ``args``: tensors, numbers or structures of these."""
-        if torch.compiler.is_dynamo_compiling():
-            call, result = self._resolve()
-            if call is not None and not kwargs and self.mapping.is_plain:
-                return call(*args) if result is None else rebuild(result, iter(call(*args)))
+        if torch.compiler.is_dynamo_compiling() and self._prepare() and not kwargs:
+            return self._plain_call(*args)
         special, leaves = self._specialise(args, kwargs)
         self._arm(self, special, "primal")
         return rebuild(special.result, iter(self._flat(special, leaves, (), "primal")))
@@ -238,11 +237,15 @@ class Kernel(FastCallable):
             remedy="annotate them with float, int or bool, or call the kernel first",
         )
 
-    def _annotated_call(self) -> tuple[OperatorCall | None, Value | None]:
-        if not all(isinstance(template, Abstract) for template in self._templates):
-            return None, None
+    def _set_plain_call(self) -> bool:
+        """Whether the operator itself is the kernel, as the annotations tell; ``_plain_call`` then calls it."""
+        if not self.mapping.is_plain or not all(isinstance(template, Abstract) for template in self._templates):
+            return False
         special = self._annotated()
-        return special.operator.call, None if _is_flat(special.result) else special.result
+        if not _is_flat(special.result):
+            return False
+        self._plain_call = special.operator.call
+        return True
 
     def _mapped(self, derivation: str) -> Program:
         from ksc.transforms import vmap
@@ -391,11 +394,11 @@ def _flat_seeds(seeds: Iterable[Any]) -> list[Any]:
     return flat
 
 
-def _constant_under_dynamo(resolve: Callable[[], Any]) -> Callable[[], Any]:
+def _constant_under_dynamo(decide: Callable[[], bool]) -> Callable[[], bool]:
     """A function that Dynamo runs while it traces, taking what it gives as a constant."""
 
-    def constant() -> Any:
-        return resolve()
+    def constant() -> bool:
+        return decide()
 
     constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return constant

@@ -37,6 +37,8 @@ class BuildOptions:
     def compile_flags(self) -> list[str]:
         """For the compiler. Never ``-ffast-math``: it breaks NaN and infinity, and sets flush-to-zero on loading."""
         flags = ["-std=c++17", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fwrapv"]
+        # A tail call made into a jump would recurse for ever instead of meeting the end of the stack.
+        flags.append("-fno-optimize-sibling-calls")
         flags += ["-O0", "-g"] if self.debug else ["-O3"]
         if self.march:
             flags.append(f"-march={self.march}")
