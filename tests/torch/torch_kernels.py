@@ -13,10 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import compiled_kernels
 import torch
 
 from ksc.ir.nodes import Span
-from ksc.torch import ArgSpec, LoadedEntry, Operator, OpSpec, ResultSpec, declare
+from ksc.kernel import Kernel
+from ksc.torch import ArgSpec, LoadedEntry, Operator, OpSpec, ResultSpec, declare, declared
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
 _ROOT = _SOURCE.parents[2]
@@ -129,7 +131,29 @@ def plugged(name: str, operator: Operator, reference: Callable[..., Any]) -> Plu
     )
 
 
-PLUGGED = [plugged("relu3", relu3, relu3_reference), plugged("pair", pair, pair_reference)]
+def plugged_kernel(kernel: Kernel, reference: Callable[..., Any], arity: int) -> Plugged:
+    operator = declared(kernel.op.name().removeprefix("knossos::"))
+    assert operator is not None
+    return Plugged(
+        f"compiled-{kernel.__name__}",
+        kernel,
+        kernel.op,
+        kernel.vjp,
+        kernel.jvp,
+        operator.value_and_vjp,
+        lambda: kernel.nnModule,
+        kernel.autogradFunction,
+        reference,
+        arity,
+    )
+
+
+PLUGGED = [
+    plugged("relu3", relu3, relu3_reference),
+    plugged("pair", pair, pair_reference),
+    plugged_kernel(compiled_kernels.relu3, relu3_reference, 1),
+    plugged_kernel(compiled_kernels.pair, pair_reference, 2),
+]
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
