@@ -25,7 +25,7 @@ from ksc.mapping import Mapping, from_front, to_front
 from ksc.notebook import kernel_html
 from ksc.specialise import Specialisation
 from ksc.steps import Grad
-from ksc.torch import FastCallable, KernelModule
+from ksc.torch import FastCallable, KernelModule, Operator
 from ksc.torch.operator import core
 
 CallKind = Literal["primal", "vjp", "jvp"]
@@ -159,7 +159,7 @@ class Kernel(FastCallable):
         steps = "".join("value_and_grad of " if step.with_value else "grad of " for step in reversed(self.steps))
         code = getattr(self.__wrapped__, "__code__", None)
         place = f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
-        return f"<knossos {self.mapping.name} of {steps}{self.__name__}{self._signature}{place}>"
+        return f"<knossos {self.mapping.name} of {steps}{self.__name__}{self._written_signature}{place}>"
 
     def _repr_html_(self) -> str:
         return kernel_html(repr(self), self.__wrapped__, self.cpp)
@@ -198,6 +198,11 @@ class Kernel(FastCallable):
     def _signature(self) -> inspect.Signature:
         return inspect.signature(self.__wrapped__)
 
+    @property
+    def _written_signature(self) -> str:
+        # Annotations kept as text would show in quotes.
+        return str(self._signature).replace("'", "")
+
     @cached_property
     def _templates(self) -> list[Value | None]:
         fn = plain_function(self.__wrapped__)
@@ -222,7 +227,9 @@ class Kernel(FastCallable):
             if special is None or not special.holds():
                 names = tuple(self._signature.parameters)
                 shared = self.mapping.shared(len(params))
-                special = Specialisation(self.__wrapped__, params, names, self.steps, self.mapping.lift, shared)
+                special = Specialisation(
+                    self.__wrapped__, params, names, self.steps, self.mapping.lift, shared, lambda: (_operator, (self,))
+                )
                 self._specialisations[known] = special
             return special
 
@@ -326,6 +333,12 @@ class _Derivative(FastCallable):
     def __repr__(self) -> str:
         return f"<{self.kind} of {self.kernel!r}>"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Derivative:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.kernel, self.kind)
+
 
 @core.vectorcall
 class _Gradient(FastCallable):
@@ -346,6 +359,12 @@ class _Gradient(FastCallable):
 
     def __repr__(self) -> str:
         return f"<{'value_and_grad' if self.with_value else 'grad'} of {self.kernel!r}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Gradient:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.kernel, "value_and_grad" if self.with_value else "grad")
 
 
 def float_dtype(leaves: Iterable[Leaf]) -> torch.dtype:
@@ -413,3 +432,8 @@ def _look_up(module: str, qualname: str) -> Any:
 
 def _remade(kernel: Kernel, mapping: Mapping, steps: tuple[Grad, ...]) -> Kernel:
     return Kernel(kernel.__wrapped__, mapping, steps)
+
+
+def _operator(kernel: Kernel) -> Operator:
+    """The operator of a kernel that its annotations tell, as it is found again after pickling."""
+    return kernel._annotated().operator

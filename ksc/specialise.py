@@ -41,6 +41,7 @@ class Specialisation:
         steps: what is done to the traced program before all else.
         lift: how the scalar function meets tensors.
         shared: for each parameter, whether all lanes share it.
+        reference: gives what the operator is pickled as.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Specialisation:
         steps: Sequence[Grad],
         lift: Lift,
         shared: Sequence[bool],
+        reference: Callable[[], tuple[Any, ...]],
     ) -> None:
         traced = trace(fn, params)
         program, result = traced.program, traced.result
@@ -60,6 +62,7 @@ class Specialisation:
         self.params = tuple(params)
         self.result = result
         self._program = program
+        self._reference = reference
         self.guards = traced.guards
         self.name = _identifier(fn)
         self._doc = inspect.cleandoc(fn.__doc__ or "")
@@ -84,7 +87,9 @@ class Specialisation:
     @cached_property
     def operator(self) -> Operator:
         """The declared operator; functions that are the same program share one."""
-        return declared(self.spec.name) or declare(self.spec, self._load)
+        operator = declared(self.spec.name) or declare(self.spec, self._load)
+        operator.reference = operator.reference or self._reference
+        return operator
 
     def holds(self) -> bool:
         """Whether everything that the trace read from outside the function is still the same."""
