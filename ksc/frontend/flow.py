@@ -112,7 +112,7 @@ def branch(
     dropped = [name for name in names if name not in needed]
     names = sorted(name for name in names if name in needed)
 
-    bindings = [(_side_binding(frame, sides[0], name), _side_binding(frame, sides[1], name)) for name in names]
+    bindings = [tuple(_side_binding(frame, side, name, after) for side in sides) for name in names]
     rows: list[Row] = []
     for name, (a, b) in zip(names, bindings, strict=True):
         conflict = branch_conflict(name, a.value, b.value, (a.span, b.span))
@@ -186,9 +186,10 @@ def _rebound(name: str, frame: Frame, sides: tuple[Traced, Traced]) -> bool:
     return any(side.env.get(name) is not before for side in sides if side.outcome.alive)
 
 
-def _side_binding(frame: Frame, side: Traced, name: str) -> Binding:
+def _side_binding(frame: Frame, side: Traced, name: str, after: After) -> Binding:
     flow: Flow = side.outcome
-    if not flow.alive:
+    # A side that certainly leaves the loop need not have bound what is read further on inside it.
+    if not flow.alive or name not in flow.needed(after) | frame.captured:
         return Binding(DEAD, None)
     binding = side.env.get(name)
     return binding if binding is not None else Binding(unbound(name, None), None)
