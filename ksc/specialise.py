@@ -101,9 +101,8 @@ class Specialisation:
         from ksc.passes import optimise
 
         if derivation not in self._programs:
-            # Derivatives are taken of the optimised program: what is simpler has a simpler derivative.
-            before = derive(self.program_of(""), derivation) if derivation else self._program
-            self._programs[derivation] = optimise(before)
+            # Derivatives are taken of the program as it was written: the passes turn powers into products.
+            self._programs[derivation] = optimise(derive(self._program, derivation))
         return self._programs[derivation]
 
     def source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:

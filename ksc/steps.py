@@ -28,7 +28,6 @@ class Grad:
 
         Raises DifferentiationError where there is no such gradient.
         """
-        from ksc.passes import optimise
         from ksc.transforms import seed_ones, vjp
 
         if program.main.result_types != (Float,):
@@ -51,7 +50,7 @@ class Grad:
             if not chosen:
                 raise DifferentiationError(f"argument {position} of the function holds no float")
             wrt += chosen
-        derived = optimise(seed_ones(vjp(program, wrt=sorted(wrt), with_value=self.with_value)))
+        derived = seed_ones(vjp(program, wrt=sorted(wrt), with_value=self.with_value))
         if wrt != sorted(wrt):
             derived = _in_order(derived, [sorted(wrt).index(k) for k in wrt], kept=int(self.with_value))
         gradients = [
