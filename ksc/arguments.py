@@ -36,10 +36,15 @@ class Leaf:
 
 def bind(signature: inspect.Signature, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     """The arguments in the order of the parameters, defaults filled in. Raises ArgumentError where they do not fit."""
+    # Annotations kept as text would show in quotes.
+    written = name + str(signature).replace("'", "")
+    unknown = [key for key in kwargs if key not in signature.parameters]
+    if unknown:
+        raise ArgumentError(f"{written}: got an unexpected keyword argument {unknown[0]!r}")
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise ArgumentError(f"{name}{signature}: {error}") from None
+        raise ArgumentError(f"{written}: {error}") from None
     bound.apply_defaults()
     return list(bound.arguments.values())
 
@@ -60,7 +65,13 @@ def flatten(value: Any, template: Value | None, path: str, flat: list[Leaf]) -> 
         items = [flatten(v, part, f"{path}.{name}", flat) for (name, v), part in zip(members, parts, strict=True)]
         return Struct(type(value), tuple(items), () if type(value) is tuple else tuple(name for name, _ in members))
     if value is None or isinstance(value, str) or callable(value):
-        return Static(value)
+        if template is None or (isinstance(template, Static) and template.value is value):
+            return Static(value)
+        wanted = KINDS[template.type] if isinstance(template, Abstract) else "otherwise"
+        raise ArgumentError(
+            f"argument {path!r} is annotated {wanted}, and {_shown(value)} was given",
+            remedy="pass a tensor or a number",
+        )
     raise ArgumentError(
         f"argument {path!r} is a {type(value).__name__}, which a kernel cannot take",
         remedy="pass tensors, numbers, tuples, namedtuples or dataclasses of these",
@@ -123,6 +134,10 @@ def _members(value: Any) -> list[tuple[str, Any]] | None:
     if isinstance(value, tuple):
         return list(zip(getattr(value, "_fields", map(str, range(len(value)))), value, strict=True))
     return None
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if value is None or isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def _templates(template: Value | None, value: Any, path: str, count: int) -> Sequence[Value | None]:

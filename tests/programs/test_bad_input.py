@@ -75,9 +75,9 @@ def test_values_of_another_kind(bad: object, words: str) -> None:
         kernel(bad, X)
 
 
-@pytest.mark.parametrize(("bad", "words"), [("text", "constant 'text'"), (None, "None")])
+@pytest.mark.parametrize(("bad", "words"), [("text", "annotated float, and 'text'"), (None, "None")])
 def test_constants_that_the_function_cannot_use(bad: object, words: str) -> None:
-    with pytest.raises(KnossosError, match=words):
+    with pytest.raises(ArgumentError, match=words):
         kernel(bad, X)
 
 
