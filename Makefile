@@ -29,6 +29,9 @@ demo: $(CORE) ## from relu3 to a trained network
 test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them
 	$(PY) -m pytest $(PYTEST_ARGS)
 
+bench: $(CORE) ## timings as ratios to PyTorch's own operations
+	$(PY) benchmarks/speed.py
+
 doctor: $(INSTALLED) ## say what is there and what is missing
 	$(PY) -m ksc doctor
 
