@@ -1,17 +1,57 @@
 """Derivations: a string of letters names what is made of a program, and a pipeline of transforms makes it.
 
 One letter a transform, the leftmost applied first: ``v`` the vjp, ``j`` the jvp, ``b`` the vjp together with the value.
-``""`` is the program itself, ``vj`` the jvp of its vjp.
+``""`` is the program itself, ``vj`` the jvp of its vjp. Digits after ``v`` or ``j`` say of each cotangent or tangent
+that it would take whether it is taken (1) or zero (0): zero times an infinite derivative is then no NaN.
 """
 
 from __future__ import annotations
 
-from ksc.ir.nodes import Program
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ksc.ir.nodes import Block, Eqn, Function, Program, Var
+from ksc.ir.rewrite import callees
+from ksc.ir.types import is_differentiable
 from ksc.transforms import jvp, vjp
+
+_STEP = re.compile(r"([vjb])([01]*)")
 
 
 def derive(program: Program, derivation: str) -> Program:
     """The program that ``derivation`` makes of ``program``, not yet optimised."""
-    for letter in derivation:
-        program = jvp(program) if letter == "j" else vjp(program, with_value=letter == "b")
+    for letter, seeds in _steps(derivation):
+        if letter == "j":
+            params = [i for i, param in enumerate(program.main.params) if is_differentiable(param.type)]
+            program = jvp(program, wrt=_chosen(params, seeds) if seeds else None)
+        else:
+            results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
+            source = _with_results(program, _chosen(results, seeds)) if seeds else program
+            program = vjp(source, with_value=letter == "b")
     return program
+
+
+def _steps(derivation: str) -> Iterator[tuple[str, str]]:
+    if re.fullmatch(f"(?:{_STEP.pattern})*", derivation) is None:
+        raise ValueError(f"{derivation!r} is not a derivation")
+    for step in _STEP.finditer(derivation):
+        yield step[1], step[2]
+
+
+def _chosen(positions: list[int], seeds: str) -> list[int]:
+    return [position for position, seed in zip(positions, seeds, strict=True) if seed == "1"]
+
+
+def _with_results(program: Program, kept: list[int]) -> Program:
+    """The program with these results of its entry alone."""
+    main = program.main
+    if not any(main.name in callees(function) for function in program.functions.values()):
+        block = replace(main.body, results=tuple(main.body.results[i] for i in kept))
+        return replace(program, functions={**program.functions, main.name: replace(main, body=block)})
+    # The entry calls itself and needs all its results: another one in front of it picks.
+    params = tuple(Var(param.name, param.type) for param in main.params)
+    outs = tuple(Var("r", type_) for type_ in main.result_types)
+    call = Eqn(outs, "call", params, {"callee": main.name}, span=main.span)
+    front = Function(f"[some {main.name}]", Block(params, (call,), tuple(outs[i] for i in kept)), main.span)
+    return replace(program, functions={**program.functions, front.name: front}, entry=front.name)

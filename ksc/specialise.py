@@ -80,6 +80,7 @@ class Specialisation:
             args=tuple(ArgSpec(arg.name.replace(".", "_"), arg.kind, arg.shared) for arg in args),
             results=tuple(ResultSpec(KINDS[type_]) for type_ in program.main.result_types),
             lift=lift,
+            partial_seeds=True,
             doc=self._doc,
             span=traced.span,
         )
