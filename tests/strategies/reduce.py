@@ -10,6 +10,7 @@ import ast
 import copy
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import FrameType
@@ -26,6 +27,12 @@ Edit = Callable[[ast.Module], None]
 def reduce(program: RandomProgram, fails: Callable[[RandomProgram], bool], seconds: float = 20.0) -> RandomProgram:
     """A smaller program for which ``fails`` still holds, as small as can be found in the time given."""
     deadline = time.monotonic() + seconds
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        return _reduce(program, fails, deadline)
+
+
+def _reduce(program: RandomProgram, fails: Callable[[RandomProgram], bool], deadline: float) -> RandomProgram:
     for point in program.points:
         smaller = replace(program, points=(point,))
         if fails(smaller):
