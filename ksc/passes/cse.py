@@ -13,6 +13,8 @@ from ksc.ops import PRIMITIVES
 
 _READS = frozenset({"index", "size", "get", "unbox", "tuple", "box"})
 
+_MIRRORED = {"gt": "lt", "gte": "lte"}
+
 Key = tuple[str, tuple[Atom, ...], tuple[tuple[str, object], ...]]
 
 
@@ -31,6 +33,8 @@ def _key(eqn: Eqn, effectful: Collection[str]) -> Key | None:
     if not pure:
         return None
     args = eqn.args
+    if eqn.op in _MIRRORED:
+        return _MIRRORED[eqn.op], (args[1], args[0]), ()
     if eqn.op in PRIMITIVES and PRIMITIVES[eqn.op].commutative:
         args = tuple(sorted(args, key=id if all(isinstance(a, Var) for a in args) else repr))
     return eqn.op, args, tuple(sorted(eqn.params.items()))

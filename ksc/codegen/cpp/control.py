@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.names import Scope, is_temporary
-from ksc.codegen.cpp.printer import Context, Finish, Printer, negation
+from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, with_width
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.types import TensorType
@@ -110,6 +110,7 @@ def conditional(p: Printer, eqn: Eqn, at: Context) -> Expr | None:
         if inside.writer.lines:
             return None
         sides.append(p.value(block.results[live[0]]))
+    sides[0] = with_width(sides[0], [block.results[live[0]] for block in eqn.blocks])
     condition = p.value(eqn.args[0])
     chosen = _logical(condition, *sides)
     if len(chosen.text) > TERNARY_WIDTH:

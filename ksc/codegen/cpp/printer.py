@@ -212,9 +212,8 @@ class Printer:
             self.define(eqn.outs[0], Expr(literal(const(known), self.float_type), NO_READS, None, eqn.span), at)
             return
         args = [self.value(atom) for atom in eqn.args]
-        if all(isinstance(atom, Const) and isinstance(atom.type, IntegerType) for atom in eqn.args):
-            # Among themselves small literals would be computed as int.
-            args[0] = Expr(CppExpr(f"int64_t{{{args[0].text}}}"))
+        first = 1 if eqn.op == "select" else 0
+        args[first] = with_width(args[first], eqn.args[first:])
         if record.failure is not None and self.may_fail(eqn):
             fails = self.apply(record.failure.cpp, args, eqn.span)
             self.fail_if(fails, "KS_ERROR_ZERO_DIVISION", record.failure.message, eqn.span, at)
@@ -257,6 +256,13 @@ class Printer:
                 continue
             target, value, _ = pending.pop(k)
             at.writer.statement(assignment(target, value), value.span)
+
+
+def with_width(first: Expr, operands: Sequence[Atom]) -> Expr:
+    """The first of some operands, its type written out where all are literals, which C++ would take for int."""
+    if all(isinstance(atom, Const) and isinstance(atom.type, IntegerType) for atom in operands):
+        return Expr(CppExpr(f"int64_t{{{first.text}}}"))
+    return first
 
 
 def _read_by_others(pending: Sequence[tuple[str, Expr, str]], k: int, target: str) -> bool:

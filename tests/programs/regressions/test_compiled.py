@@ -29,7 +29,24 @@ def entry(x: float, n: int) -> float:
     return x
 """
 
+# Two comparisons that say the same, compared: the C++ compiler takes offence.
+COMPARISON_AND_ITS_MIRROR = """
+def entry(x: float, n: int) -> float:
+    if (x > 2.0 * n) == (2.0 * n < x):
+        return x * x
+    return x + n
+"""
+
+# Whole numbers chosen by a condition and used at once.
+CHOSEN_WHOLE_NUMBERS = """
+def entry(x: float, n: int) -> float:
+    k = abs(-1 if x > 1.0 else 2) % 4
+    return x ** (abs(n if x < 0.0 else 0) + k) + max(3 if n > 0 else 0, n)
+"""
+
 PROGRAMS = {
+    "chosen_whole_numbers": (CHOSEN_WHOLE_NUMBERS, ("float", "int"), ((0.37, 1), (-1.9, 0), (2.3, 1))),
+    "comparison_and_its_mirror": (COMPARISON_AND_ITS_MIRROR, ("float", "int"), ((0.37, 1), (-1.9, 0), (2.3, 1))),
     "while_with_long_test": (WHILE_WITH_LONG_TEST, ("float", "int"), ((0.37, 1), (-1.9, 0), (2.3, 3))),
 }
 
