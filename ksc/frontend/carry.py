@@ -164,7 +164,8 @@ class Loop:
         return Poison("KS202", reason, f"bind {name!r} to a value of the final type before the loop")
 
     def _at_end(self, name: str, body: Body) -> Value:
-        if not body.flow.alive:
+        needed = body.flow.needed(After(self.head, self.after.live, self.head)) | self.frame.captured
+        if not body.flow.alive or name not in needed:
             return DEAD
         binding = body.env.get(name)
         return unbound(name, None) if binding is None else binding.value

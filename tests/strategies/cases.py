@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def _kind(error: Exception | None) -> object:
     if error is None or error.__traceback__ is None:
         return None
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return type(error), getattr(error, "code", None), last.filename, last.name
+    message = re.sub(r"'\w+'|\d+", "", getattr(error, "message", ""))
+    return type(error), getattr(error, "code", None), message, last.filename, last.name
 
 
 class Case:

@@ -11,15 +11,16 @@ import copy
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from random import Random
 from types import FrameType
 from typing import Any
 
 from tests.strategies.modules import SourceModule
-from tests.strategies.programs import RandomProgram
+from tests.strategies.programs import Number, RandomProgram
 
-LINE_LIMIT = 20_000
+LINE_LIMIT = 100_000
 
 Edit = Callable[[ast.Module], None]
 
@@ -52,7 +53,7 @@ def _reduce(program: RandomProgram, fails: Callable[[RandomProgram], bool], dead
 
 
 def _runs(program: RandomProgram) -> bool:
-    """Whether Python runs the program at its points, to an end."""
+    """Whether Python runs the program to an end, at its points and at others: a path must not lose what it reads."""
     lines = 0
 
     def count(frame: FrameType, event: str, arg: object) -> Any:
@@ -66,13 +67,24 @@ def _runs(program: RandomProgram) -> bool:
     sys.settrace(count)
     try:
         with SourceModule(program.source) as module:
-            for point in program.points:
+            for point in (*program.points, *_elsewhere(program.kinds)):
                 getattr(module, program.entry)(*point)
     except Exception:
         return False
     finally:
         sys.settrace(before)
     return True
+
+
+def _elsewhere(kinds: Sequence[str]) -> list[tuple[Number, ...]]:
+    """Some points, the same ones each time."""
+    random = Random(0)
+    make = {
+        "float": lambda: random.uniform(-3.0, 3.0),
+        "int": lambda: random.randint(-3, 6),
+        "bool": lambda: random.random() < 0.5,
+    }
+    return [tuple(make[kind]() for kind in kinds) for _ in range(30)]
 
 
 def _candidates(source: str) -> Iterator[str]:
@@ -113,10 +125,13 @@ def _edits(tree: ast.Module) -> Iterator[tuple[int, Edit]]:
 
 def _expression_edits(at: int, name: str, k: int | None, value: ast.expr) -> Iterator[tuple[int, Edit]]:
     size = _size(value)
-    for part in ast.iter_child_nodes(value):
+    truth = isinstance(value, ast.Compare | ast.BoolOp) or (
+        isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not)
+    )
+    for part in () if isinstance(value, ast.Compare) else ast.iter_child_nodes(value):
         if isinstance(part, ast.expr) and not (isinstance(value, ast.Call) and part is value.func):
             yield size - _size(part), _put(at, name, k, part)
-    for text in ("x", "0.3", "1", "True"):
+    for text in ("x > 0.3", "True") if truth else ("x", "0.3", "1", "True"):
         yield size - 1, _put(at, name, k, ast.parse(text, mode="eval").body)
 
 

@@ -39,7 +39,21 @@ def entry(x: float) -> float:
     return x
 """
 
+# Every iteration leaves the loop, and what it wrote is read by none.
+WRITTEN_BEFORE_THE_LOOP_IS_LEFT = """
+def entry(x: float) -> float:
+    p = 1.0
+    for k in range(int(x), 5):
+        if x > 3.0:
+            break
+        p *= x
+        x += p
+        break
+    return x
+"""
+
 PROGRAMS = {
+    "written_before_the_loop_is_left": WRITTEN_BEFORE_THE_LOOP_IS_LEFT,
     "bound_unless_the_loop_is_left": BOUND_UNLESS_THE_LOOP_IS_LEFT,
     "bound_unless_continued": BOUND_UNLESS_CONTINUED,
 }
