@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -68,4 +69,8 @@ def run_ddp(rank: int, world: int, name: str, folder: str) -> None:
     x = torch.load(Path(folder, "x.pt"))
     model(x.chunk(world)[rank]).mean().backward()
     torch.save([p.grad for p in model.module.parameters()], Path(folder, f"{rank}.pt"))
+    # The group's threads are joined only once nobody holds it; one that outlives the interpreter aborts the process.
+    del model
+    gc.collect()
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
