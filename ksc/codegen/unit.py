@@ -9,9 +9,9 @@ from typing import Literal
 from ksc.ir.nodes import Program, Span
 
 Dtype = Literal["float32", "float64", "float16", "bfloat16"]
-Kind = Literal["elementwise"]
+Kind = Literal["elementwise", "tensor"]
 
-SUFFIXES: Mapping[str, str] = {"v": "_vjp", "j": "_jvp", "b": "_value_and_vjp"}
+SUFFIXES: Mapping[str, str] = {"v": "_vjp", "j": "_jvp", "b": "_value_and_vjp", "m": "_vmap"}
 """What each letter of a derivation adds to the name of an entry; docs/design/0002 defines the letters."""
 
 
@@ -23,7 +23,7 @@ class Unit:
         name: the user's name of the kernel.
         programs: each derivation (``""``, ``"v"``, ``"vj"`` …) with its program, in the order of the file.
         dtype: how Float arguments and results are stored; half precision computes in float.
-        kind: the calling convention of the entries.
+        kind: the calling convention of the entries, as ``prelude/ks/runtime.h`` defines it.
         doc: the user's docstring.
         source: where the user's function stands, such as ``relu3.py:9``.
     """

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ks/guarded.h"
 #include "ks/runtime.h"
 
 namespace ks {
@@ -12,9 +13,19 @@ namespace ks {
 // Thrown by `runtime::fail`, caught where the entry was entered: nothing after a failure is evaluated.
 struct stop {};
 
+// A loop iteration, a lane or a call, at the end of which what it allocated is given back.
+struct region {
+    region *const outer;
+    size_t mark = 0;
+    guarded blocks = {};
+    bool marked = false;
+    bool kept = false;
+};
+
 class runtime {
   public:
-    explicit runtime(const ks_runtime *host) : host_(host) {}
+    // `results` are the descriptors that a tensor entry was given, results first.
+    explicit runtime(const ks_runtime *host, const ks_tensor *results = nullptr) : host_(host), results_(results) {}
 
     // Records an error at a line of the user's file and leaves the kernel.
     [[noreturn]] __attribute__((cold, noinline)) void fail(int code, int line, const char *message) {
@@ -22,7 +33,7 @@ class runtime {
         throw stop();
     }
 
-    // Uninitialised memory for `count` values, gone after this lane.
+    // Uninitialised memory for `count` values, gone at the end of the innermost `scratch`.
     template <class T> T *alloc(int64_t count) { return static_cast<T *>(bytes(count, sizeof(T))); }
 
     // A record in the arena.
@@ -32,6 +43,18 @@ class runtime {
         return place;
     }
 
+    // Where the caller wants the k-th result.
+    const ks_tensor &result(int k) const { return results_[k]; }
+
+    region *innermost() const { return innermost_; }
+
+    // Lets what is allocated next live as long as what was made when `home` was the innermost region.
+    void keep_until(const region *home) const {
+        for (region *inner = innermost_; inner != home && inner != nullptr; inner = inner->outer) {
+            inner->kept = true;
+        }
+    }
+
     // Refuses to recurse where the stack is about to end.
     void check_stack(int line, const char *function) {
         if (static_cast<const char *>(__builtin_frame_address(0)) < host_->stack_limit) {
@@ -39,15 +62,9 @@ class runtime {
         }
     }
 
-    // Frees what this lane allocated.
-    void end_lane() {
-        if (allocated_) {
-            host_->release(host_, mark_);
-            allocated_ = false;
-        }
-    }
-
   private:
+    friend class scratch;
+
     [[noreturn]] __attribute__((cold, noinline)) void too_deep(int line, const char *function) {
         char message[160] = "recursion is too deep in ";
         size_t end = sizeof("recursion is too deep in ") - 1;
@@ -59,23 +76,54 @@ class runtime {
     }
 
     __attribute__((noinline)) void *bytes(int64_t count, size_t size) {
-        if (!allocated_) {
-            mark_ = host_->mark(host_);
-            allocated_ = true;
+        if (innermost_ != nullptr && !innermost_->marked) {
+            mark_regions();
         }
-        if (count > INT64_MAX / static_cast<int64_t>(size)) {
+        if (count > (INT64_MAX - 2 * guarded::margin) / static_cast<int64_t>(size)) {
             fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
         }
-        void *const place = host_->alloc(host_, (count > 0 ? static_cast<size_t>(count) : 1) * size);
+        const size_t wanted = (count > 0 ? static_cast<size_t>(count) : 1) * size;
+        void *const place = host_->alloc(host_, wanted + 2 * guarded::margin);
         if (place == nullptr) {
             throw stop();
         }
-        return place;
+        return blocks_.add(place, wanted);
+    }
+
+    // Regions in which nothing was allocated yet begin here.
+    void mark_regions() const {
+        const size_t mark = host_->mark(host_);
+        for (region *inner = innermost_; inner != nullptr && !inner->marked; inner = inner->outer) {
+            inner->mark = mark;
+            inner->blocks = blocks_;
+            inner->marked = true;
+        }
     }
 
     const ks_runtime *host_;
-    size_t mark_ = 0;
-    bool allocated_ = false;
+    const ks_tensor *results_;
+    region *innermost_ = nullptr;
+    guarded blocks_;
+};
+
+// The region that begins where this is declared. The arena is not asked before something is allocated.
+class scratch {
+  public:
+    explicit scratch(runtime &rt) : rt_(rt), here_{rt.innermost_} { rt.innermost_ = &here_; }
+    scratch(const scratch &) = delete;
+    scratch &operator=(const scratch &) = delete;
+
+    ~scratch() {
+        rt_.innermost_ = here_.outer;
+        if (here_.marked && !here_.kept) {
+            rt_.blocks_.release(here_.blocks);
+            rt_.host_->release(rt_.host_, here_.mark);
+        }
+    }
+
+  private:
+    runtime &rt_;
+    region here_;
 };
 
 }  // namespace ks

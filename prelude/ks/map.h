@@ -129,13 +129,12 @@ inline int map_each(const ks_runtime *host, results<R...>, arguments<A...>, std:
     runtime rt(host);
     try {
         for (int64_t i = 0; i < n; ++i) {
+            scratch lane(rt);
             f(rt, *reinterpret_cast<const A *>(data[outs + a] + i * strides[outs + a])...,
               *reinterpret_cast<R *>(data[r] + i * strides[r])...);
-            rt.end_lane();
         }
         return 0;
     } catch (const stop &) {
-        rt.end_lane();
         return 1;
     }
 }

@@ -20,7 +20,8 @@ enum ks_error {
     KS_ERROR_ZERO_DIVISION = 2, /* an integer was divided by zero */
     KS_ERROR_INDEX = 3,         /* an index was out of range, or a size negative */
     KS_ERROR_RECURSION = 4,     /* recursion came too close to the end of the stack */
-    KS_ERROR_MEMORY = 5         /* the arena could not grow */
+    KS_ERROR_MEMORY = 5,        /* the arena could not grow, or a size is too large for 64 bits */
+    KS_ERROR_SHAPE = 6          /* a result has other sizes than the host had computed for it */
 };
 
 typedef struct ks_runtime ks_runtime;
@@ -40,6 +41,18 @@ struct ks_runtime {
 /* An elementwise entry: data and strides (in bytes) list the results first, then the arguments; lane i of operand k
  * is at data[k] + i * strides[k]. Stride 0 is a value shared by all lanes. */
 typedef int (*ks_elementwise_entry)(const ks_runtime *rt, char *const *data, const int64_t *strides, int64_t n);
+
+/* A tensor of the host's: element i, j … is at data + i * strides[0] + j * strides[1] … elements. No strides: contiguous,
+ * row-major. A scalar has rank 0, and only data is looked at. */
+typedef struct ks_tensor {
+    void *data;
+    const int64_t *sizes;
+    const int64_t *strides;
+} ks_tensor;
+
+/* A tensor entry: operands lists the results first, then the arguments. Results are contiguous, of the sizes that the host
+ * computed, and overlap nothing; arguments may have any strides and are never written. */
+typedef int (*ks_tensor_entry)(const ks_runtime *rt, const ks_tensor *operands);
 
 #ifdef __cplusplus
 }

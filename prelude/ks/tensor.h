@@ -31,6 +31,16 @@ template <class T, int rank> struct tensor {
         return fresh;
     }
 
+    // What lies at `data` already.
+    static tensor at(T *data, const int64_t *sizes) {
+        tensor view;
+        view.data = data;
+        for (int k = 0; k < rank; ++k) {
+            view.size[k] = sizes[k];
+        }
+        return view;
+    }
+
     int64_t count() const {
         int64_t product = 1;
         for (int k = 0; k < rank; ++k) {

@@ -1,6 +1,7 @@
 """A host for compiled kernels in ctypes: what the torch core is in earnest."""
 
 import ctypes
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from ksc.codegen import Dtype, GeneratedSource, Unit
 from ksc.codegen.cpp import generate
 from ksc.compiler import BuildOptions, LoadedKernel, build, build_many, load
 from ksc.ir.nodes import Program
-from ksc.ir.types import BoolType, FloatType, Type
+from ksc.ir.types import BoolType, FloatType, TensorType, Type
 
 EXACT = BuildOptions(contract=False)
 
@@ -110,3 +111,65 @@ def compiled(name: str, program: Program, dtype: Dtype = "float64") -> LoadedKer
 def compiled_many(programs: dict[str, Program], dtype: Dtype) -> dict[str, LoadedKernel]:
     built = build_many([source_of(name, program, dtype) for name, program in programs.items()], EXACT)
     return {name: load(kernel) for name, kernel in zip(programs, built, strict=True)}
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_void_p), ("sizes", ctypes.c_void_p), ("strides", ctypes.c_void_p))
+
+
+def call_tensors(
+    kernel: LoadedKernel,
+    symbol: str,
+    program: Program,
+    args: Sequence[np.ndarray],
+    shapes: Sequence[tuple[int, ...]],
+    dtype: Dtype = "float64",
+    host: Host | None = None,
+    strides: bool = True,
+) -> tuple[int, list[np.ndarray]]:
+    """Run a tensor entry; ``shapes`` are the sizes of its results, between whose elements nothing may be written.
+
+    Without ``strides`` the descriptors have none, which says that they are contiguous.
+    """
+    types = program.main.result_types
+    outs = [_guarded(shape, stored_as(type_, dtype)) for shape, type_ in zip(shapes, types, strict=True)]
+    operands = [*outs, *args]
+    before = [arg.copy() for arg in args]
+    kept = []
+    descriptors = (_Tensor * max(1, len(operands)))()
+    for descriptor, array in zip(descriptors, operands, strict=False):
+        sizes = (ctypes.c_int64 * max(1, array.ndim))(*array.shape)
+        steps = (ctypes.c_int64 * max(1, array.ndim))(*(s // array.itemsize for s in array.strides))
+        kept += [sizes, steps]
+        descriptor.data = array.ctypes.data
+        descriptor.sizes = ctypes.addressof(sizes)
+        descriptor.strides = ctypes.addressof(steps) if strides else None
+    host = host or Host()
+    entry = getattr(kernel.library, symbol)
+    entry.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    status = int(entry(ctypes.byref(host.struct), descriptors))
+    for out in outs:
+        edge = out.base[:_EDGE].tobytes() + out.base[len(out.base) - _EDGE :].tobytes()
+        assert edge == b"\xa5" * len(edge), "something was written outside of a result"
+    for arg, was in zip(args, before, strict=True):
+        assert arg.tobytes() == was.tobytes(), "an argument was changed"
+    return status, outs
+
+
+_EDGE = 64
+
+
+def _guarded(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of garbage with known bytes before and behind it."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.full(size + 2 * _EDGE, 0xA5, np.uint8)
+    return np.ndarray(shape, dtype, memory, _EDGE)
+
+
+def stored_as(type_: Type, dtype: Dtype) -> np.dtype:
+    """How the elements of an operand are stored, except bfloat16."""
+    return numpy_dtype(type_.elem if isinstance(type_, TensorType) else type_, dtype)
+
+
+def tensor_source(name: str, program: Program, dtype: Dtype = "float64") -> GeneratedSource:
+    return generate(Unit(name, [("", program)], dtype, kind="tensor"))

@@ -5,37 +5,25 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from ksc.codegen.cpp.entries import make_entry
 from ksc.codegen.cpp.function import CppFunction, describe, print_function
 from ksc.codegen.cpp.names import Scope, function_identifier, identifier
 from ksc.codegen.cpp.printer import Callee
-from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, cpp_type, declaration
+from ksc.codegen.cpp.types import COMPUTE, box_struct, declaration
 from ksc.codegen.cpp.writer import LINE_WIDTH, Line, wrapped
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, Span, walk
-from ksc.ir.types import FloatType, Type, is_scalar
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 _MARK = re.compile("\x00(\\d+)\x00")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry function, for the template: storage types and names of what it reads and writes."""
-
-    symbol: str
-    function: CppFunction
-    results: Sequence[tuple[str, str]]
-    arguments: Sequence[tuple[str, str]]
-    parameters: Sequence[str]
-    call: str
 
 
 def generate(unit: Unit) -> GeneratedSource:
@@ -52,7 +40,7 @@ def generate(unit: Unit) -> GeneratedSource:
         function = module.add(program)
         suffix = derivation_suffix(derivation)
         symbols[derivation] = f"ks_{stem}{suffix}"
-        entries.append(_entry(symbols[derivation], function, program.main, unit))
+        entries.append(make_entry(symbols[derivation], function, program.main, unit))
     spans: list[Span] = []
     text = (
         _environment()
@@ -199,27 +187,6 @@ def _reaches(program: Program, start: str, goal: str) -> bool:
             seen.add(name)
             pending.extend(_called(program.functions[name]))
     return False
-
-
-def _entry(symbol: str, function: CppFunction, main: Function, unit: Unit) -> Entry:
-    """An entry whose lambda takes the arguments, and the results by reference, of one lane."""
-    callee, compute = function.callee, COMPUTE[unit.dtype]
-    scope = Scope(reserved=frozenset({callee.name, "results", "arguments", "all", "lane"}))
-    arguments = [(_storage(param.type, unit), scope.declare(param.name)) for param in main.params]
-    results = [(_storage(t, unit), scope.declare(n)) for t, n in zip(main.result_types, callee.results, strict=True)]
-    names = [name for _, name in arguments]
-    parameters = [cpp_type(p.type, compute) + f" {name}" for p, name in zip(main.params, names, strict=True)]
-    parameters += [f"{storage} &{name}" for storage, name in results]
-    if callee.needs_runtime:
-        names.insert(0, "rt")
-        parameters.insert(0, "ks::runtime &rt")
-    return Entry(symbol, function, results, arguments, parameters, f"{callee.name}({', '.join(names)})")
-
-
-def _storage(type_: Type, unit: Unit) -> str:
-    if not is_scalar(type_):
-        raise InvalidIRError(f"an elementwise entry takes and gives scalars, not {type_}")
-    return STORAGE[unit.dtype] if isinstance(type_, FloatType) else cpp_type(type_, "float")
 
 
 def _doc_lines(doc: str) -> list[str]:

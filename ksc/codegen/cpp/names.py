@@ -21,7 +21,7 @@ MACROS = frozenset(
 )
 RESERVED = KEYWORDS | PRELUDE_NAMES | MACROS
 
-ENTRY_NAMES = frozenset({"host", "data", "strides", "n", "results", "arguments", "lane", "all"})
+ENTRY_NAMES = frozenset({"host", "data", "strides", "n", "results", "arguments", "lane", "all", "operands"})
 """The variables of an entry, which would hide a function of the same name."""
 
 DERIVED_SUFFIXES = {
@@ -34,7 +34,7 @@ DERIVED_SUFFIXES = {
     "vmap": "_vmap",
 }
 
-_DERIVED = re.compile(r"\[(\w+) (.*)\]")
+_DERIVED = re.compile(r"\[([a-z]+)(\w*) (.*)\]")
 _TEMPORARY = re.compile(r"_*(?:t\d*)?(?:_bar|_dot)*")
 
 
@@ -65,8 +65,8 @@ def function_identifier(name: str) -> str:
     """The identifier of a function, derived ones spelt with a suffix: ``[rev f]`` is ``f_vjp``."""
     suffix = ""
     while match := _DERIVED.fullmatch(name):
-        derivation, name = match.groups()
-        suffix = DERIVED_SUFFIXES.get(derivation, f"_{derivation}") + suffix
+        derivation, seeds, name = match.groups()
+        suffix = DERIVED_SUFFIXES.get(derivation, f"_{derivation}") + seeds + suffix
     text = identifier(name.strip("[]") + suffix)
     # The structs that functions return and keep are named after them with these endings.
     return f"{text}_" if text in ENTRY_NAMES or text.endswith(("_results", "_box")) else text

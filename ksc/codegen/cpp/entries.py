@@ -1,0 +1,78 @@
+"""The entries of a file: what lies between the host's calling convention and the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ksc.codegen.cpp.function import CppFunction
+from ksc.codegen.cpp.names import Scope
+from ksc.codegen.cpp.types import COMPUTE, STORAGE, cpp_type
+from ksc.codegen.unit import Unit
+from ksc.errors import InvalidIRError
+from ksc.ir.nodes import Function
+from ksc.ir.types import FloatType, TensorType, Type, is_scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A result or argument of an entry.
+
+    Attributes:
+        name: the variable that holds it.
+        stored: the type of its elements in the host's memory.
+        rank: 0 for a scalar.
+    """
+
+    name: str
+    stored: str
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry for the template.
+
+    Attributes:
+        symbol: the C symbol.
+        function: the function behind it.
+        results: what it writes.
+        arguments: what it reads.
+        parameters: of the lambda that an elementwise entry maps over its lanes.
+        call: the expression that calls the function.
+    """
+
+    symbol: str
+    function: CppFunction
+    results: Sequence[Operand]
+    arguments: Sequence[Operand]
+    parameters: Sequence[str]
+    call: str
+
+
+def make_entry(symbol: str, function: CppFunction, main: Function, unit: Unit) -> Entry:
+    """The entry of a unit's kind for a function. Raises InvalidIRError where an operand has no form in it."""
+    callee, compute = function.callee, COMPUTE[unit.dtype]
+    scope = Scope(reserved=frozenset({callee.name, "results", "arguments", "all", "lane", "operands", "host"}))
+    arguments = [_operand(scope.declare(param.name), param.type, unit) for param in main.params]
+    results = [
+        _operand(scope.declare(name), type_, unit)
+        for name, type_ in zip(callee.results, main.result_types, strict=True)
+    ]
+    names = [argument.name for argument in arguments]
+    parameters = [f"{cpp_type(p.type, compute)} {name}" for p, name in zip(main.params, names, strict=True)]
+    parameters += [f"{result.stored} &{result.name}" for result in results]
+    if callee.needs_runtime:
+        names.insert(0, "rt")
+        parameters.insert(0, "ks::runtime &rt")
+    return Entry(symbol, function, results, arguments, parameters, f"{callee.name}({', '.join(names)})")
+
+
+def _operand(name: str, type_: Type, unit: Unit) -> Operand:
+    if unit.kind == "elementwise" and not is_scalar(type_):
+        raise InvalidIRError(f"an elementwise entry takes and gives scalars, not {type_}")
+    elem, rank = (type_.elem, type_.rank) if isinstance(type_, TensorType) else (type_, 0)
+    if not is_scalar(elem):
+        raise InvalidIRError(f"an entry takes and gives scalars and tensors of them, not {type_}")
+    stored = STORAGE[unit.dtype] if isinstance(elem, FloatType) else cpp_type(elem, "float")
+    return Operand(name, stored, rank)
