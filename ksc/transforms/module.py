@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ksc.ir.nodes import Function, Program
 from ksc.ir.rewrite import effectful_functions, recursive_functions, unique_name
 from ksc.ir.types import BoxType, TensorType, Type, is_differentiable
+from ksc.transforms.activity import flows
 from ksc.transforms.tangents import declare_tangent_box
 
 Mask = tuple[bool, ...]
@@ -20,6 +21,7 @@ class Module:
         self.functions: dict[str, Function] = dict(source.functions)
         self.boxes: dict[str, tuple[Type, ...]] = dict(source.boxes)
         self.recursive = recursive_functions(source.functions)
+        self.flows = flows(source.functions)
         self.effectful: set[str] = set(effectful_functions(source.functions))
         self.names: set[str] = set(source.functions)
 

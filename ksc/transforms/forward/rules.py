@@ -220,6 +220,10 @@ def _call(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
     args = (*eqn.args, *(dot for dot in dots if dot is not None))
     builder.eqns.append(Eqn(eqn.outs + tangents, "call", args, {"callee": callee}, (), eqn.span))
     _bind(sweep, eqn.outs, which, tangents)
+    moving = sum(1 << k for k, on in enumerate(active) if on)
+    for out, reach in zip(eqn.outs, sweep.module.flows[eqn.params["callee"]], strict=True):
+        if not reach & moving:
+            sweep.set(out, None)
 
 
 def _constant(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from ksc.transforms.reverse.pair import Pair
 
 
-def define_by_hand(module: Module, pair: Pair, callee: str, derivative: str) -> None:
-    """Define both functions of ``pair`` for ``callee``, whose derivative for all of its parameters is a function."""
+def define_by_hand(module: Module, pair: Pair, callee: str, derivative: str, name: str) -> None:
+    """Define both functions of ``pair`` for ``callee``, whose derivative for all of its parameters is a function.
+
+    ``name`` is that of the second function.
+    """
     function = module.functions[callee]
     types = [param.type for param in function.params]
     bars = [function.result_types[k] for k in differentiable_results(function)]
@@ -48,4 +51,4 @@ def define_by_hand(module: Module, pair: Pair, callee: str, derivative: str) -> 
     )
     wanted = [bar for k, bar in zip(positions, given, strict=True) if pair.active[k]]
     backward = Block((*cotangents, *residuals), tuple(second.eqns), tuple(wanted))
-    module.functions[pair.backward] = Function(pair.backward, backward, function.span)
+    module.functions[name] = Function(name, backward, function.span)

@@ -6,8 +6,9 @@
 A call with the param ``rev`` names a function that is the derivative; the pair then keeps the arguments for it.
 
 What the first keeps for the second is a list of variables, or one box of them where the callee is recursive, so
-that its type is finite. A call inside an ``if`` or loop is run again in the reverse sweep; not so a call of a
-recursive or effectful function, whose results are saved.
+that its type is finite. The second is made for the results that have a cotangent, since a zero in the place of a
+missing one could meet an infinite derivative. A call inside an ``if`` or loop is run again in the reverse sweep; not
+so a call of a recursive or effectful function, whose results are saved.
 """
 
 from __future__ import annotations
@@ -47,14 +48,19 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     bars = [scope.take(out) for out in outs]
     if all(bar is None for bar in bars):
         return
+    pair = kept.pair
+    tangible = [k for k, out in enumerate(outs) if is_differentiable(out.type)]
+    seeds = tuple(pair.given or bars[k] is not None for k in tangible)
     args: list[Atom] = []
-    for out, bar in zip(outs, bars, strict=True):
-        if is_differentiable(out.type):
-            args.append(zero(scope.builder, out) if bar is None else bar)
-    targets = [arg for arg, on in zip(eqn.args, kept.pair.active, strict=True) if on]
-    names = [f"{atom_name(arg)}_bar" for arg in targets]
-    types = [tangent_type(arg.type) for arg in targets]
-    params = {"callee": kept.pair.backward}
+    for k, seed in zip(tangible, seeds, strict=True):
+        bar = bars[k]
+        if seed:
+            args.append(zero(scope.builder, outs[k]) if bar is None else bar)
+    targets = [k for k, on in enumerate(pair.active) if on]
+    names = [f"{atom_name(eqn.args[k])}_bar" for k in targets]
+    types = [tangent_type(eqn.args[k].type) for k in targets]
+    params = {"callee": sweep.pairs.backward(pair, seeds)}
     given = scope.builder.emit("call", [*args, *residuals], types, names=names, params=params)
-    for arg, bar in zip(targets, given, strict=True):
-        scope.add(arg, bar)
+    for k, bar in zip(targets, given, strict=True):
+        if any(bars[j] is not None and pair.flows[j] >> k & 1 for j in range(len(bars))):
+            scope.add(eqn.args[k], bar)

@@ -53,6 +53,7 @@ class Sweep:
 
     Attributes:
         function: a private copy of the function, so that its variables can be used as they are.
+        active: for each parameter whether it gets a cotangent.
         varied: the variables that a cotangent is kept for; copies made on the way are entered too.
         kept: what was added to which equation.
         saved: the equations that are not run again, since they contain a call that is not.
@@ -63,10 +64,11 @@ class Sweep:
         self.pairs = pairs
         self.boxes = pairs.module.boxes
         self.function = clone_function(function)
+        self.active = active
         params = [param for param, on in zip(self.function.params, active, strict=True) if on]
         for param in params:
             pairs.module.need_tangent(param.type)
-        self.varied = varied_vars(params, self.function.body.eqns)
+        self.varied = varied_vars(params, self.function.body.eqns, pairs.module.flows)
         self.kept: dict[Eqn, Kept] = {}
         self.saved: set[Eqn] = set()
         self.acc_bars: dict[Var, Atom | None] = {}
