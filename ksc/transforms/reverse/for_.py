@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import Block, Eqn, Var
-from ksc.transforms.reverse.loop import augmented_body, note, reverse_carries
+from ksc.transforms.reverse.loop import Carried, augmented_body, note, reverse_carries
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 
@@ -30,7 +30,8 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     outs = tuple(Var(name, stack_type(1, value.type)) for name, value in zip(names, extra, strict=True))
     block = Block(body.params, tuple(eqns), (*body.results, *extra))
     new = Eqn(eqn.outs + outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span)
-    return note(sweep, new, Kept(len(eqn.outs), len(carried), (len(saved),)), eqns)
+    kept = Kept(len(eqn.outs), len(carried), (len(saved),), undos=sweep.undos.get(eqn, {}))
+    return note(sweep, new, kept, eqns)
 
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
@@ -44,6 +45,5 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     tapes = eqn.outs[kept.results : kept.results + kept.tapes]
     saved = {p: eqn.outs[p] for p in range(kept.results + kept.tapes, len(eqn.outs))}
     direction = not eqn.params["reverse"]
-    reverse_carries(
-        sweep, scope, body, body.params[0], eqn.args[0], direction, eqn.args[1:], bars[:n], bars[n:], tapes, saved
-    )
+    loop = Carried(eqn, body, body.params[0], eqn.args[0], direction, eqn.args[1:], tapes, saved, kept.undos)
+    reverse_carries(sweep, scope, loop, bars[:n], bars[n:])

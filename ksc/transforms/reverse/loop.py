@@ -8,15 +8,18 @@ A reversed loop adds to the cotangents of variables from outside through accumul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Var
+from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.rewrite import Env
 from ksc.ir.types import Integer, Type
+from ksc.transforms.reverse.closing import counted, counter_step
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
+from ksc.transforms.reverse.undo import Undo, take_back
 from ksc.transforms.tangents import tangent_type, zero
 
 
@@ -54,54 +57,79 @@ def emit_loop(
     return results
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A loop with carries, as its reverse sees it.
+
+    Attributes:
+        eqn: the forward loop, with all that the forward sweep added to it.
+        body: its body; parameters other than the carries come first.
+        index: the parameter of the body that counts iterations, if it has one.
+        count: how many iterations there were.
+        reverse: whether the reversed loop counts down.
+        inits: the initial values of the carries.
+        tapes: for each carry the values it had at the start of each iteration.
+        saved: for positions of results of the body the stacked values saved from it.
+        undos: by the number of a carry, how an iteration is taken back.
+    """
+
+    eqn: Eqn
+    body: Block
+    index: Var | None
+    count: Atom
+    reverse: bool
+    inits: Sequence[Atom]
+    tapes: Sequence[Var]
+    saved: Mapping[int, Var]
+    undos: Mapping[int, Undo]
+
+    @property
+    def params(self) -> tuple[Var, ...]:
+        """The carries as the body sees them."""
+        return self.body.params[len(self.body.params) - len(self.inits) :]
+
+    def before(self, k: int, i: Var, builder: Builder) -> Atom:
+        """Emit the value of a carry at the start of iteration ``i``, from its tape where it has to have one."""
+        param = self.params[k]
+        step = counter_step(self.body, param, self.body.results[k]) if self.reverse else None
+        if step is not None:
+            return counted(self.inits[k], i, step)(builder)
+        return builder.emit("index", [self.tapes[k], i], [param.type], names=[param.name])[0]
+
+
 def reverse_carries(
-    sweep: Sweep,
-    scope: Scope,
-    body: Block,
-    index: Var | None,
-    count: Atom,
-    reverse: bool,
-    inits: Sequence[Atom],
-    bars: Sequence[Atom | None],
-    stacked_bars: Sequence[Atom | None],
-    tapes: Sequence[Var],
-    saved: Mapping[int, Var],
+    sweep: Sweep, scope: Scope, loop: Carried, bars: Sequence[Atom | None], stacked_bars: Sequence[Atom | None]
 ) -> None:
     """Emit the reverse of a loop with carries.
 
     The cotangents of the carries are the carries of the reversed loop, which goes through the iterations the other way.
     Those that are always zero are found by trying: it starts with the carries whose final value has a cotangent, and
-    goes on until no further one gets any.
+    goes on until no further one gets any. Tensors whose changes are taken back are carried beside them.
 
     Args:
         sweep: the sweep.
         scope: where the reversed loop is put.
-        body: the body of the forward loop.
-        index: the parameter of the body that counts iterations, if it has one.
-        count: how many iterations there were.
-        reverse: whether the reversed loop counts down.
-        inits: the initial values of the carries.
+        loop: the forward loop.
         bars: the cotangents of the final values of the carries.
         stacked_bars: the cotangents of the stacked results.
-        tapes: for each carry the values it had at the start of each iteration.
-        saved: for positions of results of the body the stacked values saved from it.
     """
+    body, inits, params = loop.body, loop.inits, loop.params
     n = len(inits)
-    params = body.params[len(body.params) - n :]
     active = [k for k in range(n) if bars[k] is not None and params[k] in sweep.varied]
     while True:
         inner = scope.inside("loop")
         i = Var("i", Integer)
         inner.indices = (i,)
-        env: Env = {} if index is None else {index: i}
-        for k, (param, tape) in enumerate(zip(params, tapes, strict=True)):
-            step = _step(body, param, body.results[k]) if reverse else None
-            if step is None:
-                env[param] = inner.builder.emit("index", [tape, i], [param.type], names=[param.name])[0]
+        env: Env = {} if loop.index is None else {loop.index: i}
+        restored: list[tuple[int, Var, Atom]] = []
+        for k, param in enumerate(params):
+            if k in loop.undos:
+                after = Var(param.name, param.type)
+                (env[param],) = take_back(inner.builder, loop.undos[k], i, after, loop.eqn.outs)
+                restored.append((k, after, env[param]))
             else:
-                moved = inner.builder.apply("mul", i, step)
-                env[param] = inner.builder.apply("add", inits[k], moved, name=param.name)
-        for position, values in saved.items():
+                env[param] = loop.before(k, i, inner.builder)
+        for position, values in loop.saved.items():
             result = body.results[position]
             value = inner.builder.emit("index", [values, i], [result.type], names=[values.name])[0]
             sweep.unpack(body, position, value, env, inner)
@@ -127,31 +155,22 @@ def reverse_carries(
         last = given[k]
         outgoing.append(zero(inner.builder, images[k]) if last is None else last)
     stores = list(inner.stores.items())
-    block = inner.builder.block((i, *carried.values()), (*outgoing, *(bar for _, bar in stores)))
+    carries = [*carried.values(), *(after for _, after, _ in restored)]
+    outgoing += [before for _, _, before in restored]
+    block = inner.builder.block((i, *carries), (*outgoing, *(bar for _, bar in stores)))
     start = []
     for k in active:
         first = bars[k]
         start.append(zero(scope.builder, inits[k]) if first is None else first)
-    loop_params = {"carries": len(active), "reverse": reverse}
-    types = [var.type for var in carried.values()] + [tangent_type(var.type) for var, _ in stores]
-    names = [var.name for var in carried.values()] + [f"{var.name}_bar" for var, _ in stores]
-    outs = emit_loop(sweep, scope, inner, "for", [count, *start], loop_params, block, types, names)
+    start += [loop.eqn.outs[k] for k, _, _ in restored]
+    loop_params = {"carries": len(carries), "reverse": loop.reverse}
+    types = [var.type for var in carries] + [tangent_type(var.type) for var, _ in stores]
+    names = [var.name for var in carries] + [f"{var.name}_bar" for var, _ in stores]
+    outs = emit_loop(sweep, scope, inner, "for", [loop.count, *start], loop_params, block, types, names)
     for k, out in zip(active, outs, strict=False):
         scope.add(inits[k], out)
-    for (var, _), out in zip(stores, outs[len(active) :], strict=True):
+    for (var, _), out in zip(stores, outs[len(carries) :], strict=True):
         scope.add(var, out)
-
-
-def _step(body: Block, param: Var, result: Atom) -> Const | None:
-    """The constant by which an integer carry grows in each iteration, if there is one: it needs no tape."""
-    if param.type != Integer:
-        return None
-    for eqn in body.eqns:
-        if eqn.op == "add" and eqn.outs[0] is result:
-            for a, b in (eqn.args, eqn.args[::-1]):
-                if a is param and isinstance(b, Const):
-                    return b
-    return None
 
 
 def reverse_elements(

@@ -9,7 +9,8 @@ they are read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
 from typing import TYPE_CHECKING
 
 from ksc.errors import DifferentiationError
@@ -21,6 +22,7 @@ from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.activity import varied_vars
 from ksc.transforms.module import Mask
 from ksc.transforms.reverse.scope import Scope
+from ksc.transforms.reverse.undo import Recorder, Undo
 from ksc.transforms.tangents import FLATTEN, atom_name, emit_box, emit_unbox, rename
 
 if TYPE_CHECKING:
@@ -36,12 +38,14 @@ class Kept:
         tapes: how many of the added results are tapes of carries; they come first.
         saved: for each block the number of results added to save values of it; they come last.
         pair: for a call, the derivative pair of its callee.
+        undos: for a loop, by the number of a carry, how an iteration is taken back; such a carry needs no tape.
     """
 
     results: int
     tapes: int = 0
     saved: tuple[int, ...] = ()
     pair: Pair | None = None
+    undos: Mapping[int, Undo] = field(default_factory=dict)
 
 
 Augment = Callable[["Sweep", Eqn], Eqn]
@@ -53,9 +57,9 @@ class Sweep:
 
     Attributes:
         function: a private copy of the function, so that its variables can be used as they are.
-        active: for each parameter whether it gets a cotangent.
         varied: the variables that a cotangent is kept for; copies made on the way are entered too.
         kept: what was added to which equation.
+        undos: for the loops of the function what they record of tensors.
         saved: the equations that are not run again, since they contain a call that is not.
         acc_bars: for an accumulator of the primal the cotangent of its final value.
     """
@@ -63,12 +67,14 @@ class Sweep:
     def __init__(self, pairs: Pairs, function: Function, active: Mask) -> None:
         self.pairs = pairs
         self.boxes = pairs.module.boxes
-        self.function = clone_function(function)
-        self.active = active
+        copy = clone_function(function)
+        recorder = Recorder(pairs.module, function.name)
+        self.function = Function(copy.name, recorder.record(copy.body), copy.span)
+        self.undos = recorder.undos
         params = [param for param, on in zip(self.function.params, active, strict=True) if on]
         for param in params:
             pairs.module.need_tangent(param.type)
-        self.varied = varied_vars(params, self.function.body.eqns, pairs.module.flows)
+        self.varied = varied_vars(params, self.function.body.eqns)
         self.kept: dict[Eqn, Kept] = {}
         self.saved: set[Eqn] = set()
         self.acc_bars: dict[Var, Atom | None] = {}
@@ -124,12 +130,17 @@ class Sweep:
 
     # Values of the primal inside a block of the reverse sweep.
 
-    def track(self, old: Eqn, new: Eqn) -> None:
-        """Remember of a copy what is known of its original."""
-        if old in self.kept:
-            self.kept[new] = self.kept[old]
-        if old in self.saved:
-            self.saved.add(new)
+    def copies(self, eqns: Sequence[Eqn], env: Env) -> list[Eqn]:
+        """Copies of equations, see ``clone_eqn``, of which the same is known as of their originals."""
+
+        def track(old: Eqn, new: Eqn) -> None:
+            kept = self.kept.get(old)
+            if kept is not None:
+                self.kept[new] = with_fields(kept, undos={k: undo.renamed(env) for k, undo in kept.undos.items()})
+            if old in self.saved:
+                self.saved.add(new)
+
+        return [clone_eqn(eqn, env, track) for eqn in eqns]
 
     def recompute(self, block: Block, env: Env, scope: Scope) -> tuple[list[Eqn], list[Atom]]:
         """Compute the values of a block again in ``scope``, and return its equations and results in these terms.
@@ -137,7 +148,7 @@ class Sweep:
         ``env`` gives the parameters and the values that were saved. Effects and saved equations are not run again.
         """
         before = list(env.items())
-        eqns = [clone_eqn(eqn, env, self.track) for eqn in block.eqns]
+        eqns = self.copies(block.eqns, env)
         self.copy_activity(env)
         scope.own(eqns, [image for _, image in before if isinstance(image, Var)])
         scope.builder.eqns.extend(without_effects(eqn for eqn in eqns if eqn not in self.saved))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Block, Eqn, Var, const
 from ksc.ir.types import Integer
-from ksc.transforms.reverse.loop import augmented_body, note, reverse_carries
+from ksc.transforms.reverse.loop import Carried, augmented_body, note, reverse_carries
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 
@@ -35,7 +35,8 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     )
     all_outs = (*eqn.outs[:n], Var("trips", Integer), *eqn.outs[n:], *outs)
     new = Eqn(all_outs, eqn.op, (*eqn.args, const(0)), {**eqn.params, "carries": n + 1}, blocks, eqn.span)
-    return note(sweep, new, Kept(len(eqn.outs), n, (len(saved),)), eqns)
+    undos = {k: undo.shifted(n, 1) for k, undo in sweep.undos.get(eqn, {}).items()}
+    return note(sweep, new, Kept(len(eqn.outs), n, (len(saved),), undos=undos), eqns)
 
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
@@ -50,4 +51,5 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     first = kept.results + 1
     tapes = eqn.outs[first : first + n]
     saved = {p - 1: eqn.outs[p] for p in range(first + n, len(eqn.outs))}
-    reverse_carries(sweep, scope, inner, None, eqn.outs[n], True, eqn.args[:n], bars[:n], bars[n + 1 :], tapes, saved)
+    loop = Carried(eqn, inner, None, eqn.outs[n], True, eqn.args[:n], tapes, saved, kept.undos)
+    reverse_carries(sweep, scope, loop, bars[:n], bars[n + 1 :])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ksc.errors import DifferentiationError
 from ksc.ir.nodes import Block, Eqn, Var
-from ksc.ir.rewrite import Env, clone_eqn, replace
+from ksc.ir.rewrite import Env, replace
 from ksc.ir.types import AccType
 from ksc.transforms.reverse.loop import note
 from ksc.transforms.reverse.scope import Scope
@@ -43,7 +43,7 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     for result, out in zip(body.results[kept - n :], eqn.outs[kept:], strict=True):
         assert isinstance(result, Var)
         env[result] = out
-    eqns = [clone_eqn(inner, env, sweep.track) for inner in body.eqns]
+    eqns = sweep.copies(body.eqns, env)
     sweep.copy_activity(env)
     for param, final in zip(body.params, finals, strict=True):
         sweep.acc_bars[param] = final
