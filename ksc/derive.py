@@ -1,8 +1,10 @@
 """Derivations: a string of letters names what is made of a program, and a pipeline of transforms makes it.
 
-One letter a transform, the leftmost applied first: ``v`` the vjp, ``j`` the jvp, ``b`` the vjp together with the value.
+One letter a transform, the leftmost applied first: ``v`` the vjp, ``j`` the jvp, ``b`` the vjp together with the value,
+``m`` the vmap over a new first dimension.
 ``""`` is the program itself, ``vj`` the jvp of its vjp. Digits after ``v`` or ``j`` say of each cotangent or tangent
-that it would take whether it is taken (1) or zero (0): zero times an infinite derivative is then no NaN.
+that it would take whether it is taken (1) or zero (0): zero times an infinite derivative is then no NaN. Digits after
+``m`` say of each argument whether it is mapped (1) or shared by all lanes (0).
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from dataclasses import replace
 from ksc.ir.nodes import Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import callees
 from ksc.ir.types import is_differentiable
-from ksc.transforms import jvp, vjp
+from ksc.transforms import jvp, vjp, vmap
 
-_STEP = re.compile(r"([vjb])([01]*)")
+_STEP = re.compile(r"([vjbm])([01]*)")
 
 
 def derive(program: Program, derivation: str) -> Program:
@@ -25,6 +27,8 @@ def derive(program: Program, derivation: str) -> Program:
         if letter == "j":
             params = [i for i, param in enumerate(program.main.params) if is_differentiable(param.type)]
             program = jvp(program, wrt=_chosen(params, seeds) if seeds else None)
+        elif letter == "m":
+            program = vmap(program, [0 if digit == "1" else None for digit in seeds] if seeds else None)
         else:
             results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
             source = _with_results(program, _chosen(results, seeds)) if seeds else program

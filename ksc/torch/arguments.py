@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +14,8 @@ _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def prepare(spec: OpSpec, args: tuple[Any, ...]) -> list[torch.Tensor]:
-    """The tensors to call the primal operator with.
+def prepare(spec: OpSpec, args: tuple[Any, ...]) -> list[Any]:
+    """The tensors to call the primal operator with; a number where its schema has one.
 
     Raises ArgumentError for a wrong count, a wrong dtype or device, a tensor where a number belongs, or shapes that do
     not fit together.
@@ -25,12 +26,13 @@ def prepare(spec: OpSpec, args: tuple[Any, ...]) -> list[torch.Tensor]:
     check_dtypes(spec, args)
     check_shapes(spec, args)
     dtype = promoted_dtype(args, spec)
-    return [as_tensor(arg, value, dtype) for arg, value in zip((a.kind for a in spec.args), args, strict=True)]
+    return [
+        _as_number(value) if arg.is_number else as_tensor(arg.kind, value, dtype)
+        for arg, value in zip(spec.args, args, strict=True)
+    ]
 
 
-def prepare_seeds(
-    spec: OpSpec, primals: list[torch.Tensor], seeds: tuple[Any, ...], *, forward: bool
-) -> list[torch.Tensor]:
+def prepare_seeds(spec: OpSpec, primals: list[Any], seeds: tuple[Any, ...], *, forward: bool) -> list[torch.Tensor]:
     """The tensors for the tangents (one per float argument) or cotangents (one per float result) of a call.
 
     Raises ArgumentError for a wrong count, or a seed that has not the shape of what it belongs to.
@@ -39,11 +41,10 @@ def prepare_seeds(
     owners = spec.float_args if forward else spec.float_results
     if len(seeds) != len(owners):
         raise ArgumentError(f"{spec.name} takes {len(owners)} {what}(s), and {len(seeds)} were given")
-    full: torch.Size = torch.broadcast_shapes(*(primal.shape for primal in primals))  # type: ignore[no-untyped-call]
+    expected = [primals[k].shape for k in owners] if forward else _result_shapes(spec, primals)
     prepared = []
-    for seed, owner in zip(seeds, owners, strict=True):
+    for seed, owner, shape in zip(seeds, owners, expected, strict=True):
         name = spec.args[owner].name if forward else _result_name(spec, owner)
-        shape = primals[owner].shape if forward else full
         if isinstance(seed, torch.Tensor):
             if seed.dtype not in _FLOATS:
                 raise ArgumentError(
@@ -54,8 +55,23 @@ def prepare_seeds(
                     f"the {what} of {name} in {spec.name} has shape {tuple(seed.shape)}, and should have {tuple(shape)}"
                 )
             _check_device(spec, f"the {what} of {name}", seed)
+        elif spec.lift == "tensor" and len(shape) > 0:
+            raise ArgumentError(
+                f"the {what} of {name} in {spec.name} is of type {type(seed).__name__}: "
+                f"a tensor of shape {tuple(shape)} belongs there"
+            )
         prepared.append(as_tensor("float", seed, promoted_dtype(tuple(primals), spec)))
     return prepared
+
+
+def _result_shapes(spec: OpSpec, primals: list[Any]) -> list[Sequence[Any]]:
+    """The shape of each float result."""
+    if spec.shapes is None:
+        full: torch.Size = torch.broadcast_shapes(*(primal.shape for primal in primals))  # type: ignore[no-untyped-call]
+        return [full] * len(spec.float_results)
+    sizes = [primal.shape if isinstance(primal, torch.Tensor) else () for primal in primals]
+    shapes = spec.shapes.evaluate(sizes, {k: primals[k] for k, arg in enumerate(spec.args) if arg.is_number})
+    return [shapes[k] for k in spec.float_results]
 
 
 def _result_name(spec: OpSpec, position: int) -> str:
@@ -109,6 +125,9 @@ def _check_device(spec: OpSpec, what: str, value: torch.Tensor) -> None:
 
 def check_shapes(spec: OpSpec, args: tuple[Any, ...]) -> None:
     """Raises ArgumentError where the shapes do not fit the way in which the function is lifted."""
+    if spec.lift == "tensor":
+        _check_tensors(spec, args)
+        return
     mapped: list[tuple[str, torch.Size]] = []
     for arg, value in zip(spec.args, args, strict=True):
         if not isinstance(value, torch.Tensor):
@@ -133,6 +152,27 @@ def check_shapes(spec: OpSpec, args: tuple[Any, ...]) -> None:
         raise ArgumentError(f"the arguments of {spec.name} do not broadcast: {listed}")
 
 
+def _check_tensors(spec: OpSpec, args: tuple[Any, ...]) -> None:
+    for arg, value in zip(spec.args, args, strict=True):
+        shape = value.shape if isinstance(value, torch.Tensor) else ()
+        if len(shape) != len(arg.sizes):
+            what = f"has shape {tuple(shape)}" if isinstance(value, torch.Tensor) else "is a number"
+            raise ArgumentError(
+                f"the argument {arg.name} of {spec.name} {what}: "
+                f"a tensor of {len(arg.sizes)} dimension(s) belongs there"
+            )
+        for dim, (size, wanted) in enumerate(zip(shape, arg.sizes, strict=True)):
+            if wanted is not None and size != wanted:
+                raise ArgumentError(
+                    f"the argument {arg.name} of {spec.name} has shape {tuple(shape)}: "
+                    f"the size of dimension {dim} is to be {wanted}"
+                )
+
+
+def _as_number(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
 def _broadcastable(shapes: list[torch.Size]) -> bool:
     rank = max(len(shape) for shape in shapes)
     for back in range(1, rank + 1):
@@ -149,7 +189,8 @@ def _broadcastable(shapes: list[torch.Size]) -> bool:
 def promoted_dtype(args: tuple[Any, ...], spec: OpSpec) -> torch.dtype:
     """PyTorch's promotion: float tensors with dimensions decide, else those without, else the default dtype."""
     tensors = [args[i] for i in spec.float_args if isinstance(args[i], torch.Tensor)]
-    deciding = [tensor for tensor in tensors if tensor.dim() > 0] or tensors
+    lanes = {id(args[i]): spec.args[i].lanes for i in spec.float_args}
+    deciding = [tensor for tensor in tensors if tensor.dim() > lanes[id(tensor)]] or tensors
     if not deciding:
         return torch.get_default_dtype()
     dtype: torch.dtype = deciding[0].dtype

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from ksc.errors import ArgumentError, KernelRuntimeError
+from ksc.ir.sizes import OPCODES
 from ksc.torch import build_core
 from ksc.torch.arguments import prepare, prepare_seeds
 from ksc.torch.spec import LoadedEntry, Loader, OpSpec
 
 if TYPE_CHECKING:
+    from ksc.ir.sizes import ShapeProgram
     from ksc.torch.module import KernelModule
 
 core: Any = build_core.load()
@@ -120,9 +122,19 @@ class Operator:
         self._entries: dict[tuple[str, torch.dtype], LoadedEntry] = {}
         core.declare(
             spec.name,
-            tuple((arg.name, arg.kind) for arg in spec.args),
-            tuple((result.name, result.kind) for result in spec.results),
-            spec.partial_seeds,
+            tuple(
+                (
+                    arg.name,
+                    arg.kind,
+                    tuple(-1 if size is None else size for size in arg.sizes),
+                    arg.lanes,
+                    arg.is_number,
+                )
+                for arg in spec.args
+            ),
+            tuple((result.name, result.kind, (-1,) * result.rank, 0, False) for result in spec.results),
+            _table(spec.shapes) if spec.shapes is not None else None,
+            spec.partial_seeds or spec.lift == "tensor",
             self._load,
             self._error,
         )
@@ -184,6 +196,12 @@ class Operator:
         if self.reference is None:
             raise TypeError(f"the operator {self.spec.name} has no reference to pickle it by")
         return self.reference()
+
+
+def _table(shapes: ShapeProgram) -> tuple[Any, ...]:
+    """A shape program as the core reads it."""
+    ops = tuple((OPCODES.index(op.code), op.a, op.b, op.c) for op in shapes.ops)
+    return ops, shapes.results, shapes.lines
 
 
 def declare(spec: OpSpec, loader: Loader) -> Operator:

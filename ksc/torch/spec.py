@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     import torch
 
     from ksc.ir.nodes import Span
+    from ksc.ir.sizes import ShapeProgram
 
 Kind = Literal["float", "int", "bool"]
-Lift = Literal["broadcast", "same", "scalar"]
+Lift = Literal["broadcast", "same", "scalar", "tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +24,31 @@ class ArgSpec:
         name: as the user wrote it; error messages use it, and the operator's schema.
         kind: ``"float"`` carries derivatives; ``"int"`` (int64 in the kernel) and ``"bool"`` carry none.
         shared: one number for all lanes, as ``in_dims=None`` says: a Python number or a 0-d tensor.
+        sizes: of a tensor kernel's argument: an int where only one size fits, else None; () for a number or 0-d tensor.
+        lanes: how many of these dimensions are mapped: they do not count in promotion, and may well be of size 1.
+        is_number: a number in the operator's schema, since sizes depend on it (``shapes.values_used``).
     """
 
     name: str
     kind: Kind = "float"
     shared: bool = False
+    sizes: tuple[int | None, ...] = ()
+    lanes: int = 0
+    is_number: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ResultSpec:
-    """A result of a kernel; ``name`` only shows in the schemas of derivatives."""
+    """A result of a kernel; ``name`` only shows in the schemas of derivatives, ``rank`` is for tensor kernels."""
 
     kind: Kind = "float"
     name: str = "result"
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class OpSpec:
-    """A scalar function that is lifted to tensors, and how.
+    """A scalar function that is lifted to tensors, and how; or a function of tensors.
 
     Args:
         name: the operator becomes ``torch.ops.knossos.<name>``: an identifier, the same in every process, and one
@@ -48,8 +56,11 @@ class OpSpec:
         args: in the order of the call.
         results: flat; one result is returned as a tensor, several as a tuple.
         lift: ``"broadcast"`` as PyTorch's elementwise operators; ``"same"`` where mapped tensors must have equal shapes
-            (``vmap``); ``"scalar"`` where every argument is a number or a 0-d tensor (``register``).
-        partial_seeds: the loader knows derivations with digits, in which some seeds are zero and left out.
+            (``vmap``); ``"scalar"`` where every argument is a number or a 0-d tensor (``register``); ``"tensor"`` where
+            the function itself takes and gives tensors.
+        partial_seeds: the loader knows derivations with digits, in which some seeds are zero and left out. Tensor
+            kernels always do.
+        shapes: the sizes of a tensor kernel's results.
         doc: the user's docstring.
         span: where the user's function stands; errors of a running kernel name its file.
     """
@@ -59,6 +70,7 @@ class OpSpec:
     results: tuple[ResultSpec, ...]
     lift: Lift = "broadcast"
     partial_seeds: bool = False
+    shapes: ShapeProgram | None = None
     doc: str = ""
     span: Span | None = None
 
@@ -75,7 +87,7 @@ class OpSpec:
 
 @dataclass(frozen=True, slots=True)
 class LoadedEntry:
-    """A compiled elementwise entry (``ks_elementwise_entry`` of prelude/ks/runtime.h).
+    """A compiled entry: ``ks_elementwise_entry`` or, of a tensor kernel, ``ks_tensor_entry`` of prelude/ks/runtime.h.
 
     ``keepalive`` (the loaded library) is held for as long as the operator, that is until the process ends.
     """
@@ -91,5 +103,7 @@ Loader = Callable[[str, "torch.dtype"], LoadedEntry]
 string of letters, leftmost applied first: ``""`` the primal, ``"v"`` its vjp, ``"j"`` its jvp, ``"vj"`` the jvp of the
 vjp; a last ``"b"`` gives the results and then the cotangents. Where ``partial_seeds`` holds, a letter may be followed
 by one digit for each seed (each float result for ``v``, each float argument for ``j``): the entry takes only the seeds
-with a 1, and the others are zero. It is called once for each pair, on any thread; what it raises reaches the caller.
+with a 1, and the others are zero. Of a tensor kernel there is also ``"m"``, its vmap, followed by a digit for each
+argument, 1 where it is mapped; by none where all are. It is called once for each pair, on any thread; what it raises
+reaches the caller.
 """

@@ -11,6 +11,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include "compat.h"
+#include "tensors.h"
 
 namespace ksc {
 namespace {
@@ -46,10 +47,13 @@ class Seeds {
     Tensors values;
 };
 
-Tensors call(Operator& op, Tensors args, const Tensors& more) {
+// The arguments of a call: tensors, and numbers where the schema has them.
+using Values = c10::SmallVector<c10::IValue, 6>;
+
+Tensors call(Operator& op, Values args, const Tensors& more) {
     torch::jit::Stack stack;
     stack.reserve(args.size() + more.size());
-    for (at::Tensor& arg : args) {
+    for (c10::IValue& arg : args) {
         stack.emplace_back(std::move(arg));
     }
     for (const at::Tensor& arg : more) {
@@ -66,13 +70,17 @@ Tensors call(Operator& op, Tensors args, const Tensors& more) {
 // The engine sums a cotangent to the shape of its argument and casts it to the dtype.
 class OperatorBackward final : public autograd::Node {
   public:
-    OperatorBackward(Operator& op, const Tensors& args) : op_(op) {
+    OperatorBackward(Operator& op, const Values& args) : op_(op) {
         inputs_.reserve(args.size());
-        for (const at::Tensor& arg : args) {
-            inputs_.emplace_back(arg, /*is_output=*/false);
+        for (const c10::IValue& arg : args) {
+            if (arg.isTensor()) {
+                inputs_.push_back({{arg.toTensor(), /*is_output=*/false}, {}});
+            } else {
+                inputs_.push_back({{}, arg});
+            }
         }
         for (const size_t i : op.float_args()) {
-            add_next_edge(autograd::impl::gradient_edge(args[i]));
+            add_next_edge(autograd::impl::gradient_edge(args[i].toTensor()));
         }
     }
 
@@ -86,9 +94,9 @@ class OperatorBackward final : public autograd::Node {
         if (!any) {
             return result;
         }
-        Tensors inputs;
-        for (const autograd::SavedVariable& input : inputs_) {
-            inputs.push_back(input.unpack());
+        Values inputs;
+        for (const Saved& input : inputs_) {
+            inputs.push_back(input.number.isNone() ? c10::IValue(input.tensor.unpack()) : input.number);
         }
         const Seeds seeds(op_, 'v', cotangents);
         Tensors given = call(*seeds.derivative, std::move(inputs), seeds.values);
@@ -102,8 +110,8 @@ class OperatorBackward final : public autograd::Node {
 
     void release_variables() override {
         const std::lock_guard<std::mutex> lock(mutex_);
-        for (autograd::SavedVariable& input : inputs_) {
-            input.reset_data();
+        for (Saved& input : inputs_) {
+            input.tensor.reset_data();
         }
     }
 
@@ -113,40 +121,46 @@ class OperatorBackward final : public autograd::Node {
     }
 
   private:
+    struct Saved {
+        autograd::SavedVariable tensor;
+        c10::IValue number;  // in its place, where the argument is a number
+    };
+
     Operator& op_;
-    std::vector<autograd::SavedVariable> inputs_;
+    std::vector<Saved> inputs_;
 };
 
-bool any_requires_grad(const Operator& op, const Tensors& args) {
+bool any_requires_grad(const Operator& op, const Values& args) {
     if (!c10::GradMode::is_enabled()) {
         return false;
     }
     for (const size_t i : op.float_args()) {
-        if (args[i].requires_grad()) {
+        if (args[i].toTensor().requires_grad()) {
             return true;
         }
     }
     return false;
 }
 
-bool any_tangent(const Operator& op, const Tensors& args) {
+bool any_tangent(const Operator& op, const Values& args) {
     for (const size_t i : op.float_args()) {
-        if (args[i]._fw_grad(/*level=*/0).defined()) {
+        if (args[i].toTensor()._fw_grad(/*level=*/0).defined()) {
             return true;
         }
     }
     return false;
 }
 
-void set_tangents(Operator& op, const Tensors& args, const Tensors& results) {
+void set_tangents(Operator& op, const Values& args, const Tensors& results) {
     Tensors tangents;
     for (const size_t i : op.float_args()) {
-        tangents.push_back(args[i]._fw_grad(/*level=*/0));
+        tangents.push_back(args[i].toTensor()._fw_grad(/*level=*/0));
     }
-    Tensors primals = args;
+    Values primals = args;
     for (const size_t i : op.float_args()) {
-        if (!primals[i].unsafeGetTensorImpl()->is_wrapped_number()) {
-            primals[i] = primals[i]._fw_primal(/*level=*/0);
+        const at::Tensor& primal = primals[i].toTensor();
+        if (!primal.unsafeGetTensorImpl()->is_wrapped_number()) {
+            primals[i] = primal._fw_primal(/*level=*/0);
         }
     }
     const Seeds seeds(op, 'j', tangents);
@@ -157,7 +171,7 @@ void set_tangents(Operator& op, const Tensors& args, const Tensors& results) {
 }
 
 template <class Compute>
-Tensors with_autograd(Operator& op, const Tensors& args, Compute&& compute) {
+Tensors with_autograd(Operator& op, const Values& args, Compute&& compute) {
     decltype(make_node<OperatorBackward>(op, args)) node;
     if (any_requires_grad(op, args)) {
         node = make_node<OperatorBackward>(op, args);
@@ -181,11 +195,9 @@ Tensors with_autograd(Operator& op, const Tensors& args, Compute&& compute) {
 }  // namespace
 
 void autograd_kernel(Operator& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
-    const Tensors args = pop_args(op, stack);
+    const auto first = stack->end() - static_cast<int64_t>(op.args().size());
+    const Values args(first, stack->end());
     Tensors results = with_autograd(op, args, [&] {
-        for (const at::Tensor& arg : args) {
-            stack->emplace_back(arg);
-        }
         op.handle().redispatchBoxed(keys & c10::after_autograd_keyset, stack);
         Tensors computed;
         const size_t count = op.results().size();
@@ -199,7 +211,8 @@ void autograd_kernel(Operator& op, c10::DispatchKeySet keys, torch::jit::Stack* 
 }
 
 Tensors run_with_autograd(Operator& op, Tensors args) {
-    return with_autograd(op, args, [&] { return run_elementwise(op, args, promoted_dtype(op, args)); });
+    const Values values(args.begin(), args.end());
+    return with_autograd(op, values, [&] { return run(op, args, promoted_dtype(op, args)); });
 }
 
 }  // namespace ksc

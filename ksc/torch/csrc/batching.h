@@ -11,4 +11,7 @@ namespace ksc {
 // A lifted function broadcasts, so a batch is one more leading dimension.
 void batching_kernel(Operator& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
+// The same for a tensor kernel: it calls the derivation that maps over the batched arguments.
+void tensor_batching_kernel(Operator& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+
 }  // namespace ksc

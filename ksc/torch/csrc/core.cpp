@@ -9,3 +9,5 @@
 #include "meta.cpp"
 #include "module.cpp"
 #include "operator.cpp"
+#include "shapes.cpp"
+#include "tensors.cpp"

@@ -4,6 +4,7 @@
 #include <ATen/ExpandUtils.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <c10/core/DefaultDtype.h>
 
 namespace ksc {
@@ -137,7 +138,8 @@ void Promotion::add(const Operator& op, size_t arg, const at::Tensor& tensor) {
         op.args()[arg].name,
         " is to be a float32, float64, float16 or bfloat16 tensor, and is ",
         dtype);
-    at::ScalarType& known = tensor.dim() > 0 ? with_dimensions_ : without_;
+    const auto lanes = static_cast<int64_t>(op.args()[arg].lanes);
+    at::ScalarType& known = tensor.dim() > lanes ? with_dimensions_ : without_;
     if (known != dtype) {
         known = known == at::ScalarType::Undefined ? dtype : c10::promoteTypes(known, dtype);
     }
@@ -169,7 +171,7 @@ at::ScalarType dtype_of(Kind kind, at::ScalarType float_dtype) {
     TORCH_INTERNAL_ASSERT(false);
 }
 
-Tensors run_elementwise(Operator& op, c10::ArrayRef<at::Tensor> args, at::ScalarType dtype, Number* numbers) {
+Tensors converted(const Operator& op, c10::ArrayRef<at::Tensor> args, at::ScalarType dtype) {
     Tensors inputs;
     for (size_t i = 0; i < args.size(); ++i) {
         const Slot& slot = op.args()[i];
@@ -187,12 +189,17 @@ Tensors run_elementwise(Operator& op, c10::ArrayRef<at::Tensor> args, at::Scalar
             args[i].scalar_type());
         inputs.push_back(args[i].to(wanted));
     }
+    return inputs;
+}
+
+Tensors run_elementwise(Operator& op, c10::ArrayRef<at::Tensor> args, at::ScalarType dtype, Number* numbers) {
+    const Tensors inputs = converted(op, args, dtype);
     const Shape shape = common_shape(inputs);
     Tensors results = allocate_results(op, inputs, shape, dtype);
     if (shape.numel == 0) {
         return results;
     }
-    const ks_elementwise_entry entry = op.instance(dtype);
+    const auto entry = op.instance<ks_elementwise_entry>(dtype);
     Call call;
     if (shape.plain && shape.numel <= at::internal::GRAIN_SIZE) {
         run_serial(entry, call, results, inputs, numbers, shape.numel);
@@ -214,7 +221,11 @@ Tensors pop_args(const Operator& op, torch::jit::Stack* stack) {
     const size_t count = op.args().size();
     Tensors args;
     for (size_t i = 0; i < count; ++i) {
-        args.push_back(std::move(*(stack->end() - static_cast<int64_t>(count - i))).toTensor());
+        c10::IValue& value = *(stack->end() - static_cast<int64_t>(count - i));
+        args.push_back(op.args()[i].is_number ? at::scalar_tensor(
+                                                    value.isBool() ? at::Scalar(value.toBool()) : at::Scalar(value.toInt()),
+                                                    dtype_of(op.args()[i].kind, at::kFloat))
+                                              : std::move(value).toTensor());
     }
     stack->erase(stack->end() - static_cast<int64_t>(count), stack->end());
     return args;

@@ -15,6 +15,7 @@
 #include "guards.h"
 #include "operator.h"
 #include "python.h"
+#include "tensors.h"
 
 namespace ksc {
 namespace {
@@ -22,7 +23,7 @@ namespace {
 // How much work is worth giving up the GIL for.
 constexpr int64_t kReleaseGilAt = 2048;
 
-enum class Lift : uint8_t { Broadcast, Same, Scalar };
+enum class Lift : uint8_t { Broadcast, Same, Scalar, Tensor };
 enum class Mode : uint8_t { Plain, Cotangents, ValueAndCotangents };
 
 // What a FastCall is bound to.
@@ -140,6 +141,29 @@ bool shapes_fit(const Binding& binding, Parsed& parsed) {
     return true;
 }
 
+// The same for a tensor kernel. A size of 1 where the kernel was not made for one belongs to another specialisation.
+bool tensors_fit(const Binding& binding, const Parsed& parsed) {
+    const auto& slots = binding.op->args();
+    ShapeArgs<int64_t> shape;
+    size_t number = 0;
+    for (size_t i = 0; i < parsed.args.size(); ++i) {
+        const at::Tensor& arg = parsed.args[i];
+        const Slot& slot = slots[i];
+        const c10::IntArrayRef sizes = arg.defined() ? arg.sizes() : c10::IntArrayRef();
+        if (sizes.size() != slot.sizes.size() || (slot.is_number && arg.defined())) {
+            return false;
+        }
+        for (size_t d = slot.lanes; i < binding.primal_count && d < sizes.size(); ++d) {
+            if (sizes[d] == 1 && slot.sizes[d] != 1) {
+                return false;
+            }
+        }
+        shape.sizes.emplace_back(sizes.begin(), sizes.end());
+        shape.values.push_back(arg.defined() ? 0 : parsed.integers[number++]);
+    }
+    return !find_misfit(*binding.op, shape).has_value();
+}
+
 bool parse(const Binding& binding, PyObject* const* objects, Parsed& parsed) {
     const auto& slots = binding.op->args();
     c10::DispatchKeySet keys;
@@ -175,6 +199,11 @@ bool parse(const Binding& binding, PyObject* const* objects, Parsed& parsed) {
     if (parsed.needs_autograd && (binding.plain_only || any_number || binding.mode != Mode::Plain)) {
         return false;
     }
+    if (binding.lift == Lift::Tensor) {
+        // What a kernel does with tensors may take any time.
+        parsed.numel = kReleaseGilAt;
+        return tensors_fit(binding, parsed);
+    }
     return shapes_fit(binding, parsed);
 }
 
@@ -203,7 +232,7 @@ Tensors run_plain(Operator& op, const Parsed& parsed) {
     for (size_t i = 0; i < parsed.kinds.size(); ++i) {
         numbers.push_back(store(parsed.kinds[i], dtype, parsed.floats[i], parsed.integers[i]));
     }
-    return run_elementwise(op, parsed.args, dtype, numbers.empty() ? nullptr : numbers.data());
+    return run(op, parsed.args, dtype, numbers.empty() ? nullptr : numbers.data());
 }
 
 // The cotangents come for every lane; an argument that lanes share, or of another dtype, gets its own shape and dtype.
@@ -359,6 +388,8 @@ PyObject* bind_operator(PyObject* self, PyObject* args) {
         binding.lift = Lift::Same;
     } else if (std::strcmp(lift, "scalar") == 0) {
         binding.lift = Lift::Scalar;
+    } else if (std::strcmp(lift, "tensor") == 0) {
+        binding.lift = Lift::Tensor;
     }
     const std::string what = kind;
     if (what == "vjp" || what == "value_and_vjp") {

@@ -11,4 +11,7 @@ namespace ksc {
 // Reads sizes as SymInts only, so that shapes stay symbolic while they are traced.
 void meta_kernel(Operator& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
+// The same for a tensor kernel: its results have the sizes that its table tells.
+void tensor_meta_kernel(Operator& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+
 }  // namespace ksc

@@ -8,16 +8,62 @@
 namespace ksc {
 namespace {
 
+template <class Number>
+std::vector<Number> parse_numbers(PyObject* tuple) {
+    std::vector<Number> numbers;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); ++i) {
+        const long long number = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, i));
+        if (number == -1 && PyErr_Occurred()) {
+            throw_python_error();
+        }
+        numbers.push_back(static_cast<Number>(number));
+    }
+    return numbers;
+}
+
+// (ops, results, lines) of ksc/ir/sizes.py, each op as (code, a, b, c); None for an elementwise kernel.
+std::optional<ShapeTable> parse_shapes(PyObject* object) {
+    if (object == Py_None) {
+        return std::nullopt;
+    }
+    PyObject* ops = nullptr;
+    PyObject* results = nullptr;
+    PyObject* lines = nullptr;
+    if (!PyArg_ParseTuple(
+            object, "O!O!O!", &PyTuple_Type, &ops, &PyTuple_Type, &results, &PyTuple_Type, &lines)) {
+        throw_python_error();
+    }
+    ShapeTable table;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ops); ++i) {
+        const auto op = parse_numbers<int64_t>(PyTuple_GET_ITEM(ops, i));
+        table.ops.push_back({static_cast<SizeCode>(op.at(0)), op.at(1), op.at(2), op.at(3)});
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(results); ++i) {
+        table.results.push_back(parse_numbers<size_t>(PyTuple_GET_ITEM(results, i)));
+        table.lines.push_back(parse_numbers<int>(PyTuple_GET_ITEM(lines, i)));
+    }
+    return table;
+}
+
 std::vector<Slot> parse_slots(PyObject* tuple) {
     std::vector<Slot> slots;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); ++i) {
         const char* name = nullptr;
         const char* kind = nullptr;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(tuple, i), "ss", &name, &kind)) {
+        PyObject* sizes = nullptr;
+        Py_ssize_t lanes = 0;
+        int is_number = 0;
+        if (!PyArg_ParseTuple(
+                PyTuple_GET_ITEM(tuple, i), "ssO!np", &name, &kind, &PyTuple_Type, &sizes, &lanes, &is_number)) {
             throw_python_error();
         }
         const std::string text = kind;
-        slots.push_back({name, text == "float" ? Kind::Float : text == "int" ? Kind::Integer : Kind::Bool});
+        slots.push_back(
+            {name,
+             text == "float" ? Kind::Float : text == "int" ? Kind::Integer : Kind::Bool,
+             parse_numbers<int64_t>(sizes),
+             static_cast<size_t>(lanes),
+             is_number != 0});
     }
     return slots;
 }
@@ -27,16 +73,18 @@ PyObject* declare(PyObject*, PyObject* args) {
     const char* name = nullptr;
     PyObject* arg_slots = nullptr;
     PyObject* result_slots = nullptr;
+    PyObject* shapes = nullptr;
     int partial_seeds = 0;
     PyObject* loader = nullptr;
     PyObject* error = nullptr;
     if (!PyArg_ParseTuple(
-            args, "sO!O!pOO", &name, &PyTuple_Type, &arg_slots, &PyTuple_Type, &result_slots, &partial_seeds, &loader,
-            &error)) {
+            args, "sO!O!OpOO", &name, &PyTuple_Type, &arg_slots, &PyTuple_Type, &result_slots, &shapes, &partial_seeds,
+            &loader, &error)) {
         return nullptr;
     }
     declare_family(
-        name, {parse_slots(arg_slots), parse_slots(result_slots)}, partial_seeds != 0, loader, error);
+        name, {parse_slots(arg_slots), parse_slots(result_slots)}, parse_shapes(shapes), partial_seeds != 0, loader,
+        error);
     Py_RETURN_NONE;
     END_HANDLE_TH_ERRORS
 }
@@ -55,13 +103,13 @@ PyObject* declare_derivation(PyObject*, PyObject* args) {
     Operator* op = &family->primal();
     for (size_t i = 0; i < derivation.size();) {
         const char letter = derivation[i++];
-        TORCH_CHECK_VALUE(letter == 'v' || letter == 'j', "the derivation ", derivation, " is not known");
+        TORCH_CHECK_VALUE(
+            letter == 'v' || letter == 'j' || (letter == 'm' && family->takes_tensors()), "the derivation ", derivation,
+            " is not known");
         std::vector<bool> seeds;
         for (; i < derivation.size() && (derivation[i] == '0' || derivation[i] == '1'); ++i) {
             seeds.push_back(derivation[i] == '1');
         }
-        const size_t count = letter == 'j' ? op->float_args().size() : op->float_results().size();
-        TORCH_CHECK_VALUE(seeds.empty() || seeds.size() == count, "the derivation ", derivation, " has other seeds");
         op = seeds.empty() ? &op->derived(letter) : &op->derived(letter, seeds);
     }
     Py_RETURN_NONE;
@@ -70,7 +118,7 @@ PyObject* declare_derivation(PyObject*, PyObject* args) {
 
 PyMethodDef methods[] = {
     {"declare", declare, METH_VARARGS,
-     "declare(name, args, results, partial_seeds, loader, error): register torch.ops.knossos.NAME"},
+     "declare(name, args, results, shapes, partial_seeds, loader, error): register torch.ops.knossos.NAME"},
     {"declare_derivation", declare_derivation, METH_VARARGS,
      "declare_derivation(name, derivation): register its overload, if it is not yet there"},
     {"vectorcall", enable_vectorcall, METH_O, "vectorcall(cls): put the fast path in front of the class's __call__"},

@@ -14,6 +14,7 @@
 #include "elementwise.h"
 #include "meta.h"
 #include "python.h"
+#include "tensors.h"
 
 namespace ksc {
 namespace {
@@ -59,13 +60,41 @@ std::vector<size_t> floats(const std::vector<Slot>& slots) {
 std::vector<c10::Argument> schema_arguments(const std::vector<Slot>& slots, bool named) {
     std::vector<c10::Argument> arguments;
     for (const Slot& slot : slots) {
-        arguments.emplace_back(named ? slot.name : "", c10::TensorType::get());
+        const std::string name = named ? slot.name : "";
+        if (!slot.is_number) {
+            arguments.emplace_back(name, c10::TensorType::get());
+        } else if (slot.kind == Kind::Bool) {
+            arguments.emplace_back(name, c10::BoolType::get());
+        } else {
+            arguments.emplace_back(name, c10::IntType::get(), c10::SymIntType::get(), std::nullopt, std::nullopt);
+        }
     }
     return arguments;
 }
 
+Slot with_lanes(Slot slot) {
+    slot.sizes.insert(slot.sizes.begin(), -1);
+    ++slot.lanes;
+    return slot;
+}
+
+// The signature of vmap over these arguments.
+Signature map_over(const Operator& op, const std::vector<bool>& mapped) {
+    Signature signature;
+    for (size_t i = 0; i < mapped.size(); ++i) {
+        signature.args.push_back(mapped[i] ? with_lanes(op.args()[i]) : op.args()[i]);
+    }
+    for (const Slot& result : op.results()) {
+        signature.results.push_back(with_lanes(result));
+    }
+    return signature;
+}
+
 // The signature of one more derivation: docs/design/0001 states the order.
 Signature derive(const Operator& op, char letter, const std::vector<bool>& seeds) {
+    if (letter == 'm') {
+        return map_over(op, seeds);
+    }
     Signature signature{op.args(), {}};
     std::set<std::string> taken;
     for (const Slot& arg : op.args()) {
@@ -84,13 +113,17 @@ Signature derive(const Operator& op, char letter, const std::vector<bool>& seeds
         while (!taken.insert(name).second) {
             name += '_';
         }
-        signature.args.push_back({name, Kind::Float});
+        Slot seed = seeded_slots[seeded[i]];
+        seed.name = name;
+        signature.args.push_back(std::move(seed));
     }
     if (letter == 'b') {
         signature.results = op.results();
     }
     for (const size_t i : given) {
-        signature.results.push_back({given_slots[i].name + suffix, Kind::Float});
+        Slot result = given_slots[i];
+        result.name += suffix;
+        signature.results.push_back(std::move(result));
     }
     return signature;
 }
@@ -107,10 +140,19 @@ std::mutex& families_mutex() {
 
 }  // namespace
 
-Operator::Operator(Family& family, std::string derivation, Signature signature)
+Operator::Operator(
+    Family& family,
+    std::string derivation,
+    Signature signature,
+    const Operator* from,
+    char letter,
+    std::vector<bool> seeds)
     : family_(family),
       derivation_(std::move(derivation)),
       signature_(std::move(signature)),
+      from_(from),
+      letter_(letter),
+      seeds_(std::move(seeds)),
       float_args_(floats(signature_.args)),
       float_results_(floats(signature_.results)) {}
 
@@ -119,17 +161,22 @@ std::string Operator::qualified_name() const {
 }
 
 Operator& Operator::derived(char letter) {
-    auto& known = derived_[letter == 'v' ? 0 : letter == 'j' ? 1 : 2];
+    auto& known = derived_[letter == 'v' ? 0 : letter == 'j' ? 1 : letter == 'b' ? 2 : 3];
     if (Operator* op = known.load(std::memory_order_acquire)) {
         return *op;
     }
-    const size_t count = letter == 'j' ? float_args_.size() : float_results_.size();
-    Operator& op = family_.find_or_declare(*this, letter, std::vector<bool>(count, true));
+    Operator& op = family_.find_or_declare(*this, letter, std::vector<bool>(seed_count(letter), true));
     known.store(&op, std::memory_order_release);
     return op;
 }
 
+size_t Operator::seed_count(char letter) const {
+    return letter == 'm' ? args().size() : letter == 'j' ? float_args_.size() : float_results_.size();
+}
+
 Operator& Operator::derived(char letter, const std::vector<bool>& seeds) {
+    TORCH_CHECK_VALUE(
+        seeds.size() == seed_count(letter), qualified_name(), ": the derivation ", letter, " has other seeds");
     for (const bool seed : seeds) {
         if (!seed) {
             return family_.find_or_declare(*this, letter, seeds);
@@ -147,14 +194,16 @@ void Operator::define() {
     fragment.def(std::move(schema), {at::Tag::pt2_compliant_tag});
     const std::string qualified = qualified_name();
     const char* const target = qualified.c_str();
-    fragment.impl(target, c10::DispatchKey::CPU, bind(*this, elementwise_kernel));
-    fragment.impl(target, c10::DispatchKey::Meta, bind(*this, meta_kernel));
+    const bool tensors = family_.takes_tensors();
+    fragment.impl(target, c10::DispatchKey::CPU, bind(*this, tensors ? tensor_kernel : elementwise_kernel));
+    fragment.impl(target, c10::DispatchKey::Meta, bind(*this, tensors ? tensor_meta_kernel : meta_kernel));
     fragment.impl(target, c10::DispatchKey::Autograd, bind(*this, autograd_kernel));
-    fragment.impl(target, c10::DispatchKey::FuncTorchBatched, bind(*this, batching_kernel));
+    fragment.impl(
+        target, c10::DispatchKey::FuncTorchBatched, bind(*this, tensors ? tensor_batching_kernel : batching_kernel));
     handle_ = c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), derivation_.c_str());
 }
 
-ks_elementwise_entry Operator::load(at::ScalarType dtype) {
+void* Operator::load(at::ScalarType dtype) {
     const WithGil gil;
     PyObject* const dtype_object = reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype));
     PyObject* const address = PyObject_CallFunction(family_.loader(), "sO", derivation_.c_str(), dtype_object);
@@ -169,9 +218,8 @@ ks_elementwise_entry Operator::load(at::ScalarType dtype) {
         }
         throw_python_error();
     }
-    const auto entry = reinterpret_cast<ks_elementwise_entry>(pointer);
-    instances_[float_dtype_index(dtype)].store(entry, std::memory_order_release);
-    return entry;
+    instances_[float_dtype_index(dtype)].store(pointer, std::memory_order_release);
+    return pointer;
 }
 
 void Operator::raise(const Call& call) const {
@@ -185,15 +233,30 @@ void Operator::raise(const Call& call) const {
     throw_python_error();
 }
 
-Family::Family(std::string name, Signature signature, bool partial_seeds, PyObject* loader, PyObject* error)
-    : name_(std::move(name)), partial_seeds_(partial_seeds), loader_(loader), error_(error) {
+Family::Family(
+    std::string name,
+    Signature signature,
+    std::optional<ShapeTable> shapes,
+    bool partial_seeds,
+    PyObject* loader,
+    PyObject* error)
+    : name_(std::move(name)),
+      shapes_(std::move(shapes)),
+      partial_seeds_(partial_seeds),
+      loader_(loader),
+      error_(error) {
     Py_INCREF(loader_);
     Py_INCREF(error_);
-    primal_ = &declare("", std::move(signature));
+    primal_ = &declare("", std::move(signature), nullptr, '\0', {});
 }
 
-Operator& Family::declare(const std::string& derivation, Signature signature) {
-    auto op = std::make_unique<Operator>(*this, derivation, std::move(signature));
+Operator& Family::declare(
+    const std::string& derivation,
+    Signature signature,
+    const Operator* from,
+    char letter,
+    const std::vector<bool>& seeds) {
+    auto op = std::make_unique<Operator>(*this, derivation, std::move(signature), from, letter, seeds);
     if (derivation.empty() || derivation.back() != 'b') {
         op->define();
     }
@@ -213,7 +276,8 @@ Operator& Family::find_or_declare(const Operator& from, char letter, const std::
     }
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = operators_.find(derivation);
-    return found != operators_.end() ? *found->second : declare(derivation, derive(from, letter, seeds));
+    return found != operators_.end() ? *found->second
+                                     : declare(derivation, derive(from, letter, seeds), &from, letter, seeds);
 }
 
 Family* find_family(const std::string& name) {
@@ -223,10 +287,16 @@ Family* find_family(const std::string& name) {
 }
 
 Family& declare_family(
-    std::string name, Signature signature, bool partial_seeds, PyObject* loader, PyObject* error) {
+    std::string name,
+    Signature signature,
+    std::optional<ShapeTable> shapes,
+    bool partial_seeds,
+    PyObject* loader,
+    PyObject* error) {
     const std::lock_guard<std::mutex> lock(families_mutex());
     TORCH_CHECK_TYPE(families().count(name) == 0, "the operator ", kNamespace, "::", name, " is declared already");
-    auto family = std::make_unique<Family>(name, std::move(signature), partial_seeds, loader, error);
+    auto family =
+        std::make_unique<Family>(name, std::move(signature), std::move(shapes), partial_seeds, loader, error);
     return *(families()[name] = std::move(family));
 }
 

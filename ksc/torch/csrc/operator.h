@@ -18,6 +18,7 @@
 #include <ks/runtime.h>
 
 #include "runtime.h"
+#include "shapes.h"
 
 namespace ksc {
 
@@ -26,6 +27,11 @@ enum class Kind : uint8_t { Float, Integer, Bool };
 struct Slot {
     std::string name;
     Kind kind;
+    // Of a tensor kernel: the sizes, -1 where any fits; how many of the dimensions are mapped, so that they do not count
+    // in promotion; and whether the schema has a number in the place of a tensor, since sizes depend on it.
+    std::vector<int64_t> sizes;
+    size_t lanes = 0;
+    bool is_number = false;
 };
 
 struct Signature {
@@ -53,12 +59,22 @@ class Family;
 // path calls) and its table of compiled instances, one per dtype.
 class Operator {
   public:
-    Operator(Family& family, std::string derivation, Signature signature);
+    // `from` is what it is derived from by the last letter, nullptr for the primal.
+    Operator(
+        Family& family,
+        std::string derivation,
+        Signature signature,
+        const Operator* from,
+        char letter,
+        std::vector<bool> seeds);
     Operator(const Operator&) = delete;
     Operator& operator=(const Operator&) = delete;
 
     Family& family() const { return family_; }
     const std::string& derivation() const { return derivation_; }
+    const Operator* from() const { return from_; }
+    char letter() const { return letter_; }
+    const std::vector<bool>& seeds() const { return seeds_; }
     const std::vector<Slot>& args() const { return signature_.args; }
     const std::vector<Slot>& results() const { return signature_.results; }
     const std::vector<size_t>& float_args() const { return float_args_; }
@@ -70,13 +86,15 @@ class Operator {
     Operator& derived(char letter);
 
     // The same where only some seeds (cotangents of the float results for 'v', tangents of the float arguments for 'j')
-    // are not known to be zero: the operator takes those alone. The letter is followed by a digit for each seed.
+    // are not known to be zero: the operator takes those alone. The letter is followed by a digit for each seed. For 'm',
+    // which maps over a new first dimension, the digits say which arguments have it.
     Operator& derived(char letter, const std::vector<bool>& seeds);
 
     // The compiled entry for a dtype of kFloatDtypes; compiled through the family's loader when first asked for.
-    ks_elementwise_entry instance(at::ScalarType dtype) {
-        const auto entry = instances_[float_dtype_index(dtype)].load(std::memory_order_acquire);
-        return entry != nullptr ? entry : load(dtype);
+    template <class Entry>
+    Entry instance(at::ScalarType dtype) {
+        void* const entry = instances_[float_dtype_index(dtype)].load(std::memory_order_acquire);
+        return reinterpret_cast<Entry>(entry != nullptr ? entry : load(dtype));
     }
 
     // Raises the KernelRuntimeError of a call that failed.
@@ -85,27 +103,40 @@ class Operator {
     void define();
 
   private:
-    ks_elementwise_entry load(at::ScalarType dtype);
+    void* load(at::ScalarType dtype);
+    size_t seed_count(char letter) const;
 
     Family& family_;
     std::string derivation_;
     Signature signature_;
+    const Operator* from_;
+    char letter_;
+    std::vector<bool> seeds_;
     std::vector<size_t> float_args_;
     std::vector<size_t> float_results_;
     std::optional<c10::OperatorHandle> handle_;
-    std::array<std::atomic<ks_elementwise_entry>, kFloatDtypes.size()> instances_{};
-    std::array<std::atomic<Operator*>, 3> derived_{};  // v, j, b
+    std::array<std::atomic<void*>, kFloatDtypes.size()> instances_{};
+    std::array<std::atomic<Operator*>, 4> derived_{};  // v, j, b, m
 };
 
 // A function declared from Python, with all its derivations. Lives until the process ends, as operators do.
 class Family {
   public:
     // `loader(derivation, dtype) -> address` and `error(code, line, message) -> exception` are kept. `partial_seeds` says
-    // that the loader knows derivations in which some seeds are zero; else zeros are handed to the kernel.
-    Family(std::string name, Signature signature, bool partial_seeds, PyObject* loader, PyObject* error);
+    // that the loader knows derivations in which some seeds are zero; else zeros are handed to the kernel. A tensor
+    // kernel has `shapes`, an elementwise one has none.
+    Family(
+        std::string name,
+        Signature signature,
+        std::optional<ShapeTable> shapes,
+        bool partial_seeds,
+        PyObject* loader,
+        PyObject* error);
 
     const std::string& name() const { return name_; }
     bool partial_seeds() const { return partial_seeds_; }
+    bool takes_tensors() const { return shapes_.has_value(); }
+    const ShapeTable& shapes() const { return *shapes_; }
     Operator& primal() const { return *primal_; }
     PyObject* loader() const { return loader_; }
     PyObject* error() const { return error_; }
@@ -113,9 +144,15 @@ class Family {
     Operator& find_or_declare(const Operator& from, char letter, const std::vector<bool>& seeds);
 
   private:
-    Operator& declare(const std::string& derivation, Signature signature);
+    Operator& declare(
+        const std::string& derivation,
+        Signature signature,
+        const Operator* from,
+        char letter,
+        const std::vector<bool>& seeds);
 
     std::string name_;
+    std::optional<ShapeTable> shapes_;
     bool partial_seeds_;
     PyObject* loader_;
     PyObject* error_;
@@ -129,6 +166,11 @@ Family* find_family(const std::string& name);
 
 // Raises a TypeError where the name is taken.
 Family& declare_family(
-    std::string name, Signature signature, bool partial_seeds, PyObject* loader, PyObject* error);
+    std::string name,
+    Signature signature,
+    std::optional<ShapeTable> shapes,
+    bool partial_seeds,
+    PyObject* loader,
+    PyObject* error);
 
 }  // namespace ksc
