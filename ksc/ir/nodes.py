@@ -19,6 +19,9 @@ bound before it in the blocks around it. The structured ops:
 
 ``for`` has params carries (how many of the results are carried) and reverse (count down from count-1; stacked
 results stay at their index). ``while`` has carries. A count below zero is zero; a size below zero is an error.
+The param checkpoint bounds what the reverse of a loop keeps: the carries at the start of every segment of so many
+iterations, and the tape of one segment, which is run again. 0, for ``for`` only, stands for the square root of the
+count, and 1 for all carries of all iterations. A loop with another value stacks nothing.
 With the param nested, ``build`` and the loops keep tensors that they stack apart, maybe of several sizes, as
 (Tensor r (Tensor …)).
 

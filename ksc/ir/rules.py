@@ -124,6 +124,16 @@ def _carried(eqn: Eqn, inits: Types, body: Block) -> Types:
     return carried + _stacked(eqn, 1, results[len(inits) :])
 
 
+def _checkpoint(eqn: Eqn, least: int) -> None:
+    """Check the param ``checkpoint``, at ``least`` so large, of a loop that has one."""
+    if "checkpoint" not in eqn.params:
+        return
+    length = _param(eqn, "checkpoint", int)
+    _require(isinstance(length, int) and length >= least, f"the checkpoints of {eqn.op} cannot be {length} apart")
+    stacks = len(eqn.blocks[-1].results) > _param(eqn, "carries", int)  # type: ignore[operator]
+    _require(length == 1 or not stacks, f"a {eqn.op} with checkpoints cannot stack results")
+
+
 def _stacked(eqn: Eqn, rank: int, elems: Types) -> Types:
     _require(
         not any(holds_acc(elem) for elem in elems), f"an accumulator cannot be an element of the result of {eqn.op}"
@@ -152,6 +162,7 @@ def _for(eqn: Eqn, types: Types, program: Program | None) -> Types:
     _integers(eqn, types[:1], "the count")
     _param(eqn, "reverse", bool)
     _params(eqn, body, (Integer, *types[1:]), "body")
+    _checkpoint(eqn, 0)
     return _carried(eqn, types[1:], body)
 
 
@@ -160,6 +171,7 @@ def _while(eqn: Eqn, types: Types, program: Program | None) -> Types:
     _params(eqn, cond, types, "condition")
     _params(eqn, body, types, "body")
     _require(_types(cond) == (Bool,), f"the condition of while must give one Bool, not {show(_types(cond))}")
+    _checkpoint(eqn, 1)
     return _carried(eqn, types, body)
 
 

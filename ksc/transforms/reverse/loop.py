@@ -164,6 +164,8 @@ def reverse_carries(
         start.append(zero(scope.builder, inits[k]) if first is None else first)
     start += [loop.eqn.outs[k] for k, _, _ in restored]
     loop_params = {"carries": len(carries), "reverse": loop.reverse}
+    if "checkpoint" in loop.eqn.params:
+        loop_params["checkpoint"] = loop.eqn.params["checkpoint"]
     types = [var.type for var in carries] + [tangent_type(var.type) for var, _ in stores]
     names = [var.name for var in carries] + [f"{var.name}_bar" for var, _ in stores]
     outs = emit_loop(sweep, scope, inner, "for", [loop.count, *start], loop_params, block, types, names)

@@ -22,6 +22,7 @@ from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.activity import varied_vars
 from ksc.transforms.module import Mask
 from ksc.transforms.reverse.scope import Scope
+from ksc.transforms.reverse.segments import cut_into_segments
 from ksc.transforms.reverse.undo import Recorder, Undo
 from ksc.transforms.tangents import FLATTEN, atom_name, emit_box, emit_unbox, rename
 
@@ -69,7 +70,8 @@ class Sweep:
         self.boxes = pairs.module.boxes
         copy = clone_function(function)
         recorder = Recorder(pairs.module, function.name)
-        self.function = Function(copy.name, recorder.record(copy.body), copy.span)
+        body = recorder.record(cut_into_segments(copy.body))
+        self.function = Function(copy.name, body, copy.span)
         self.undos = recorder.undos
         params = [param for param, on in zip(self.function.params, active, strict=True) if on]
         for param in params:

@@ -27,6 +27,7 @@ from ksc.ir.rewrite import Env, bound_vars, clone_block, substitute_block
 from ksc.ir.types import BoxType, Integer, TensorType
 from ksc.transforms.module import Module
 from ksc.transforms.reverse.closing import Closing, Leaf, counted, counter_step, definitions
+from ksc.transforms.reverse.segments import WHOLE
 from ksc.transforms.tangents import default, emit_box, emit_unbox
 
 
@@ -87,7 +88,7 @@ class Recorder:
                 self._changing = set().union(*map(bound_vars, eqn.blocks))
             blocks = tuple(self.record(inner, inside=inside or loop) for inner in eqn.blocks)
             new = Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span) if blocks else eqn
-            if loop:
+            if loop and new.params.get("checkpoint") != WHOLE:
                 new = self._loop(new)
             elif eqn.op == "if" and inside:
                 new = self._choice(new)
