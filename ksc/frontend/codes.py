@@ -37,6 +37,7 @@ _TABLE = (
     ErrorCode("KS116", "a name that is not defined", "define or import it"),
     ErrorCode("KS117", "Python raises an exception while the constant part of the function is evaluated", "see there"),
     ErrorCode("KS118", "the value returned cannot leave a kernel", "return numbers, tuples, dataclasses of them"),
+    ErrorCode("KS130", "a derivative rule that is missing or has the wrong form", "see custom_vjp and custom_jvp"),
     # Types.
     ErrorCode("KS200", "an operation on types that it is not defined for", "convert with float() or int()"),
     ErrorCode("KS201", "types that differ between the branches of an `if`", "convert on one side"),
@@ -48,6 +49,7 @@ _TABLE = (
         "KS206", "an annotation that does not name a type of a kernel", "use float, int, bool, torch.Tensor, tuples"
     ),
     ErrorCode("KS207", "a tuple of another length than is unpacked or joined", "use the same length"),
+    ErrorCode("KS208", "tensors whose sizes do not fit together", "use tensors of the same sizes"),
 )
 
 CODES = {entry.code: entry for entry in _TABLE}

@@ -16,7 +16,9 @@ from ksc.frontend.refuse import refuse
 from ksc.frontend.scope import EMPTY, Names, captured_names, local_names
 from ksc.frontend.source import FunctionNode, Source
 from ksc.frontend.values import (
+    Array,
     Binding,
+    Cell,
     Dynamic,
     Poison,
     Static,
@@ -40,10 +42,16 @@ PLACEHOLDER = "t"
 
 
 class Region:
-    """One IR function under construction: ``builder`` collects the innermost open block."""
+    """One IR function under construction.
+
+    ``builder`` collects the innermost open block; ``sizes`` holds the sizes of tensors that were read there or in the
+    blocks around it, and ``equal`` the pairs of sizes that were found to agree.
+    """
 
     def __init__(self) -> None:
         self.builder = Builder()
+        self.sizes: dict[tuple[Var | Cell, int], Atom] = {}
+        self.equal: set[frozenset[Atom]] = set()
 
 
 @dataclass(slots=True, eq=False)
@@ -130,12 +138,13 @@ class Frame:
     @contextmanager
     def block(self) -> Iterator[Builder]:
         """Collect equations in a new block."""
-        outer, inner = self.region.builder, Builder()
-        self.region.builder = inner
+        region = self.region
+        outer = region.builder, region.sizes, region.equal
+        region.builder, region.sizes, region.equal = Builder(), dict(region.sizes), set(region.equal)
         try:
-            yield inner
+            yield region.builder
         finally:
-            self.region.builder = outer
+            region.builder, region.sizes, region.equal = outer
 
     def aside(self, code: Callable[[], T], env: dict[str, Binding] | None = None) -> Traced:
         """Run ``code`` in a new block with a copy of the variables (or of ``env``), leaving this frame as it was."""
@@ -227,6 +236,23 @@ class Frame:
         if scalar_type(value) is not None:
             self.refuse(node, "an integer constant does not fit 64 bits", "write it as a float", code="KS203")
         self.refuse(node, f"a number is needed here, not {describe(value)}", "use a number", code="KS200")
+
+    def array(self, value: Value, node: ast.AST) -> Array:
+        """A tensor as it is at this moment, its sizes read; a number is one of rank 0.
+
+        Raises TypeMismatchError (KS200) for a value that is neither.
+        """
+        from ksc.frontend.tensors.array import sizes_of
+
+        if isinstance(value, Array):
+            return Array(value.atom, sizes_of(self, node, value))
+        if scalar_type(value) is None:
+            self.refuse(node, f"a tensor is needed here, not {describe(value)}", "use a tensor", code="KS200")
+        return Array(self.atom(value, node), ())
+
+    def fresh(self, array: Array, node: ast.AST) -> Value:
+        """The value of a tensor that was just computed, and shares its storage with no other."""
+        return array
 
     def cast(self, atom: Atom, to: Type, node: ast.AST) -> Atom:
         """``atom`` as a wider type: Bool to Integer to Float."""

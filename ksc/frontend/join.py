@@ -14,6 +14,7 @@ from ksc.frontend.values import (
     DEAD,
     NONE,
     Abstract,
+    Array,
     BoundMethod,
     Closure,
     Dead,
@@ -27,6 +28,7 @@ from ksc.frontend.values import (
     is_weak,
     leaves,
     map_leaves,
+    runtime_value,
     same_object,
     scalar_type,
 )
@@ -46,7 +48,13 @@ def template_of(value: Value) -> Value:
     """The template of a value: what is known at run time only loses its atom."""
 
     def leaf(part: Value, name: str) -> Value:
-        return Abstract(part.type, part.weak) if isinstance(part, Dynamic) else part
+        match part:
+            case Dynamic():
+                return Abstract(part.type, part.weak)
+            case Array():
+                return Abstract(part.atom.type, tensor=not part.sizes, sizes=part.sizes)
+            case _:
+                return part
 
     return map_leaves(leaf, value, "")
 
@@ -136,6 +144,8 @@ def atoms_for(frame: Frame, template: Value, value: Value, node: ast.AST) -> Ite
     elif isinstance(template, Abstract):
         if isinstance(value, Dead | Poison):
             yield dummy(template.type)
+        elif template.is_tensor:
+            yield frame.array(value, node).atom
         else:
             yield frame.cast(frame.atom(value, node), template.type, node)
 
@@ -152,7 +162,7 @@ def rebuild(template: Value, atoms: Iterator[Atom]) -> Value:
     if isinstance(template, Struct):
         return template.with_items(tuple(rebuild(item, atoms) for item in template.items))
     if isinstance(template, Abstract):
-        return Dynamic(next(atoms), template.weak)
+        return runtime_value(template, next(atoms))
     return template
 
 

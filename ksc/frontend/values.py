@@ -2,6 +2,8 @@
 
 Static      known at compile time
 Dynamic     a scalar that depends on the arguments: an atom of the IR
+Array       a tensor at one moment: an atom of the IR, and an atom for each size
+Ref         a tensor as a variable holds it: a cell, whose content the trace keeps, and how it is looked at
 Struct      a tuple, list, dict, namedtuple or dataclass whose parts are values
 Closure     a function defined inside a traced function
 BoundMethod a function with its first argument
@@ -20,7 +22,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from ksc.ir.nodes import Atom, Const, Span, Var, const
-from ksc.ir.types import Bool, Float, Integer, Type
+from ksc.ir.types import Bool, Float, Integer, TensorType, Type
 
 if TYPE_CHECKING:
     from ksc.frontend.frame import Frame
@@ -54,12 +56,85 @@ class Dynamic(Value):
         return self.atom.type
 
 
+Sizes = tuple[Atom | None, ...]
+"""An atom for each size that is known or has been read, None for any other."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Array(Value):
+    """A tensor at one moment, of any rank; one of rank 0 has a scalar as ``atom`` and no sizes."""
+
+    atom: Atom
+    sizes: Sizes
+
+    @property
+    def rank(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def elem(self) -> Type:
+        """The type of the elements."""
+        return self.atom.type.elem if isinstance(self.atom.type, TensorType) else self.atom.type
+
+
+class Cell:
+    """A storage. What it holds now is kept by the region of the trace, under the cell itself.
+
+    Attributes:
+        sizes: those of the tensor that it holds, which never change.
+        elem: the type of the elements.
+        owner: says why it is never written, None where it may be.
+    """
+
+    __slots__ = ("elem", "owner", "sizes")
+
+    def __init__(self, sizes: Sizes, elem: Type, owner: str | None = None) -> None:
+        self.sizes = sizes
+        self.elem = elem
+        self.owner = owner
+
+
+class Step:
+    """One step of a view: from an index into it to an index into what it is a view of."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ref(Value):
+    """A view of a cell: ``steps`` lead from its indices to those of the cell; none where it is all of the cell."""
+
+    cell: Cell
+    sizes: Sizes
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def elem(self) -> Type:
+        """The type of the elements."""
+        return self.cell.elem
+
+
 @dataclass(frozen=True, slots=True)
 class Abstract(Value):
-    """A value of this type, known at run time only."""
+    """A value of this type, known at run time only.
+
+    ``tensor`` holds for a tensor of rank 0, whose type is that of a number; ``sizes`` are those of a tensor which are
+    known where the value comes to be.
+    """
 
     type: Type
     weak: bool = False
+    tensor: bool = False
+    sizes: Sizes = ()
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether the value is a tensor, of rank 0 or more."""
+        return self.tensor or isinstance(self.type, TensorType)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,8 +245,10 @@ def static_type(obj: object) -> Type | None:
 def scalar_type(value: Value) -> Type | None:
     """The type of a scalar value, None for one that is not a scalar."""
     match value:
-        case Dynamic() | Abstract():
+        case Dynamic():
             return value.type
+        case Abstract():
+            return None if value.is_tensor else value.type
         case Static(obj):
             return static_type(obj)
         case _:
@@ -230,6 +307,20 @@ def map_leaves(fn: Callable[[Value, str], Value], value: Value, name: str) -> Va
     )
 
 
+def known_sizes(type_: Type) -> Sizes:
+    """The sizes that a type tells, none for a scalar."""
+    if not isinstance(type_, TensorType):
+        return ()
+    return tuple(None if size is None else const(size) for size in type_.sizes)
+
+
+def runtime_value(template: Abstract, atom: Atom) -> Value:
+    """The value that ``atom`` is, where it stands for this template."""
+    if template.is_tensor:
+        return Array(atom, template.sizes or known_sizes(atom.type))
+    return Dynamic(atom, template.weak)
+
+
 def instantiate(template: Value, name: str, params: list[Var]) -> Value:
     """The template with a new variable, appended to ``params``, for each Abstract leaf."""
 
@@ -238,7 +329,7 @@ def instantiate(template: Value, name: str, params: list[Var]) -> Value:
             return leaf
         var = Var(leaf_name, leaf.type)
         params.append(var)
-        return Dynamic(var, leaf.weak)
+        return runtime_value(leaf, var)
 
     return map_leaves(fresh, template, name)
 
@@ -246,12 +337,18 @@ def instantiate(template: Value, name: str, params: list[Var]) -> Value:
 def describe(value: Value) -> str:
     """What a value is, for a message."""
     match value:
+        case Array() | Ref():
+            return _describe_tensor(value.rank, value.elem)
+        case Abstract(type=TensorType(rank=rank, elem=elem)):
+            return _describe_tensor(rank, elem)
+        case Abstract(type=type_, tensor=True):
+            return _describe_tensor(0, type_)
         case Dynamic() | Abstract():
             return str(value.type)
         case Static(obj):
-            type_ = static_type(obj)
-            if type_ is not None:
-                return f"{type_} (the constant {obj!r})"
+            kind = static_type(obj)
+            if kind is not None:
+                return f"{kind} (the constant {obj!r})"
             if callable(obj):
                 return f"the function {getattr(obj, '__qualname__', repr(obj))}"
             return "None" if obj is None else f"the constant {obj!r}"
@@ -269,3 +366,7 @@ def describe(value: Value) -> str:
             return "a partial function"
         case _:
             return "an unbound variable"
+
+
+def _describe_tensor(rank: int, elem: Type) -> str:
+    return f"a tensor of rank {rank} of {elem}"

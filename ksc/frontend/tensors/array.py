@@ -1,0 +1,91 @@
+"""The equations that tensor code is made of: sizes, elements, tensors built and reduced element by element."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+
+from ksc.frontend.frame import PLACEHOLDER, Frame
+from ksc.frontend.values import Array
+from ksc.ir.builder import stack_type
+from ksc.ir.nodes import Atom, Const, Var
+from ksc.ir.types import Integer, TensorType
+
+Element = Callable[[tuple[Atom, ...]], Atom]
+"""The element at some indices; it emits into the innermost open block."""
+
+
+def size_of(frame: Frame, node: ast.AST, array: Array, dim: int) -> Atom:
+    """The size of a dimension (0 or more): a constant where it is known, else a variable, read once."""
+    size = array.sizes[dim]
+    if size is not None:
+        return size
+    assert isinstance(array.atom, Var)
+    known = frame.region.sizes
+    if (array.atom, dim) not in known:
+        (out,) = frame.emit(node, "size", [array.atom], [Integer], names=["n"], params={"dim": dim})
+        known[array.atom, dim] = out
+    return known[array.atom, dim]
+
+
+def sizes_of(frame: Frame, node: ast.AST, array: Array) -> tuple[Atom, ...]:
+    """All sizes."""
+    return tuple(size_of(frame, node, array, dim) for dim in range(array.rank))
+
+
+def element(frame: Frame, node: ast.AST, array: Array, indices: Sequence[Atom]) -> Atom:
+    """The element at an index for each dimension, counted from 0."""
+    if not indices:
+        return array.atom
+    return frame.emit(node, "index", [array.atom, *indices], [array.elem])[0]
+
+
+def build(frame: Frame, node: ast.AST, sizes: Sequence[Atom], element: Element, *, name: str = PLACEHOLDER) -> Array:
+    """The tensor whose elements ``element`` gives, called once in the block of a ``build``."""
+    if not sizes:
+        return Array(element(()), ())
+    indices = index_variables(len(sizes))
+    with frame.block() as builder:
+        result = element(indices)
+    block = builder.block(indices, [result])
+    known = tuple(size.value if isinstance(size, Const) else None for size in sizes)
+    made = stack_type(len(sizes), result.type)
+    assert isinstance(made, TensorType)
+    type_ = TensorType(made.rank, made.elem, (*known, *made.sizes[len(sizes) :]))  # type: ignore[arg-type]
+    (out,) = frame.emit(node, "build", sizes, [type_], names=[name], blocks=[block])
+    return Array(out, tuple(sizes))
+
+
+def reduce(frame: Frame, node: ast.AST, monoid: str, sizes: Sequence[Atom], element: Element) -> Atom:
+    """The elements over all indices below ``sizes``, combined by a monoid of the IR."""
+    if not sizes:
+        return element(())
+    indices = index_variables(len(sizes))
+    with frame.block() as builder:
+        result = element(indices)
+    block = builder.block(indices, [result])
+    return frame.emit(node, "reduce", sizes, [result.type], params={"monoid": monoid}, blocks=[block])[0]
+
+
+def index_variables(count: int) -> tuple[Var, ...]:
+    """New variables for indices: i, j, k, …."""
+    return tuple(Var(chr(ord("i") + k) if k < 6 else f"i{k}", Integer) for k in range(count))
+
+
+def same_size(frame: Frame, node: ast.AST, a: Atom, b: Atom) -> Atom:
+    """The size that two must agree on: compared at once where both are known, at run time otherwise.
+
+    Raises TypeMismatchError (KS208) where they are known to differ.
+    """
+    if a == b:
+        return a
+    if isinstance(a, Const) and isinstance(b, Const):
+        reason = f"sizes {a.value} and {b.value} must agree"
+        frame.refuse(node, reason, "use tensors whose sizes fit together", code="KS208")
+    pair = frozenset((a, b))
+    if pair not in frame.region.equal:
+        agree = frame.apply(node, "eq", a, b)
+        names = " and ".join(str(x.value) if isinstance(x, Const) else x.name for x in (a, b))
+        frame.emit(node, "assert", [agree], [], params={"message": f"sizes {names} must agree"})
+        frame.region.equal.add(pair)
+    return b if isinstance(b, Const) else a
