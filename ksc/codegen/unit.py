@@ -46,6 +46,7 @@ class GeneratedSource:
         entries: the symbol of each derivation.
         line_map: for a line of the text, counted from 1, the place in the user's source that it came from.
         dtype: the unit's dtype.
+        copies: how many places copy a tensor so that it can be changed; a comment at each says why.
     """
 
     name: str
@@ -53,3 +54,4 @@ class GeneratedSource:
     entries: Mapping[str, str] = field(default_factory=dict)
     line_map: Mapping[int, Span] = field(default_factory=dict)
     dtype: Dtype = "float32"
+    copies: int = 0

@@ -19,12 +19,13 @@ Forms = Callable[[Eqn], tuple[CppForm, CppForm | None] | None]
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Where a variable is read: ``loop`` counts the bodies that run repeatedly.
+    """Where a variable is read: ``loop`` counts the bodies that run repeatedly, ``place`` all equations and block ends.
 
     ``passed`` says that it goes on under another name: as the result of a block, or as the start of a loop's carry.
     """
 
     loop: int
+    place: int
     passed: bool = False
 
 
@@ -42,6 +43,9 @@ class Analysis:
         self._uses: dict[Var, list[Use]] = {}
         self._loop_of: dict[Var, int] = {}
         self._loops = 0
+        self._places: dict[int, int] = {}
+        self._place_of: dict[Var, int] = {}
+        self._place = 0
         self._mark(function.body, function.body.results)
         self._count(function.body, 0, function.body.results)
 
@@ -68,6 +72,14 @@ class Analysis:
             return uses[0]
         return None
 
+    def place(self, eqn: Eqn) -> int:
+        """The number of a live equation in the order of the text."""
+        return self._places[id(eqn)]
+
+    def defined_at(self, var: Var) -> int:
+        """The number of the equation that gives the variable; of the one before, if it is a block's parameter."""
+        return self._place_of[var]
+
     # Liveness, backwards; a loop goes round until nothing more becomes live.
 
     def _mark(self, block: Block, results: Sequence[Atom]) -> None:
@@ -89,7 +101,7 @@ class Analysis:
                 skipped = self._mark_loop(eqn)
             case "withacc":
                 (inner,) = eqn.blocks
-                self._mark(inner, self._needed_results(eqn, inner))
+                self._mark(inner, self.needed_results(eqn, inner))
             case _:
                 for inner in eqn.blocks:
                     self._mark(inner, inner.results)
@@ -124,15 +136,20 @@ class Analysis:
     def _count(self, block: Block, loop: int, results: Sequence[Atom]) -> None:
         for param in block.params:
             self._loop_of[param] = loop
+            self._place_of[param] = self._place
         eqns = [eqn for eqn in block.eqns if self.is_live(eqn)]
         for eqn in eqns:
+            self._place += 1
+            self._places[id(eqn)] = self._place
             for out in eqn.outs:
                 self._loop_of[out] = loop
+                self._place_of[out] = self._place
             self._count_eqn(eqn, loop)
+        self._place += 1
         # A last `if` is followed by the results on each of its sides.
         twice = eqns[-1].outs if eqns and eqns[-1].op == "if" else None
         for atom in results:
-            self._use(atom, Use(loop, passed=True), 1 if twice is None or atom in twice else 2)
+            self._use(atom, Use(loop, self._place, passed=True), 1 if twice is None or atom in twice else 2)
 
     def _count_eqn(self, eqn: Eqn, loop: int) -> None:
         if known_comparison(eqn) is not None:
@@ -140,24 +157,26 @@ class Analysis:
         forms = self._forms(eqn)
         carries = eqn.params.get("carries", 0)
         live = self.live_carries(eqn) if eqn.op in ("for", "while") else []
+        here = self._place
         for k, atom in enumerate(eqn.args):
             init = k - (len(eqn.args) - carries)
             if forms is not None:
-                self._use(atom, Use(loop), _holes(forms[0], k) + (_holes(forms[1], k) if forms[1] else 0))
+                self._use(atom, Use(loop, here), _holes(forms[0], k) + (_holes(forms[1], k) if forms[1] else 0))
             elif not live or init < 0:
-                self._use(atom, Use(loop), 2 if eqn.op in ("index", "update", "reduce", "build") and k > 0 else 1)
+                self._use(atom, Use(loop, here), 2 if _is_size_or_index(eqn, k) else 1)
             elif live[init]:
-                self._use(atom, Use(loop, passed=True), 1)
+                self._use(atom, Use(loop, here, passed=True), 1)
         for inner in eqn.blocks:
             repeated = eqn.op in ("for", "while", "build", "reduce")
             if repeated:
                 self._loops += 1
-            self._count(inner, self._loops if repeated else loop, self._needed_results(eqn, inner))
+            self._count(inner, self._loops if repeated else loop, self.needed_results(eqn, inner))
             if eqn.op == "withacc":
-                for atom in self._needed_results(eqn, inner):
-                    self._use(atom, Use(loop), 1)
+                for atom in self.needed_results(eqn, inner):
+                    self._use(atom, Use(loop, self._place), 1)
 
-    def _needed_results(self, eqn: Eqn, inner: Block) -> Sequence[Atom]:
+    def needed_results(self, eqn: Eqn, inner: Block) -> Sequence[Atom]:
+        """Those results of a block of a live equation that anything reads."""
         match eqn.op:
             case "if":
                 return _selected(inner.results, [self.is_read(out) for out in eqn.outs])
@@ -172,6 +191,19 @@ class Analysis:
     def _use(self, atom: Atom, use: Use, times: int) -> None:
         if isinstance(atom, Var):
             self._uses.setdefault(atom, []).extend([use] * times)
+
+
+def _is_size_or_index(eqn: Eqn, k: int) -> bool:
+    """Whether the argument is one that is checked before it is used, and so written twice."""
+    match eqn.op:
+        case "build" | "reduce":
+            return True
+        case "index":
+            return k > 0
+        case "update" | "acc_add":
+            return 0 < k < len(eqn.args) - 1
+        case _:
+            return False
 
 
 def known_comparison(eqn: Eqn) -> bool | None:

@@ -6,7 +6,8 @@ from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr
 from ksc.codegen.cpp.printer import Context, Printer, negation
 from ksc.codegen.cpp.types import box_struct, declaration
 from ksc.errors import UnsupportedError
-from ksc.ir.nodes import Eqn
+from ksc.ir.nodes import Eqn, Var
+from ksc.ir.types import TensorType
 from ksc.ops.cpp import PRIMARY, CppExpr
 
 
@@ -14,7 +15,7 @@ def print_call(p: Printer, eqn: Eqn, at: Context) -> None:
     """One result is an expression; several are unpacked by name."""
     callee = p.callees[eqn.params["callee"]]
     values = [p.value(atom) for atom in eqn.args]
-    texts = [value.text for value in values]
+    texts = [p.copied(eqn, k, at) or value.text for k, value in enumerate(values)]
     if callee.needs_runtime:
         p.needs_runtime = True
         texts.insert(0, "rt")
@@ -25,10 +26,11 @@ def print_call(p: Printer, eqn: Eqn, at: Context) -> None:
     elif len(live) == 1:
         (k,) = live
         out = eqn.outs[k]
-        reads = NO_READS.union(*(value.reads for value in values))
+        tensors = frozenset(atom for atom in eqn.args if isinstance(atom, Var) and isinstance(atom.type, TensorType))
+        reads = NO_READS.union(tensors, *(value.reads for value in values))
         expr = Expr(CppExpr(f"{text}.{callee.fields[k]}" if callee.fields else text), reads, None, eqn.span)
-        # What may stop the kernel stays in its place among the other effects.
-        if callee.needs_runtime and not p.may_wait(eqn):
+        # What may stop the kernel, or changes a tensor, stays in its place among the other effects.
+        if callee.written or (callee.needs_runtime and not p.may_wait(eqn)):
             name = p.declare(out, at)
             at.writer.statement(f"{declaration(out.type, name, p.float_type)} = {expr.text};", eqn.span)
         else:

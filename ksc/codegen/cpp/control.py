@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, with_width
+from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.types import TensorType
@@ -28,12 +29,16 @@ def print_if(p: Printer, eqn: Eqn, at: Context) -> None:
         return
     names = []
     at.writer.comment(eqn.span)
+    settled = [out for out in live if p.storage.root(out) is not out]
+    live = [out for out in live if out not in settled]
     for k, out in enumerate(eqn.outs):
         if out not in live:
             continue
         names.append(p.declare(out, at, name=_branch_name(eqn, k)))
         at.writer.line(f"{declaration(out.type, names[-1], p.float_type, const=False)};", eqn.span)
-    print_branches(p, eqn, at, assign_live(p, eqn, names), (names, live))
+    print_branches(p, eqn, at, assign_live(p, eqn, names, live), (names, live))
+    for out in settled:
+        p.bind(out, p.value(p.storage.root(out)))
 
 
 def _branch_name(eqn: Eqn, k: int) -> str:
@@ -43,14 +48,12 @@ def _branch_name(eqn: Eqn, k: int) -> str:
     return next((name for name in names if not is_temporary(name)), names[0])
 
 
-def assign_live(p: Printer, eqn: Eqn, names: Sequence[str]) -> Finish:
+def assign_live(p: Printer, eqn: Eqn, names: Sequence[str], live: Sequence[Var]) -> Finish:
     """Assign those results of a block that are read as outs of the equation."""
-    live = [p.analysis.is_read(out) for out in eqn.outs]
 
     def write(results: Sequence[Atom], at: Context) -> None:
-        values = [p.value(atom) for atom, alive in zip(results, live, strict=True) if alive]
-        types = [p.type_of(out) for out, alive in zip(eqn.outs, live, strict=True) if alive]
-        p.assign(names, values, types, at)
+        values = [p.value(atom) for out, atom in zip(eqn.outs, results, strict=True) if out in live]
+        p.assign(names, values, [p.type_of(out) for out in live], at)
 
     return Finish(write)
 
@@ -149,7 +152,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     carries = eqn.params["carries"]
     count, index = eqn.args[0], body.params[0]
     limit = once(p, count, at, "count", eqn.span)
-    names = _carried(p, eqn, body.params[1:], eqn.args[1:], at)
+    names = _carried(p, eqn, body.params[1:], at)
     tapes = _stacks(p, eqn, at, limit.text, [count])
     scope = Scope(at.scope)
     i = scope.declare(index.name)
@@ -167,7 +170,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
 def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     """A loop with a condition; what it stacks goes to tapes that grow."""
     cond, body = eqn.blocks
-    names = _carried(p, eqn, body.params, eqn.args, at)
+    names = _carried(p, eqn, body.params, at)
     tapes = _stacks(p, eqn, at, None, _trip_counts(p, eqn))
     for own, shared in zip(cond.params, body.params, strict=True):
         if p.analysis.is_read(shared):
@@ -208,13 +211,31 @@ def once(p: Printer, atom: Atom, at: Context, name: str, span: Span | None) -> E
     return name_expr(known)
 
 
-def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], inits: Sequence[Atom], at: Context) -> list[str | None]:
-    """One variable for each carry that is needed."""
+def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[str | None]:
+    """One variable for each carry that is needed; a tensor that is changed in place needs none that is assigned."""
     names: list[str | None] = []
     starts: list[tuple[str, Span | None]] = []
-    for param, init, live in zip(params, inits, p.analysis.live_carries(eqn), strict=True):
-        name = p.take_over(param, init) if live else None
-        if live and name is None:
+    first = len(eqn.args) - len(params)
+    needed = p.analysis.live_carries(eqn)
+    for k, (param, init, live) in enumerate(zip(params, eqn.args[first:], needed, strict=True)):
+        if not live:
+            names.append(None)
+            continue
+        steady = (id(eqn), k) in p.storage.steady
+        copy = p.copied(eqn, first + k, at)
+        if copy is not None:
+            start = p.declare(param, at, mutable=not steady)
+            at.writer.statement(f"{declaration(param.type, start, p.float_type, const=steady)} = {copy};", eqn.span)
+            names.append(None if steady else start)
+            continue
+        if steady:
+            if isinstance(init, Var) and holds_memory(init.type):
+                p.named(init, at)
+            p.bind(param, p.value(init))
+            names.append(None)
+            continue
+        name = p.take_over(param, init)
+        if name is None:
             value = p.value(init)
             name = p.declare(param, at, mutable=True)
             text = f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};"
@@ -279,9 +300,14 @@ def _next_iteration(
 
 
 def _finish_loop(p: Printer, eqn: Eqn, names: Sequence[str | None], carries: int) -> None:
-    for out, name in zip(eqn.outs[:carries], names, strict=True):
+    body = eqn.blocks[-1]
+    params = body.params[len(body.params) - carries :]
+    for k, (out, param, name) in enumerate(zip(eqn.outs, params, names, strict=False)):
         if name is not None:
             p.bind_variable(out, name)
+        elif (id(eqn), k) in p.storage.steady:
+            p.bind(out, p.value(param))
+            p.in_range.same(out, param)
 
 
 def _line(span: Span | None) -> int:
@@ -292,14 +318,15 @@ def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:
     """Accumulators are plain variables, added to in place."""
     (body,) = eqn.blocks
     at.writer.comment(eqn.span)
-    for out, param, init in zip(eqn.outs, body.params, eqn.args, strict=False):
+    for k, (out, param, init) in enumerate(zip(eqn.outs, body.params, eqn.args, strict=False)):
         value = p.value(init)
-        name = p.declare(out if p.analysis.is_read(out) else param, at)
-        text = value.text
-        if isinstance(init.type, TensorType):
-            p.needs_runtime = True
-            text = f"ks::copy(rt, {text})"
-        at.writer.line(f"{declaration(init.type, name, p.float_type, const=False)} = {text};", eqn.span)
+        copy = p.copied(eqn, k, at)
+        if copy is None and isinstance(init, Var) and isinstance(init.type, TensorType):
+            name = p.named(init, at)
+        else:
+            name = p.declare(out if p.analysis.is_read(out) else param, at)
+            head = declaration(init.type, name, p.float_type, const=copy is not None)
+            at.writer.line(f"{head} = {copy or value.text};", eqn.span)
         p.bind(param, name_expr(name))
         p.bind(out, name_expr(name))
         p.in_range.same(param, init)

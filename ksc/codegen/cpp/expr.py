@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ksc.ir.nodes import Span
+from ksc.ir.nodes import Span, Var
 from ksc.ops.cpp import PRIMARY, CppExpr
 
-NO_READS: frozenset[str] = frozenset()
+Reads = frozenset[str | Var]
+
+NO_READS: Reads = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +18,14 @@ class Expr:
 
     Attributes:
         cpp: the text and how tightly it binds.
-        reads: the loop-carried variables in it, which must not be assigned before it is evaluated.
+        reads: what must not change before it is evaluated: the C++ variables of loops in it by name, and the tensors of
+            which it reads elements.
         infix: operator, left and right text where the outermost operation is a binary one.
         span: the Python that the outermost operation came from.
     """
 
     cpp: CppExpr
-    reads: frozenset[str] = NO_READS
+    reads: Reads = NO_READS
     infix: tuple[str, str, str] | None = None
     span: Span | None = None
 
@@ -37,4 +40,5 @@ class Expr:
 
 def name_expr(name: str, *, mutable: bool = False) -> Expr:
     """A variable; a mutable one is remembered as read."""
-    return Expr(CppExpr(name, PRIMARY), frozenset({name}) if mutable else NO_READS)
+    reads: Reads = frozenset({name}) if mutable else NO_READS
+    return Expr(CppExpr(name, PRIMARY), reads)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ksc.codegen.cpp import calls, control, tensors
 from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
+from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Line, Writer
 from ksc.ir.nodes import EFFECTS, Atom, Eqn, Function, Program, Var, walk
@@ -52,6 +53,7 @@ class CppFunction:
         signature: all before the opening brace.
         lines: the body.
         doc: what the comment above says.
+        copies: how often it copies a tensor so that it can be changed.
     """
 
     name: str
@@ -60,6 +62,7 @@ class CppFunction:
     signature: str
     lines: Sequence[Line]
     doc: str = ""
+    copies: int = 0
 
 
 def forms(eqn: Eqn) -> tuple[CppForm, CppForm | None] | None:
@@ -85,14 +88,20 @@ def result_names(function: Function) -> tuple[str, ...]:
     return tuple(names)
 
 
-def describe(function: Function, name: str) -> Callee:
+def describe(function: Function, name: str, storage: Storage) -> Callee:
     """What callers need before the body is printed; ``needs_runtime`` is what is known without it."""
-    return Callee(name, False, result_names(function))
+    return Callee(name, False, result_names(function), storage.summary.written)
+
+
+def analyse(function: Function, program: Program) -> Analysis:
+    """What of the function has to be printed, and where it is read."""
+    return Analysis(function, forms, lambda eqn: _calls_effect(program, eqn))
 
 
 def print_function(
     function: Function,
-    program: Program,
+    analysis: Analysis,
+    storage: Storage,
     callee: Callee,
     callees: Mapping[str, Callee],
     float_type: str,
@@ -104,8 +113,7 @@ def print_function(
 
     ``callees`` holds every function that it calls, ``taken`` the names its variables must not have.
     """
-    analysis = Analysis(function, forms, lambda eqn: _calls_effect(program, eqn))
-    printer = Printer(analysis, float_type, callees, HANDLERS, LAST_HANDLERS)
+    printer = Printer(analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS)
     scope = Scope(reserved=taken)
     parameters = []
     for param in function.params:
@@ -122,7 +130,7 @@ def print_function(
     needs_runtime = printer.needs_runtime
     if needs_runtime:
         parameters.insert(0, "ks::runtime &rt")
-    done = Callee(callee.name, needs_runtime, callee.results)
+    done = replace(callee, needs_runtime=needs_runtime)
     types = function.result_types
     return CppFunction(
         name=function.name,
@@ -130,6 +138,7 @@ def print_function(
         struct=[f"{declaration(t, f, float_type, const=False)};" for t, f in zip(types, callee.fields, strict=False)],
         signature=signature(done, types, parameters, float_type),
         lines=writer.lines,
+        copies=printer.copies,
     )
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import jinja2
 
+from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.entries import make_entry
-from ksc.codegen.cpp.function import CppFunction, describe, print_function
+from ksc.codegen.cpp.function import CppFunction, analyse, describe, print_function
 from ksc.codegen.cpp.names import Scope, function_identifier, identifier
 from ksc.codegen.cpp.printer import Callee
+from ksc.codegen.cpp.storage import Storage, plan_storage
 from ksc.codegen.cpp.types import COMPUTE, box_struct, declaration
 from ksc.codegen.cpp.writer import LINE_WIDTH, Line, wrapped
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
@@ -56,7 +58,8 @@ def generate(unit: Unit) -> GeneratedSource:
         )
     )
     text, line_map = _unmark(text, spans)
-    return GeneratedSource(unit.name, text, symbols, line_map, unit.dtype)
+    copies = sum(function.copies for function in module.functions)
+    return GeneratedSource(unit.name, text, symbols, line_map, unit.dtype, copies)
 
 
 def derivation_suffix(derivation: str) -> str:
@@ -82,16 +85,16 @@ class _Module:
         self._add_boxes(program)
         order = list(_callees_first(program))
         cyclic = {name for name in order if _reaches(program, name, name)}
-        callees: dict[str, Callee] = {}
-        for name in order:
-            callees[name] = describe(program.functions[name], function_identifier(name))
+        analyses = {name: analyse(program.functions[name], program) for name in order}
+        plans = plan_storage(program, analyses)
+        callees = {n: describe(program.functions[n], function_identifier(n), plans[n]) for n in order}
         taken = {name: callee.name for name, callee in callees.items()}
         if any(taken[name] in self._used() and name not in self._by_name for name in order):
             callees = {n: replace(c, name=self._fresh(n)) for n, c in callees.items()}
-        printed = self._print(program, order, cyclic, callees)
+        printed = self._print(program, analyses, plans, cyclic, callees)
         if any(not self._known(function) and function.callee.name in self._used() for function in printed):
             callees = {name: replace(c, name=self._fresh(name)) for name, c in callees.items()}
-            printed = self._print(program, order, cyclic, callees)
+            printed = self._print(program, analyses, plans, cyclic, callees)
         early = {
             callee
             for k, name in enumerate(order)
@@ -107,15 +110,21 @@ class _Module:
         return printed[-1]
 
     def _print(
-        self, program: Program, order: Sequence[str], cyclic: set[str], callees: dict[str, Callee]
+        self,
+        program: Program,
+        analyses: Mapping[str, Analysis],
+        plans: Mapping[str, Storage],
+        cyclic: set[str],
+        callees: dict[str, Callee],
     ) -> list[CppFunction]:
         known = {n: replace(c, needs_runtime=n in cyclic) for n, c in callees.items()}
         taken = frozenset(c.name for c in callees.values()) | self._used()
         printed = []
-        for name in order:
+        for name, analysis in analyses.items():
             function = print_function(
                 program.functions[name],
-                program,
+                analysis,
+                plans[name],
                 known[name],
                 known,
                 self._float_type,

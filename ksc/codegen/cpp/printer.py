@@ -14,6 +14,7 @@ from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr
 from ksc.codegen.cpp.literals import literal, string_literal
 from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
 from ksc.codegen.cpp.ranges import InRange
+from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
@@ -58,11 +59,15 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """What a caller has to know of a function: two results or more, named ``results``, are members of a struct."""
+    """What a caller has to know of a function.
+
+    Two results or more, named ``results``, are members of a struct; the parameters ``written`` are changed in place.
+    """
 
     name: str
     needs_runtime: bool
     results: tuple[str, ...]
+    written: frozenset[int] = frozenset()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -78,18 +83,22 @@ LastHandler = Callable[["Printer", Eqn, Context, Sequence[Atom], Finish], bool]
 class Printer:
     """Prints one function; ``handlers`` gives the printer of each op that is no scalar primitive.
 
-    After ``body`` has run, ``needs_runtime`` says whether the text mentions ``rt``.
+    After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and ``copies`` how often it copies
+    a tensor so that it can be changed.
     """
 
     def __init__(
         self,
         analysis: Analysis,
+        storage: Storage,
         float_type: str,
         callees: Mapping[str, Callee],
         handlers: Mapping[str, Handler],
         last_handlers: Mapping[str, LastHandler],
     ) -> None:
         self.analysis = analysis
+        self.storage = storage
+        self.copies = 0
         self.float_type = float_type
         self.callees = callees
         self.needs_runtime = False
@@ -118,7 +127,7 @@ class Printer:
 
     def declare(self, var: Var, at: Context, *, mutable: bool = False, name: str | None = None) -> str:
         """A new C++ variable for ``var``; its name, which begins as ``name`` or as the variable's own."""
-        chosen = at.scope.declare(name or var.name)
+        chosen = at.scope.declare(name or self.storage.name(var))
         self.bind(var, name_expr(chosen, mutable=mutable))
         return chosen
 
@@ -143,6 +152,28 @@ class Printer:
         self.bind(var, name_expr(name, mutable=True))
         return name
 
+    def named(self, var: Var, at: Context) -> str:
+        """The C++ variable that holds a tensor, declared now where it was only an expression so far."""
+        value = self.value(var)
+        if value.text.isidentifier():
+            return value.text
+        name = self.declare(var, at)
+        at.writer.statement(f"{declaration(var.type, name, self.float_type)} = {value.text};", value.span)
+        return name
+
+    def copied(self, eqn: Eqn, k: int, at: Context) -> str | None:
+        """A copy of an argument of the equation, where that must not be changed in place; a comment says why."""
+        reason = self.storage.copied.get((id(eqn), k))
+        if reason is None:
+            return None
+        atom = eqn.args[k]
+        assert isinstance(atom, Var)
+        at.writer.comment(eqn.span)
+        at.writer.line(f"// copies {atom.name}: {reason}", eqn.span)
+        self.copies += 1
+        self.needs_runtime = True
+        return f"ks::copy(rt, {self.value(atom).text})"
+
     def define(self, var: Var, expr: Expr, at: Context) -> None:
         """Make ``var`` a constant in the text, or fold its expression into the one place that reads it."""
         if not self.analysis.is_read(var):
@@ -157,6 +188,9 @@ class Printer:
     def _folds(self, var: Var, expr: Expr) -> bool:
         use = self.analysis.single_use(var)
         if use is None or len(expr.text) > FOLD_WIDTH:
+            return False
+        tensors = [read for read in expr.reads if isinstance(read, Var)]
+        if not self.storage.unchanged(tensors, self.analysis.defined_at(var), use.place):
             return False
         return use.passed or is_temporary(var.name) or is_derived(var.name)
 

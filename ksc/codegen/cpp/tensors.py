@@ -37,17 +37,23 @@ def print_size(p: Printer, eqn: Eqn, at: Context) -> None:
 
 
 def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
-    """A copy with one element or part replaced."""
+    """One element or part replaced, in place where nothing else needs the tensor as it was."""
     (out,) = eqn.outs
     tensor, *indices, value = eqn.args
+    assert isinstance(tensor, Var)
     check_range(p, tensor, indices, eqn.span, at)
-    source = p.value(tensor).text
-    new = p.value(value)
-    name = p.declare(out, at)
     p.in_range.same(out, tensor)
-    at.writer.statement(f"{declaration(out.type, name, p.float_type)} = ks::copy(rt, {source});", eqn.span)
-    p.needs_runtime = True
-    _put(p, name, [p.value(i).text for i in indices], new, value, eqn.span, at.writer)
+    new = p.value(value)
+    assert isinstance(tensor.type, TensorType)
+    nested = len(indices) == tensor.type.rank
+    copy = p.copied(eqn, 0, at)
+    if copy is None:
+        name = p.named(tensor, at)
+        p.bind(out, p.value(tensor))
+    else:
+        name = p.declare(out, at)
+        at.writer.statement(f"{declaration(out.type, name, p.float_type)} = {copy};", eqn.span)
+    _put(p, name, [p.value(i).text for i in indices], new, value, eqn.span, at.writer, nested=nested)
 
 
 def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -179,19 +185,31 @@ def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None
     values = [p.value(index) for index in indices]
     places = ", ".join(index.text for index in values)
     assert isinstance(tensor.type, TensorType)
-    access = "" if len(indices) == tensor.type.rank else ".part"
+    whole = len(indices) == tensor.type.rank
+    access = "" if whole else ".part"
     reads = value.reads.union(*(index.reads for index in values))
+    if whole and isinstance(tensor, Var):
+        reads |= {tensor}
     return Expr(CppExpr(f"{value.cpp.within(PRIMARY)}{access}({places})"), reads, None, span)
 
 
 def _put(
-    p: Printer, name: str, places: Sequence[str], value: Expr, atom: Atom, span: Span | None, writer: Writer
+    p: Printer,
+    name: str,
+    places: Sequence[str],
+    value: Expr,
+    atom: Atom,
+    span: Span | None,
+    writer: Writer,
+    *,
+    nested: bool,
 ) -> None:
     where = ", ".join(places)
-    if isinstance(atom.type, TensorType):
-        writer.line(f"ks::put(rt, {name}.part({where}), {value.text}, {_line(span)});", span)
+    if isinstance(atom.type, TensorType) and not nested:
+        p.needs_runtime = True
+        writer.statement(f"ks::put(rt, {name}.part({where}), {value.text}, {_line(span)});", span)
     else:
-        writer.line(f"{name}({where}) = {value.text};", span)
+        writer.statement(assignment(f"{name}({where})", value), span)
 
 
 def _refuse_negative(p: Printer, atoms: Sequence[Atom], sizes: Sequence[Expr], span: Span | None, at: Context) -> None:

@@ -25,17 +25,17 @@ static inline tensors_results tensors(ks::runtime &rt, float x, int64_t n) {
     ks::stack<float, 1> rows(n);
     for (int64_t k = 0; k < n; ++k) {
         const ks::tensor<float, 1> row = grid.part(k);
+        // copies row: grid, which may share its memory, is read
         const ks::tensor<float, 1> changed = ks::copy(rt, row);
         changed(1) = s;
         const float first = changed(0);
         rows.put(rt, k, changed, 0);
         s += first;
     }
-    const ks::tensor<float, 1> t(rt, 3);
+    const ks::tensor<float, 1> sums(rt, 3);
     for (int64_t i = 0; i < 3; ++i) {
-        t(i) = 0.0f;
+        sums(i) = 0.0f;
     }
-    ks::tensor<float, 1> sums = ks::copy(rt, t);
     float c = s;
     for (int64_t i = 0; i < n; ++i) {
         const ks::tensor<float, 1> row = rows.part(i);
@@ -44,8 +44,8 @@ static inline tensors_results tensors(ks::runtime &rt, float x, int64_t n) {
     }
     float norm = 0.0f;
     for (int64_t i = 0; i < 3; ++i) {
-        const float t2 = sums(i);
-        norm += t2 * t2;
+        const float t = sums(i);
+        norm += t * t;
     }
     return {norm, s};
 }
