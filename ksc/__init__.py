@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ksc.custom import custom_jvp, custom_vjp, stop_gradient
     from ksc.decorators import elementwise, register, vmap
     from ksc.functional import grad, gradcheck, jvp, value_and_grad, vjp
     from ksc.kernel import Kernel
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    **dict.fromkeys(("custom_jvp", "custom_vjp", "stop_gradient"), "custom"),
     **dict.fromkeys(("elementwise", "register", "vmap"), "decorators"),
     **dict.fromkeys(("grad", "gradcheck", "jvp", "value_and_grad", "vjp"), "functional"),
     "Kernel": "kernel",
@@ -26,11 +28,14 @@ _HOMES = {
 
 __all__ = [
     "Kernel",
+    "custom_jvp",
+    "custom_vjp",
     "elementwise",
     "grad",
     "gradcheck",
     "jvp",
     "register",
+    "stop_gradient",
     "value_and_grad",
     "vjp",
     "vmap",

@@ -100,10 +100,11 @@ class Specialisation:
         """The optimised program of a derivation, see ``ksc.derive``."""
         from ksc.derive import derive
         from ksc.passes import optimise
+        from ksc.passes.forget_rules import forget_rules
 
         if derivation not in self._programs:
             # Derivatives are taken of the program as it was written: the passes turn powers into products.
-            self._programs[derivation] = optimise(derive(self._program, derivation))
+            self._programs[derivation] = optimise(forget_rules(derive(self._program, derivation)))
         return self._programs[derivation]
 
     def source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:

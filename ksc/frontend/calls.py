@@ -16,6 +16,7 @@ from ksc.frontend.functions import locate, parameters, run_body
 from ksc.frontend.join import abstract_leaves, atoms_for, rebuild, template_of
 from ksc.frontend.library import NumberMethod, known_function
 from ksc.frontend.source import plain_function
+from ksc.frontend.special import special_call
 from ksc.frontend.values import (
     BoundMethod,
     Closure,
@@ -85,6 +86,9 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
         return known_function_call(frame, obj.function, [obj.owner, *args], kwargs, node)
     if obj is functools.partial and args:
         return Partial(args[0], tuple(args[1:]), dict(kwargs))
+    special = special_call(obj)
+    if special is not None:
+        return special(frame, args, kwargs, node)
     if known_function(obj) is not None:
         return known_function_call(frame, obj, args, kwargs, node)
     if isinstance(obj, type):
@@ -111,7 +115,7 @@ def call_function(
 ) -> Value:
     """A call of a Python function: a ``call`` of the IR, or inlined where an argument or result is a function."""
     where = frame.span(node)
-    defaults = _defaults(frame, function, node)
+    defaults = defaults_of(frame, function, node)
     _, definition, _ = locate(function)
     values = bind_arguments(frame, function.__name__, definition, args, kwargs, defaults, node)
     try:
@@ -149,7 +153,7 @@ def _needs_inlining(value: Value) -> bool:
     )
 
 
-def _defaults(frame: Frame, function: FunctionType, node: ast.AST) -> dict[str, Value]:
+def defaults_of(frame: Frame, function: FunctionType, node: ast.AST) -> dict[str, Value]:
     """The default values of a Python function, as captured objects."""
     code = function.__code__
     frame.guards.record(function, "__code__", code)

@@ -30,8 +30,16 @@ from ksc.frontend.values import (
     instantiate,
     leaves,
 )
-from ksc.ir.nodes import EFFECTS, Function, Program, Span, Var, walk
+from ksc.ir.nodes import EFFECTS, Block, Function, Program, Span, Var, walk
 from ksc.ir.types import Float, Integer
+
+
+@dataclass(frozen=True, slots=True)
+class Synthetic:
+    """Stands for the callee of an IR function that is made for ``owner``, and no translation of a Python function."""
+
+    owner: object
+    role: str
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +50,7 @@ class Entry:
     """
 
     name: str
-    callee: FunctionType | Closure
+    callee: FunctionType | Closure | Synthetic
     arguments: tuple[Value, ...]
     result: Value | None
     function: Function | None = None
@@ -102,8 +110,8 @@ class FunctionTable:
     ) -> Entry:
         """Trace ``callee``; the ``root`` is the kernel itself, all of whose numbers become results."""
         source, node, function = locate(callee)
-        declared = _declared_result(callee)
-        entry = Entry(self._fresh_name(name or _title(callee)), callee, arguments, declared, root=root)
+        declared = declared_result(callee)
+        entry = Entry(self.fresh_name(name or _title(callee)), callee, arguments, declared, root=root)
         entry.generalised = generalised or all(map(same_template, arguments, map(generalise, arguments)))
         if entry.generalised:
             entry.root = False
@@ -143,8 +151,12 @@ class FunctionTable:
         entry.result = _result_template(frame, entry, value, node)
         results = list(atoms_for(frame, entry.result, value, node))
         body = frame.builder.block(params, results)
-        entry.effects = any(self._has_effect(eqn.op, eqn.params) for eqn in walk(body))
+        entry.effects = self.has_effects(body)
         entry.function = Function(entry.name, body, frame.source.span(node, head=True))
+
+    def has_effects(self, body: Block) -> bool:
+        """Whether a call of a function with this body does something beyond giving its results."""
+        return any(self._has_effect(eqn.op, eqn.params) for eqn in walk(body))
 
     def _has_effect(self, op: str, params: Mapping[str, object]) -> bool:
         if op == "call":
@@ -155,7 +167,8 @@ class FunctionTable:
     def _named(self, name: object) -> Entry:
         return next(entry for entry in self.entries if entry.name == name)
 
-    def _fresh_name(self, title: str) -> str:
+    def fresh_name(self, title: str) -> str:
+        """``title``, with a number behind it where it is taken."""
         taken = {entry.name for entry in self.entries}
         name, k = title, 2
         while name in taken:
@@ -179,14 +192,16 @@ class FunctionTable:
             assert entry.function is not None
             for eqn in walk(entry.function.body):
                 if eqn.op == "call":
-                    visit(self._named(eqn.params["callee"]))
+                    for role in ("callee", "rev", "fwd"):
+                        if role in eqn.params:
+                            visit(self._named(eqn.params[role]))
             reached[entry.name] = entry.function
 
         visit(main)
         return Program(reached, main.name)
 
 
-def identity(callee: FunctionType | Closure) -> tuple[object, object]:
+def identity(callee: FunctionType | Closure | Synthetic) -> tuple[object, object]:
     """What makes two callees the same: the function, and for a local one the scope that it sees."""
     return (callee.node, callee.frame) if isinstance(callee, Closure) else (callee, None)
 
@@ -245,7 +260,8 @@ def _title(callee: FunctionType | Closure) -> str:
     return "lambda" if name == "<lambda>" else name
 
 
-def _declared_result(callee: FunctionType | Closure) -> Value | None:
+def declared_result(callee: FunctionType | Closure) -> Value | None:
+    """The template that the annotation of a function's result tells, None where it tells nothing."""
     if isinstance(callee, Closure):
         node = callee.node
         annotation = node.returns if isinstance(node, ast.FunctionDef) else None

@@ -12,7 +12,9 @@ from ksc.frontend.capture import capture, is_namedtuple_class
 from ksc.frontend.functions import FunctionTable, locate, parameters
 from ksc.frontend.guards import Guard, GuardSet
 from ksc.frontend.refuse import refuse
+from ksc.frontend.rules import trace_root
 from ksc.frontend.source import plain_function
+from ksc.frontend.special import special_callable
 from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
 from ksc.ir.nodes import Program, Span
 
@@ -90,7 +92,11 @@ def trace(
     guards.record(function, "__code__", function.__code__)
     table = FunctionTable(guards)
     try:
-        entry = table.trace(function, tuple(described.values()), root=True, name=name)
+        special = special_callable(fn)
+        if special is None:
+            entry = table.trace(function, tuple(described.values()), root=True, name=name)
+        else:
+            entry = trace_root(table, special, tuple(described.values()), name)
     except RecursionError:
         refuse(span, "the function nests too deep to be translated", "split it into several functions", code="KS114")
     assert entry.result is not None

@@ -31,7 +31,8 @@ The plain ops that are not scalar primitives:
     update t i* v -> t with the element replaced           size t -> Integer, params dim
     acc_add acc i* v -> ()                                 add v to the accumulator (at i*)
     call a* -> r*, params callee                           tuple a* -> Tuple; get t -> element, params n (from 0)
-                   (and rev, fwd: functions that are its derivatives, given by hand)
+                   (and rev, fwd: functions that are its derivatives, given by hand; transpose: the one that is
+                   not given is the transpose of the other)
     box a* -> Box, params name; unbox b -> a*              assert c -> (), params message; print a* -> ()
 """
 

@@ -1,4 +1,4 @@
-"""Conversions between types, questions about a Float, and its parts."""
+"""Conversions between types, questions about a Float, its parts, and a Float taken as a constant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ksc.ir.types import Bool, Float, Integer
 from ksc.ops import cpp, ieee
 from ksc.ops.forms import ONE, predicate
-from ksc.ops.record import Failure, NonDifferentiable, Overload, Primitive, Width
+from ksc.ops.record import Failure, NonDifferentiable, Overload, Primitive, Width, zero
 
 _BIG = ((0,), (2**53 + 1,), (-(2**63),), (2**63 - 1,))
 
@@ -112,6 +112,16 @@ RECORDS = (
         domain=((-4.0, 4.0), (-4.0, 4.0)),
         edges=((0.0, 1.0), (0.0, -1.0), (1.0, 1.0), (math.inf, 0.0), (1.0, math.nan)),
         reference="torch.nextafter",
+        ulp=(0, 0),
+    ),
+    Primitive(
+        name="stop_gradient",
+        doc="The number itself; its derivative is declared to be 0.",
+        overloads=(Overload((Float,), Float, float, cpp.CppForm("({0})", cpp.PRIMARY, (cpp.NONE,))),),
+        partials=(zero,),
+        domain=((-4.0, 4.0),),
+        edges=ONE,
+        reference=lambda torch, a: a.detach(),
         ulp=(0, 0),
     ),
 )

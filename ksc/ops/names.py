@@ -123,6 +123,8 @@ def _entries() -> Iterator[tuple[object, Lowering]]:
     for names, params in ((_SPECIAL_ONE, _ONE), (_SPECIAL_TWO, _TWO)):
         for name, op in names.items():
             yield getattr(torch.special, name), Lowering(op, params)
+    for function in (torch.Tensor.detach, torch.detach):
+        yield function, Lowering("stop_gradient", _ONE)
     for function in (torch.polygamma, torch.special.polygamma):
         yield function, Lowering("polygamma", ("n", "input"))
     for name, own in _TORCH_LIBRARY.items():

@@ -24,6 +24,7 @@ class Module:
         self.flows = flows(source.functions)
         self.effectful: set[str] = set(effectful_functions(source.functions))
         self.names: set[str] = set(source.functions)
+        self.transposes: dict[tuple[str, str], str] = {}
 
     def new_name(self, name: str) -> str:
         """A function name that is not taken yet, ``name`` where possible."""

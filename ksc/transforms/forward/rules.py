@@ -9,6 +9,7 @@ from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.types import AccType, BoxType, is_differentiable
 from ksc.transforms.forward.sweep import Sweep
 from ksc.transforms.tangents import refuse_accumulators, tangent_box, tangent_type, zero, zero_of_part
+from ksc.transforms.transpose import rule_of
 
 Rule = Callable[[Sweep, Eqn, Builder], None]
 
@@ -209,11 +210,12 @@ def _call(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
     for out in eqn.outs:
         sweep.module.need_tangent(out.type)
     tangents = tuple(_named(eqn.outs[k]) for k in which)
-    if "fwd" in eqn.params:
+    by_hand = rule_of(sweep.module, eqn, "fwd")
+    if by_hand is not None:
         builder.eqns.append(eqn)
         given = (sweep.dot_or_zero(arg, builder) for arg in eqn.args if is_differentiable(arg.type))
         args = (*eqn.args, *given)
-        builder.eqns.append(Eqn(tangents, "call", args, {"callee": eqn.params["fwd"]}, (), eqn.span))
+        builder.eqns.append(Eqn(tangents, "call", args, {"callee": by_hand}, (), eqn.span))
         _bind(sweep, eqn.outs, which, tangents)
         return
     callee = sweep.derivatives.valfwd(eqn.params["callee"], active)

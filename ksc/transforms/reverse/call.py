@@ -3,7 +3,8 @@
     y = (f x)      ⟶      y b = ([suffwdpass f] x)   in the forward sweep,
                           x_bar = ([sufrevpass f] y_bar b)   in the reverse sweep
 
-A call with the param ``rev`` names a function that is the derivative; the pair then keeps the arguments for it.
+A call with the param ``rev`` names a function that is the derivative; the pair then keeps the arguments for it. With
+the param ``transpose``, ``fwd`` names its transpose.
 
 What the first keeps for the second is a list of variables, or one box of them where the callee is recursive, so
 that its type is finite. The second is made for the results that have a cotangent, since a zero in the place of a
@@ -18,6 +19,7 @@ from ksc.ir.types import is_differentiable
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 from ksc.transforms.tangents import atom_name, refuse_accumulators, tangent_type, zero
+from ksc.transforms.transpose import rule_of
 
 
 def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
@@ -30,7 +32,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
         if callee in sweep.pairs.module.effectful or callee in sweep.pairs.module.recursive:
             sweep.saved.add(eqn)
         return eqn
-    pair = sweep.pairs.pair(callee, active, eqn.params.get("rev"))
+    pair = sweep.pairs.pair(callee, active, rule_of(sweep.pairs.module, eqn, "rev"), eqn.params)
     outs = eqn.outs + tuple(Var("saved", type_) for type_ in pair.residuals)
     new = Eqn(outs, "call", eqn.args, {"callee": pair.forward}, (), eqn.span)
     sweep.kept[new] = Kept(len(eqn.outs), pair=pair)

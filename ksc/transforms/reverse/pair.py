@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Eqn, Function, Var, walk
+from ksc.ir.nodes import NO_PARAMS, Atom, Block, Eqn, Function, Var, walk
 from ksc.ir.rewrite import clone_function, free_vars
 from ksc.ir.types import BoxType, TensorType, Type
 from ksc.transforms.module import Mask, Module, differentiable_results
@@ -96,25 +97,25 @@ class Pairs:
         self._making: dict[str, _Making] = {}
         self._wanted: list[tuple[_Making, Mask]] = []
 
-    def pair(self, callee: str, active: Mask, by_hand: str | None = None) -> Pair:
+    def pair(self, callee: str, active: Mask, rev: str | None = None, params: Mapping[str, Any] = NO_PARAMS) -> Pair:
         """The pair of a function for the parameters that are active in a call.
 
-        ``by_hand`` names the function that is ``[rev callee]``, where one is given.
+        ``rev`` names the function that is ``[rev callee]``, where one is given; ``params`` are then the call's.
         """
-        key = callee, active, by_hand
+        key = callee, active, rev
         if key not in self._pairs:
             module = self.module
             saved = callee in module.recursive or callee in module.effectful
             forward = module.new_name(f"[suffwdpass {callee}]")
-            reach = module.flows[callee] if by_hand is None else [-1] * len(module.functions[callee].body.results)
-            pair = Pair(active, forward, saved, by_hand is not None, reach)
+            reach = module.flows[callee] if rev is None else [-1] * len(module.functions[callee].body.results)
+            pair = Pair(active, forward, saved, rev is not None, reach)
             self._pairs[key] = pair
-            if by_hand is None:
+            if rev is None:
                 self._start(pair, callee)
             else:
                 everything = (True,) * len(differentiable_results(module.functions[callee]))
                 pair.backward[everything] = module.new_name(f"[sufrevpass {callee}]")
-                define_by_hand(module, pair, callee, by_hand, pair.backward[everything])
+                define_by_hand(module, pair, {**params, "rev": rev}, pair.backward[everything])
         return self._pairs[key]
 
     def backward(self, pair: Pair, seeds: Mask) -> str:
