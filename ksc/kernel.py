@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from ksc import reload
 from ksc.arguments import NUMBER_DTYPES, Leaf, bind, flatten, key, map_leaves, rebuild
 from ksc.errors import ArgumentError
 from ksc.frontend.annotations import annotated_template, parameter_annotations
@@ -29,6 +30,8 @@ from ksc.torch import FastCallable, KernelModule, Operator
 from ksc.torch.operator import core
 
 CallKind = Literal["primal", "vjp", "jvp"]
+
+reload.install()
 
 
 @core.vectorcall
@@ -72,6 +75,7 @@ class Kernel(FastCallable):
         self.jvp = _Derivative(self, "jvp")
         self.grad = _Gradient(self, with_value=False)
         self.value_and_grad = _Gradient(self, with_value=True)
+        reload.remember(self)
 
     # Calling
 
