@@ -64,7 +64,7 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     blocks = []
     for inner, given in sides:
         results = [given[var] if var in given else zero(inner.builder, var) for var in targets]
-        blocks.append(inner.builder.block((), results))
+        blocks.append(inner.finish((), results, sweep.pairs.module.effectful))
     names = [f"{var.name}_bar" for var in targets]
     types = [tangent_type(var.type) for var in targets]
     outs = scope.builder.emit("if", eqn.args, types, names=names, blocks=blocks, span=eqn.span)

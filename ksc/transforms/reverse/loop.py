@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ksc.ir.builder import Builder
-from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.rewrite import Env
 from ksc.ir.types import Integer, Type
@@ -30,12 +29,13 @@ def emit_loop(
     op: str,
     args: Sequence[Atom],
     params: Mapping[str, Any],
-    block: Block,
+    block_params: Sequence[Var],
+    results: Sequence[Atom],
     types: Sequence[Type],
     names: Sequence[str],
 ) -> tuple[Var, ...]:
     """Emit a reversed loop, whose body was built in ``inner``, with the accumulators that it adds to around it."""
-    body = prune_block(block, sweep.pairs.module.effectful, inner.live_accs())
+    body = inner.finish(block_params, results, sweep.pairs.module.effectful)
     outs = tuple(Var(name, type_) for name, type_ in zip(names, types, strict=True))
     span = scope.builder.span
     loop = Eqn(outs, op, tuple(args), params, (body,), span)
@@ -49,12 +49,12 @@ def emit_loop(
         known = scope.bars.get(var)
         inits.append(zero(scope.builder, var) if known is None else known)
     finals = [Var(f"{var.name}_bar", tangent_type(var.type)) for var in accs]
-    results = tuple(Var(out.name, out.type) for out in outs)
+    given = tuple(Var(out.name, out.type) for out in outs)
     around = Block(tuple(accs.values()), (loop,), outs)
-    scope.builder.eqns.append(Eqn((*finals, *results), "withacc", tuple(inits), {}, (around,), span))
+    scope.builder.eqns.append(Eqn((*finals, *given), "withacc", tuple(inits), {}, (around,), span))
     for var, final in zip(accs, finals, strict=True):
         scope.bars[var] = final
-    return results
+    return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def reverse_carries(
     stores = list(inner.stores.items())
     carries = [*carried.values(), *(after for _, after, _ in restored)]
     outgoing += [before for _, _, before in restored]
-    block = inner.builder.block((i, *carries), (*outgoing, *(bar for _, bar in stores)))
+    results = [*outgoing, *(bar for _, bar in stores)]
     start = []
     for k in active:
         first = bars[k]
@@ -168,9 +168,13 @@ def reverse_carries(
         loop_params["checkpoint"] = loop.eqn.params["checkpoint"]
     types = [var.type for var in carries] + [tangent_type(var.type) for var, _ in stores]
     names = [var.name for var in carries] + [f"{var.name}_bar" for var, _ in stores]
-    outs = emit_loop(sweep, scope, inner, "for", [loop.count, *start], loop_params, block, types, names)
+    outs = emit_loop(
+        sweep, scope, inner, "for", [loop.count, *start], loop_params, (i, *carries), results, types, names
+    )
     for k, out in zip(active, outs, strict=False):
         scope.add(inits[k], out)
+    for (k, _, _), out in zip(restored, outs[len(active) :], strict=False):
+        scope.restore(inits[k], loop.eqn.outs[k], out)
     for (var, _), out in zip(stores, outs[len(carries) :], strict=True):
         scope.add(var, out)
 
@@ -207,10 +211,10 @@ def reverse_elements(
     sweep.reverse(eqns, inner)
     inner.leave()
     stores = list(inner.stores.items())
-    block = inner.builder.block(at, [bar for _, bar in stores])
+    elements = [bar for _, bar in stores]
     types = [tangent_type(var.type) for var, _ in stores]
     names = [f"{var.name}_bar" for var, _ in stores]
-    outs = emit_loop(sweep, scope, inner, "build", eqn.args, {}, block, types, names)
+    outs = emit_loop(sweep, scope, inner, "build", eqn.args, {}, at, elements, types, names)
     for (var, _), out in zip(stores, outs, strict=True):
         scope.add(var, out)
 

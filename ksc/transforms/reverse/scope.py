@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Eqn, Var
+from ksc.ir.liveness import prune_block
+from ksc.ir.nodes import Atom, Block, Eqn, Var
+from ksc.ir.rewrite import Env, replace, substitute_eqn
 from ksc.ir.types import AccType, TensorType
 from ksc.transforms.tangents import add, tangent_type, zero
 
 Kind = Literal["function", "if", "loop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A tensor that was changed in a block, and what it is turned into again from equation ``position`` on.
+
+    Attributes:
+        before: the tensor before the change.
+        after: the tensor after it.
+        again: what is equal to ``before`` once ``after`` is not read any more.
+        position: the number of the equation from which on ``again`` stands for ``before``.
+    """
+
+    before: Var
+    after: Var
+    again: Atom
+    position: int
 
 
 class Scope:
@@ -32,6 +52,7 @@ class Scope:
         self.accs: dict[Var, Var] = {}
         self.indices: tuple[Var, ...] = ()
         self.stores: dict[Var, Atom] = {}
+        self.restored: list[Restored] = []
 
     def inside(self, kind: Kind) -> Scope:
         """A scope for a block inside this one."""
@@ -119,6 +140,41 @@ class Scope:
                 self.builder.emit("acc_add", [acc, bar], [])
         self.bars.clear()
         return results
+
+    # Tensors that are changed and changed back.
+
+    def restores(self, after: Var) -> bool:
+        """Whether a changed tensor was changed back here."""
+        return any(restored.after is after for restored in self.restored)
+
+    def restore(self, before: Atom, after: Var, again: Atom) -> None:
+        """Note that from here on ``again`` can stand for ``before``, of which ``after`` was made."""
+        if isinstance(before, Var):
+            self.restored.append(Restored(before, after, again, len(self.builder.eqns)))
+
+    def finish(self, params: Iterable[Var], results: Iterable[Atom], effectful: Collection[str]) -> Block:
+        """The block, without what is not read.
+
+        A tensor changed for a reader of its new value, while the old one is read later, is changed back between the
+        two, so that one piece of memory holds both. Where nobody reads the new one there is nothing to change back.
+        """
+        block = self.builder.block(params, results)
+        pruned = prune_block(block, effectful, self.live_accs())
+        made = {out for eqn in pruned.eqns for out in eqn.outs}
+        here = {*block.params, *made}
+        pending = [r for r in self.restored if r.after in made and r.before in here]
+        if not pending:
+            return pruned
+        env: Env = {}
+        eqns = []
+        for position, eqn in enumerate(block.eqns):
+            while pending and pending[0].position <= position:
+                restored = pending.pop(0)
+                env[restored.before] = restored.again
+            eqns.append(substitute_eqn(eqn, env))
+        env.update({restored.before: restored.again for restored in pending})
+        changed = Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results))
+        return prune_block(changed, effectful, self.live_accs())
 
     def live_accs(self) -> set[Var]:
         """The accumulators that this block may add to."""

@@ -5,8 +5,8 @@
                                                   (f (add (mul s k) j) c)))
 
 The reverse of the outer loop keeps the carries at the start of each segment, and runs each segment again, with a tape
-of its own, when it gets there: of n iterations n/k + k are kept instead of n, and each runs once more. A ``while`` is cut
-likewise; whether it goes on is then a carry, so that its condition is asked as often as before.
+of its own, when it gets there: of n iterations n/k + k are kept instead of n, and each runs once more. A ``while`` is
+cut likewise; whether it goes on is then a carry, so that its condition is asked as often as before.
 
 (Griewank 1992 and Volin, Ostrovskii 1985; two levels, as the count of a ``while`` is not known beforehand.)
 """

@@ -21,6 +21,7 @@ from ksc.ir.types import FloatType, TensorType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.activity import varied_vars
 from ksc.transforms.module import Mask
+from ksc.transforms.reverse.reads import read_through_updates
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.segments import cut_into_segments
 from ksc.transforms.reverse.undo import Recorder, Undo
@@ -61,6 +62,7 @@ class Sweep:
         varied: the variables that a cotangent is kept for; copies made on the way are entered too.
         kept: what was added to which equation.
         undos: for the loops of the function what they record of tensors.
+        steps: for the results of equations that change a tensor how it is turned into what it was.
         saved: the equations that are not run again, since they contain a call that is not.
         acc_bars: for an accumulator of the primal the cotangent of its final value.
     """
@@ -73,6 +75,7 @@ class Sweep:
         body = recorder.record(cut_into_segments(copy.body))
         self.function = Function(copy.name, body, copy.span)
         self.undos = recorder.undos
+        self.steps = recorder.steps
         params = [param for param, on in zip(self.function.params, active, strict=True) if on]
         for param in params:
             pairs.module.need_tangent(param.type)
@@ -97,6 +100,8 @@ class Sweep:
 
         for eqn in reversed(eqns):
             scope.builder.span = eqn.span
+            if eqn.op in ("update", "if"):
+                self._take_back(eqn, scope)
             try:
                 if eqn.op in PRIMITIVES:
                     self._reverse_primitive(eqn, scope)
@@ -108,6 +113,18 @@ class Sweep:
                 if error.span is None:
                     error.span = eqn.span
                 raise
+            if eqn.op in ("for", "while"):
+                self._take_back(eqn, scope)
+
+    def _take_back(self, eqn: Eqn, scope: Scope) -> None:
+        """Turn the tensors that an equation changed into what they were, for what is reversed after it.
+
+        A loop that was reversed has done so.
+        """
+        for out in eqn.outs:
+            step = self.steps.get(out)
+            if step is not None and scope.kind != "function" and not scope.restores(out):
+                scope.restore(step.root, out, step.emit(scope.builder, out))
 
     def _reverse_primitive(self, eqn: Eqn, scope: Scope) -> None:
         bar = scope.take(eqn.outs[0])
@@ -141,6 +158,9 @@ class Sweep:
                 self.kept[new] = with_fields(kept, undos={k: undo.renamed(env) for k, undo in kept.undos.items()})
             if old in self.saved:
                 self.saved.add(new)
+            for out, image in zip(old.outs, new.outs, strict=True):
+                if out in self.steps:
+                    self.steps[image] = self.steps[out].renamed(env)
 
         return [clone_eqn(eqn, env, track) for eqn in eqns]
 
@@ -153,7 +173,8 @@ class Sweep:
         eqns = self.copies(block.eqns, env)
         self.copy_activity(env)
         scope.own(eqns, [image for _, image in before if isinstance(image, Var)])
-        scope.builder.eqns.extend(without_effects(eqn for eqn in eqns if eqn not in self.saved))
+        again = without_effects(eqn for eqn in eqns if eqn not in self.saved)
+        scope.builder.eqns.extend(read_through_updates(again))
         return eqns, [replace(result, env) for result in block.results]
 
     def copy_activity(self, env: Mapping[Var, Atom]) -> None:

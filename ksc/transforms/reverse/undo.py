@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Atom, Block, Eqn, Var
-from ksc.ir.rewrite import Env, bound_vars, clone_block, substitute_block
+from ksc.ir.rewrite import Env, bound_vars, clone_block, replace, substitute_block
 from ksc.ir.types import BoxType, Integer, TensorType
 from ksc.transforms.module import Module
 from ksc.transforms.reverse.closing import Closing, Leaf, counted, counter_step, definitions
@@ -53,14 +53,25 @@ class Undo:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """How what an ``if`` or loop did to a tensor is taken back: ``code`` turns its result into ``root`` again."""
+class Step:
+    """How what an equation did to a tensor is taken back: ``code`` turns its result into ``root`` again."""
 
     root: Atom
     code: Block
 
+    def renamed(self, env: Env) -> Step:
+        """The same for a copy of the equation, ``env`` being what the copy calls variables."""
+        return Step(replace(self.root, env), substitute_block(self.code, env))
 
-_Link = Eqn | _Step
+    def emit(self, builder: Builder, after: Atom) -> Atom:
+        """Emit what turns ``after`` into the tensor that was before."""
+        copy = clone_block(self.code, {self.code.params[0]: after})
+        builder.eqns.extend(copy.eqns)
+        (before,) = copy.results
+        return before
+
+
+_Link = Eqn | Step
 
 
 class Recorder:
@@ -68,6 +79,7 @@ class Recorder:
 
     Attributes:
         undos: for each loop, by the number of a carry, how an iteration is taken back.
+        steps: for a tensor that an equation in a loop made of another, how it is turned into that one again.
     """
 
     def __init__(self, module: Module, name: str) -> None:
@@ -75,7 +87,7 @@ class Recorder:
         self.name = name
         self.undos: dict[Eqn, dict[int, Undo]] = {}
         self._changing: set[Var] = set()
-        self._steps: dict[Var, _Step] = {}
+        self.steps: dict[Var, Step] = {}
         self._olds: dict[Eqn, Var] = {}
         self._extents: dict[Var, tuple[Atom, ...] | None] = {}
 
@@ -106,9 +118,9 @@ class Recorder:
             if eqn.op == "update":
                 links.append(eqn)
                 atom = eqn.args[0]
-            elif atom in self._steps:
-                links.append(self._steps[atom])
-                atom = self._steps[atom].root
+            elif atom in self.steps:
+                links.append(self.steps[atom])
+                atom = self.steps[atom].root
             else:
                 break
         return atom, links
@@ -118,15 +130,19 @@ class Recorder:
         builder = Builder()
         tensor: Atom = after
         for link in links:
-            if isinstance(link, Eqn):
-                old = self._olds.setdefault(link, Var("old", link.args[-1].type))
-                args = [tensor, *link.args[1:-1], old]
-                (tensor,) = builder.emit("update", args, [after.type], names=[after.name], span=link.span)
-            else:
-                copy = clone_block(link.code, {link.code.params[0]: tensor})
-                builder.eqns.extend(copy.eqns)
-                (tensor,) = copy.results
+            step = self._overwriting(link) if isinstance(link, Eqn) else link
+            tensor = step.emit(builder, tensor)
         return builder.block([after], [tensor])
+
+    def _overwriting(self, eqn: Eqn) -> Step:
+        """How an ``update`` is taken back."""
+        (out,) = eqn.outs
+        if out not in self.steps:
+            old = self._olds[eqn] = Var("old", eqn.args[-1].type)
+            after, before = Var(out.name, out.type), Var(out.name, out.type)
+            undo = Eqn((before,), "update", (after, *eqn.args[1:-1], old), {}, (), eqn.span)
+            self.steps[out] = Step(eqn.args[0], Block((after,), (undo,), (before,)))
+        return self.steps[out]
 
     def _with_olds(self, block: Block) -> Block:
         """The block, with what an ``update`` overwrites read before it where that is asked for."""
@@ -180,7 +196,7 @@ class Recorder:
                     return self._opened(mine[var][1], var, head)
 
                 closed.append(Closing(block, self._changing).close(code.params, code, opened))
-            self._steps[eqn.outs[k]] = _either(eqn, root, closed)
+            self.steps[eqn.outs[k]] = _either(eqn, root, closed)
         extra = [pair for mine in given for pair in mine.values()]
         sides = []
         for block, tail, mine in zip(blocks, tails, given, strict=True):
@@ -232,7 +248,7 @@ class Recorder:
         new = Eqn(outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
         self.undos[new] = undos
         for k, undo in undos.items():
-            self._steps[eqn.outs[k]] = _all_of(new, undo, inits[k])
+            self.steps[eqn.outs[k]] = _all_of(new, undo, inits[k])
         return new
 
     def _closing(self, eqn: Eqn, body: Block, index: Var, codes: dict[int, Block]) -> Closing:
@@ -264,7 +280,7 @@ class Recorder:
         return value, out
 
 
-def _either(eqn: Eqn, root: Var, codes: Sequence[Block]) -> _Step:
+def _either(eqn: Eqn, root: Var, codes: Sequence[Block]) -> Step:
     """Take back what the side taken did."""
     after = Var(codes[0].params[0].name, codes[0].params[0].type)
     sides = []
@@ -272,18 +288,18 @@ def _either(eqn: Eqn, root: Var, codes: Sequence[Block]) -> _Step:
         copy = clone_block(code, {code.params[0]: after})
         sides.append(Block((), copy.eqns, copy.results))
     if not any(side.eqns for side in sides):
-        return _Step(root, Block((after,), (), (after,)))
+        return Step(root, Block((after,), (), (after,)))
     before = Var(after.name, after.type)
     undo = Eqn((before,), "if", eqn.args, {}, tuple(sides), eqn.span)
-    return _Step(root, Block((after,), (undo,), (before,)))
+    return Step(root, Block((after,), (undo,), (before,)))
 
 
-def _all_of(eqn: Eqn, undo: Undo, init: Atom) -> _Step:
+def _all_of(eqn: Eqn, undo: Undo, init: Atom) -> Step:
     """Take back all iterations of a loop, the last one first."""
     type_ = undo.code.params[1].type
     after = Var(undo.code.params[1].name, type_)
     if not undo.code.eqns:
-        return _Step(init, Block((after,), (), (after,)))
+        return Step(init, Block((after,), (), (after,)))
     builder = Builder(eqn.span)
     if eqn.op == "for":
         count = eqn.args[0]
@@ -295,7 +311,7 @@ def _all_of(eqn: Eqn, undo: Undo, init: Atom) -> _Step:
 
     reverse = not eqn.params.get("reverse", False)
     (before,) = builder.for_(count, [after], body, reverse=reverse, names=[after.name])
-    return _Step(init, builder.block([after], [before]))
+    return Step(init, builder.block([after], [before]))
 
 
 def take_back(builder: Builder, undo: Undo, i: Var, after: Var, outs: Sequence[Var]) -> Sequence[Atom]:
