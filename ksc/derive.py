@@ -16,6 +16,7 @@ from dataclasses import replace
 from ksc.ir.nodes import Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import callees
 from ksc.ir.types import is_differentiable
+from ksc.passes import prepare
 from ksc.transforms import jvp, vjp, vmap
 
 _STEP = re.compile(r"([vjbm])([01]*)")
@@ -24,6 +25,7 @@ _STEP = re.compile(r"([vjbm])([01]*)")
 def derive(program: Program, derivation: str) -> Program:
     """The program that ``derivation`` makes of ``program``, not yet optimised."""
     for letter, seeds in _steps(derivation):
+        program = prepare(program)
         if letter == "j":
             params = [i for i, param in enumerate(program.main.params) if is_differentiable(param.type)]
             program = jvp(program, wrt=_chosen(params, seeds) if seeds else None)

@@ -1,5 +1,5 @@
 """Passes: each takes a program and gives an equivalent one."""
 
-from ksc.passes.pipeline import PIPELINE, Pass, optimise
+from ksc.passes.pipeline import PIPELINE, PREPARE, Pass, optimise, prepare
 
-__all__ = ["PIPELINE", "Pass", "optimise"]
+__all__ = ["PIPELINE", "PREPARE", "Pass", "optimise", "prepare"]

@@ -1,0 +1,45 @@
+"""The fusion passes in a row, until nothing more is fused."""
+
+from __future__ import annotations
+
+from ksc.ir.nodes import Program, walk
+from ksc.ir.types import TensorType
+from ksc.passes.cse import eliminate_common_subexpressions
+from ksc.passes.dce import remove_dead_code
+from ksc.passes.fuse.branches import hoist_common_reads
+from ksc.passes.fuse.structure import resolve_structure
+from ksc.passes.fuse.vertical import fuse_producers
+
+ROUNDS = 6
+"""How often fusion is tried: what one round brings into one loop body is read once in the next."""
+
+
+def fuse(program: Program) -> Program:
+    """Fuse producers into their consumers as far as it goes; a program without tensors stays as it is."""
+    if not has_tensors(program):
+        return program
+    program = _tidy(eliminate_common_subexpressions(program))
+    for _ in range(ROUNDS):
+        # What is read twice now may be read once after the next round.
+        fused = fuse_producers(program, thrifty=True)
+        if fused is program:
+            fused = fuse_producers(program, thrifty=False)
+        if fused is program:
+            break
+        program = _tidy(fused)
+    return program
+
+
+def has_tensors(program: Program) -> bool:
+    """Whether any value of the program is a tensor."""
+    return any(
+        isinstance(var.type, TensorType)
+        for function in program.functions.values()
+        for variables in (function.params, *(eqn.outs for eqn in walk(function.body)))
+        for var in variables
+    )
+
+
+def _tidy(program: Program) -> Program:
+    program = eliminate_common_subexpressions(hoist_common_reads(resolve_structure(program)))
+    return remove_dead_code(program)

@@ -1,0 +1,104 @@
+"""What it costs to compute an element of a tensor again instead of keeping the tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from ksc.ir.liveness import has_effect
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var
+from ksc.ir.types import Integer
+from ksc.ops import PRIMITIVES
+from ksc.passes.fuse.facts import Facts, Place
+from ksc.passes.simplify.scalar import LARGEST_POWER
+
+EXPENSIVE = 20
+"""The cost of a transcendental function, where an addition of floats costs 1."""
+
+UNBOUNDED = 1_000_000
+"""The cost of a loop or a call."""
+
+CHEAP = 8
+"""The cost up to which an element is computed in several places, each of which reads an element once."""
+
+FREE = 1
+"""The cost up to which an element is computed wherever it is read, however often: a view, a broadcast, a scaling."""
+
+_STRUCTURAL = frozenset({"index", "size", "get", "tuple", "select", "bool_to_float", "to_float", "not", "and", "or"})
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What evaluating some equations once means.
+
+    Attributes:
+        work: about how many additions of floats it costs; reading memory and arithmetic of indices are free.
+        fails: whether it may stop the kernel.
+        acts: whether it has an effect, so that it must be evaluated where it is and nowhere else.
+    """
+
+    work: int
+    fails: bool
+    acts: bool
+
+    def beside(self, other: Cost) -> Cost:
+        """Of two sides of which one is evaluated."""
+        return Cost(max(self.work, other.work), self.fails or other.fails, self.acts or other.acts)
+
+
+def cost_of(block: Block, place: Place, facts: Facts, effectful: Collection[str]) -> Cost:
+    """The cost of a block that stands at ``place``."""
+    acts = any(has_effect(eqn, effectful, ()) or _adds(eqn) for eqn in block.eqns)
+    return Cost(_work(block.eqns), any(fails(eqn, place, facts) for eqn in block.eqns), acts)
+
+
+def _adds(eqn: Eqn) -> bool:
+    return eqn.op == "acc_add" or any(_adds(inner) for block in eqn.blocks for inner in block.eqns)
+
+
+def _work(eqns: Iterable[Eqn]) -> int:
+    return sum(_work_of(eqn) for eqn in eqns)
+
+
+def _work_of(eqn: Eqn) -> int:
+    record = PRIMITIVES.get(eqn.op)
+    if eqn.op in _STRUCTURAL or (record is not None and all(arg.type == Integer for arg in eqn.args)):
+        return 0
+    if record is not None and eqn.op in ("pow", "powi") and _is_small_power(eqn.args[1]):
+        return 2
+    if record is not None:
+        return EXPENSIVE if record.cost == "expensive" else 1
+    if eqn.op == "if":
+        return 1 + max(_work(block.eqns) for block in eqn.blocks)
+    return UNBOUNDED
+
+
+def fails(eqn: Eqn, place: Place, facts: Facts) -> bool:
+    """Whether an equation, or one inside it, may stop the kernel."""
+    record = PRIMITIVES.get(eqn.op)
+    if record is not None:
+        return record.can_fail and not _is_division_by_number(eqn)
+    if eqn.op in ("index", "update"):
+        tensor, *at = eqn.args
+        if eqn.op == "update":
+            *at, value = at
+            if not isinstance(tensor, Var) or value.type != getattr(tensor.type, "elem", None):
+                return True
+        return not isinstance(tensor, Var) or not all(
+            facts.in_range(index, facts.size(tensor, dim), place) for dim, index in enumerate(at)
+        )
+    if eqn.op in ("build", "reduce") and not all(
+        facts.is_natural(facts.polynomial(facts.resolve(n))) for n in eqn.args
+    ):
+        return True
+    if eqn.op in ("if", "build", "reduce", "for"):
+        return any(fails(inner, Place(eqn, place), facts) for block in eqn.blocks for inner in block.eqns)
+    return eqn.op not in ("size", "get", "tuple")
+
+
+def _is_division_by_number(eqn: Eqn) -> bool:
+    return eqn.op in ("idiv", "imod") and isinstance(eqn.args[1], Const) and int(eqn.args[1].value) > 0
+
+
+def _is_small_power(exponent: Atom) -> bool:
+    return isinstance(exponent, Const) and exponent.value in range(LARGEST_POWER + 1)

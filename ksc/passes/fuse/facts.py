@@ -1,0 +1,420 @@
+"""What is known of the variables of one function: where they are bound and read, sizes of tensors, ranges of indices.
+
+Two sizes are compared as polynomials over sizes of parameters, so that it does not matter how a size was come by.
+Sizes are taken not to overflow: a tensor whose number of elements does is refused when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Var, const
+from ksc.ir.types import Integer, TensorType, is_scalar
+from ksc.passes.fuse.polynomial import MOST_TERMS, Monomial, Polynomial, Symbol
+
+Size = Const | Var | tuple[Var, int]
+"""A size: a constant, an Integer variable, or the size of a dimension of a tensor of which no more is known."""
+
+_STEPS = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A block: the equation that it belongs to, and the block around that."""
+
+    owner: Eqn | None
+    parent: Place | None
+
+    def around(self) -> Iterator[Place]:
+        """This block and those around it."""
+        place: Place | None = self
+        while place is not None:
+            yield place
+            place = place.parent
+
+    def up_to(self, outer: Place) -> Iterator[Place]:
+        """This block and those around it, as far as ``outer``, which is left out."""
+        return takewhile(lambda place: place is not outer, self.around())
+
+    def is_inside(self, outer: Place) -> bool:
+        """Whether this block is ``outer`` or lies in it."""
+        return any(place is outer for place in self.around())
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A place where a variable is read: by an equation, or as a result of a block (``eqn`` is then None)."""
+
+    eqn: Eqn | None
+    place: Place
+
+
+@dataclass(slots=True)
+class Facts:
+    """The facts of one function.
+
+    Attributes:
+        definitions: the equation that binds a variable, and which of its outs it is.
+        places: the block that a variable is bound in.
+        reads: where a variable is read.
+        counts: for the index of a loop how often that runs.
+        carries: for a carried parameter the loop and the number of the carry.
+    """
+
+    definitions: dict[Var, tuple[Eqn, int]] = field(default_factory=dict)
+    places: dict[Var, Place] = field(default_factory=dict)
+    reads: dict[Var, list[Read]] = field(default_factory=dict)
+    counts: dict[Var, Atom] = field(default_factory=dict)
+    carries: dict[Var, tuple[Eqn, int]] = field(default_factory=dict)
+    _equal: dict[Place, list[tuple[Monomial, Polynomial]]] = field(default_factory=dict)
+    _sizes: dict[tuple[Var, int], Size] = field(default_factory=dict)
+    _polynomials: dict[Var, Polynomial] = field(default_factory=dict)
+    _top: list[tuple[Monomial, Polynomial]] = field(default_factory=list)
+    _asked: list[tuple[Var, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, function: Function) -> tuple[Facts, Place]:
+        """The facts of a function, and the place of its body."""
+        facts, top = cls(), Place(None, None)
+        facts._visit(function.body, top)
+        # In order, so that no chain of definitions is followed further than one step.
+        for var in list(facts.definitions):
+            if var.type == Integer:
+                facts.polynomial(var)
+        facts._learn(top)
+        return facts, top
+
+    def _visit(self, block: Block, place: Place) -> None:
+        for param in block.params:
+            self.places[param] = place
+        for eqn in block.eqns:
+            self.enter(eqn, place)
+            for var in {arg for arg in eqn.args if isinstance(arg, Var)}:
+                self.reads.setdefault(var, []).append(Read(eqn, place))
+            for inner in eqn.blocks:
+                self._visit(inner, Place(eqn, place))
+        for result in block.results:
+            if isinstance(result, Var):
+                self.reads.setdefault(result, []).append(Read(None, place))
+
+    def _learn(self, top: Place) -> None:
+        """Learn which integers are asserted equal; what the outermost block asserts is taken to hold throughout."""
+        for var, reads in self.reads.items():
+            equal = self.definition(var)
+            if equal is None or equal.op != "eq" or equal.args[0].type != Integer:
+                continue
+            for read in reads:
+                if read.eqn is not None and read.eqn.op == "assert":
+                    a, b = (self.polynomial(self.resolve(arg)) for arg in equal.args)
+                    self._equate(read.place, a, b)
+        if top in self._equal:
+            self._top = self._equal.pop(top)
+            self._polynomials.clear()
+
+    def _equate(self, place: Place, a: Polynomial, b: Polynomial) -> None:
+        rules = self._equal.setdefault(place, [])
+        a, b = (_rewritten(polynomial, rules) for polynomial in (a, b))
+        for left, right in ((b, a), (a, b)):
+            if len(left.terms) == 1 and left != right:
+                ((monomial, factor),) = left.terms.items()
+                if monomial and factor == 1 and not set(monomial) & set(right.symbols()):
+                    rules.append((monomial, right))
+                    return
+
+    def enter(self, eqn: Eqn, place: Place) -> None:
+        """Learn what an equation binds."""
+        for k, out in enumerate(eqn.outs):
+            self.definitions[out] = (eqn, k)
+            self.places[out] = place
+        match eqn.op:
+            case "build" | "reduce":
+                self.counts.update(zip(eqn.blocks[0].params, eqn.args, strict=True))
+            case "for":
+                self.counts[eqn.blocks[0].params[0]] = eqn.args[0]
+        if eqn.op in ("for", "while"):
+            body = eqn.blocks[-1]
+            skip = len(body.params) - eqn.params["carries"]
+            for k, param in enumerate(body.params[skip:]):
+                self.carries[param] = (eqn, k)
+
+    def adopt(self, eqns: Sequence[Eqn], place: Place) -> None:
+        """Learn of equations that were copied to ``place``."""
+        for eqn in eqns:
+            self.enter(eqn, place)
+            for block in eqn.blocks:
+                inner = Place(eqn, place)
+                for param in block.params:
+                    self.places[param] = inner
+                self.adopt(block.eqns, inner)
+
+    def definition(self, atom: Atom) -> Eqn | None:
+        """The equation that binds a variable, None for parameters and constants."""
+        found = self.definitions.get(atom) if isinstance(atom, Var) else None
+        return found[0] if found is not None else None
+
+    def is_visible(self, size: Size, place: Place) -> bool:
+        """Whether a size can be read at a place, if it was computed before."""
+        if isinstance(size, Const):
+            return True
+        var = size if isinstance(size, Var) else size[0]
+        return var in self.places and place.is_inside(self.places[var])
+
+    # Sizes.
+
+    def size(self, tensor: Var, dim: int) -> Size:
+        """The size of a dimension of a tensor, as simple as it is known."""
+        known = self._sizes.get((tensor, dim))
+        if known is None:
+            known = self._find_size(tensor, dim)
+            self._remember(tensor, dim, known)
+        return known
+
+    def sizes(self, tensor: Var) -> list[Size]:
+        """The sizes of all dimensions."""
+        assert isinstance(tensor.type, TensorType)
+        return [self.size(tensor, dim) for dim in range(tensor.type.rank)]
+
+    def _remember(self, tensor: Var, dim: int, size: Size) -> None:
+        self._sizes[tensor, dim] = size
+        self._asked.append((tensor, dim))
+
+    def _size_of_atom(self, atom: Atom, dim: int) -> Size | None:
+        return self.size(atom, dim) if isinstance(atom, Var) else None
+
+    def resolve(self, atom: Atom) -> Size:
+        """What an Integer is that may be the size of a tensor."""
+        atom = self.untupled(atom)
+        eqn = self.definition(atom)
+        if eqn is not None and eqn.op == "size" and isinstance(eqn.args[0], Var):
+            return self.size(eqn.args[0], eqn.params["dim"])
+        return atom
+
+    def untupled(self, atom: Atom) -> Atom:
+        """What a ``get`` takes out of a ``tuple`` in the same function; any other atom as it is."""
+        eqn = self.definition(atom)
+        while eqn is not None and eqn.op == "get":
+            source = self.definition(self.untupled(eqn.args[0]))
+            if source is None or source.op != "tuple":
+                break
+            atom = source.args[eqn.params["n"]]
+            eqn = self.definition(atom)
+        return atom
+
+    def _find_size(self, tensor: Var, dim: int) -> Size:
+        source = self.untupled(tensor)
+        eqn = self.definition(source)
+        while eqn is not None and eqn.op == "update":
+            source = self.untupled(eqn.args[0])
+            eqn = self.definition(source)
+        if not isinstance(source, Var):
+            return (tensor, dim)
+        tensor = source
+        itself = (tensor, dim)
+        if isinstance(tensor.type, TensorType) and tensor.type.sizes[dim] is not None:
+            return const(int(tensor.type.sizes[dim] or 0))
+        if tensor in self.carries:
+            eqn, k = self.carries[tensor]
+            init = eqn.args[len(eqn.args) - eqn.params["carries"] + k]
+            return self._carried_size(eqn, k, init, dim) or itself
+        if tensor not in self.definitions:
+            return itself
+        eqn, k = self.definitions[tensor]
+        found = self._defined_size(eqn, k, dim)
+        return found if found is not None and self.is_visible(found, self.places[tensor]) else itself
+
+    def _defined_size(self, eqn: Eqn, k: int, dim: int) -> Size | None:
+        match eqn.op:
+            case "build" if dim < len(eqn.args):
+                return self.resolve(eqn.args[dim])
+            case "build":
+                return self._size_of_atom(eqn.blocks[0].results[k], dim - len(eqn.args))
+            case "index":
+                return self._part_size(eqn, dim)
+            case "withacc" if k < len(eqn.args):
+                return self._size_of_atom(eqn.args[k], dim)
+            case "withacc":
+                return self._size_of_atom(eqn.blocks[0].results[k - len(eqn.args)], dim)
+            case "if":
+                sizes = [self._size_of_atom(block.results[k], dim) for block in eqn.blocks]
+                return sizes[0] if sizes[0] is not None and self.equal(sizes[0], sizes[1]) else None
+            case "for" | "while" if k < eqn.params["carries"]:
+                return self._carried_size(eqn, k, eqn.args[len(eqn.args) - eqn.params["carries"] + k], dim)
+            case "for" if dim == 0:
+                count = self.resolve(eqn.args[0])
+                natural = count.value >= 0 if isinstance(count, Const) else isinstance(count, tuple)  # type: ignore[operator]
+                return count if natural else None
+            case "for" | "while" if dim > 0 and not eqn.params.get("nested"):
+                return self._size_of_atom(eqn.blocks[-1].results[k], dim - 1)
+            case _:
+                return None
+
+    def _part_size(self, eqn: Eqn, dim: int) -> Size | None:
+        tensor, *at = eqn.args
+        assert isinstance(tensor.type, TensorType)
+        inside = len(at) < tensor.type.rank and is_scalar(tensor.type.elem)
+        return self._size_of_atom(tensor, dim + len(at)) if inside else None
+
+    def _carried_size(self, eqn: Eqn, k: int, init: Atom, dim: int) -> Size | None:
+        """The size of a carry, where each iteration keeps it: assumed first, then seen in what the body gives."""
+        body = eqn.blocks[-1]
+        param = body.params[len(body.params) - eqn.params["carries"] + k]
+        start = self._size_of_atom(init, dim)
+        if start is None:
+            return None
+        known = self._sizes.get((param, dim))
+        if known is not None:
+            return start if self.equal(known, start) else None
+        before = len(self._asked)
+        self._remember(param, dim, start)
+        result = self._size_of_atom(body.results[k], dim)
+        if result is not None and self.equal(result, start):
+            return start
+        while len(self._asked) > before:
+            self._sizes.pop(self._asked.pop(), None)
+        self._polynomials.clear()
+        self._remember(param, dim, (param, dim))
+        return None
+
+    def equal(self, a: Size | None, b: Size | None) -> bool:
+        """Whether two sizes are known to be the same."""
+        return a is not None and b is not None and self.polynomial(a) == self.polynomial(b)
+
+    # Integers as polynomials, and their ranges.
+
+    def polynomial(self, size: Size) -> Polynomial:
+        """An integer in terms of parameters, loop indices and sizes."""
+        match size:
+            case Const(value=value):
+                return Polynomial.constant(int(value))
+            case tuple():
+                return _rewritten(Polynomial.symbol(size), self._top)
+        known = self._polynomials.get(size)
+        if known is None:
+            known = _rewritten(self._find_polynomial(size), self._top)
+            self._polynomials[size] = known
+        return known
+
+    def _find_polynomial(self, var: Var) -> Polynomial:
+        eqn = self.definition(var)
+        if eqn is None or var.type != Integer:
+            return Polynomial.symbol(var)
+        if eqn.op in ("size", "get"):
+            size = self.resolve(var)
+            return Polynomial.symbol(var) if size is var else self.polynomial(size)
+        if eqn.op in ("add", "sub", "mul", "neg"):
+            parts = [self.polynomial(arg) for arg in eqn.args]
+            if len(parts) == 1:
+                return -parts[0]
+            a, b = parts
+            if eqn.op != "mul":
+                given = a + b if eqn.op == "add" else a - b
+            else:
+                given = a * b if len(a.terms) * len(b.terms) <= MOST_TERMS else Polynomial.symbol(var)
+            if given.is_small:
+                return given
+        return Polynomial.symbol(var)
+
+    def count(self, symbol: Symbol) -> Polynomial | None:
+        """For an integer that is at least 0 the number below which it stays, where there is one."""
+        if not isinstance(symbol, Var):
+            return None
+        if symbol in self.counts:
+            return self.polynomial(self.resolve(self.counts[symbol]))
+        eqn = self.definition(symbol)
+        if eqn is None or eqn.op not in ("imod", "idiv"):
+            return None
+        divisor = self.polynomial(self.resolve(eqn.args[1]))
+        if not self.is_natural(divisor):
+            return None
+        if eqn.op == "imod":
+            return divisor
+        dividend = self.polynomial(eqn.args[0])
+        if not self._at_least_zero(dividend, {}):
+            return None
+        most = self._largest(dividend)
+        if most is None:
+            return None
+        if most.value is not None and divisor.value:
+            return Polynomial.constant(most.value // divisor.value + 1)
+        return most.plus(1).divided(divisor)
+
+    def _largest(self, polynomial: Polynomial) -> Polynomial | None:
+        """The largest value as its loop indices vary."""
+        for _ in range(_STEPS):
+            varying = next((s for s in polynomial.symbols() if isinstance(s, Var) and s in self.counts), None)
+            if varying is None:
+                return polynomial
+            factor, count = polynomial.coefficient(varying), self.count(varying)
+            if factor is None or count is None or not self.is_natural(factor):
+                return None
+            polynomial = polynomial - factor * Polynomial.symbol(varying) + factor * count.plus(-1)
+        return None
+
+    def is_natural(self, polynomial: Polynomial) -> bool:
+        """Whether no term can be negative."""
+        return all(
+            factor > 0 and all(self._symbol_is_natural(symbol) for symbol in monomial)
+            for monomial, factor in polynomial.terms.items()
+        )
+
+    def _symbol_is_natural(self, symbol: Symbol) -> bool:
+        if not isinstance(symbol, Var) or symbol in self.counts:
+            return True
+        eqn = self.definition(symbol)
+        match eqn:
+            case Eqn(op="max"):
+                return any(isinstance(arg, Const) and int(arg.value) >= 0 for arg in eqn.args)
+            case Eqn(op="imod" | "idiv"):
+                return self.count(symbol) is not None
+            case _:
+                return False
+
+    def _at_least_zero(self, polynomial: Polynomial, least: Mapping[Symbol, int]) -> bool:
+        """Whether the polynomial cannot be negative; ``least`` gives lower bounds of symbols."""
+        for _ in range(_STEPS):
+            negative = [(m, f) for m, f in polynomial.terms.items() if f < 0 and m]
+            bounded = [(s, c) for m, _ in negative for s in m if (c := self.count(s)) is not None]
+            if not negative or not bounded:
+                break
+            symbol, count = max(bounded, key=lambda pair: self._depth(pair[0]))
+            factor = polynomial.coefficient(symbol)
+            if factor is None or not self.is_natural(-factor):
+                return False
+            polynomial = polynomial - factor * Polynomial.symbol(symbol) + factor * count.plus(-1)
+        for symbol, bound in least.items():
+            factor = polynomial.coefficient(symbol)
+            if factor is not None and factor.terms:
+                polynomial = polynomial + factor * Polynomial.constant(bound)
+        natural = (symbol in least or self._symbol_is_natural(symbol) for symbol in polynomial.symbols())
+        return all(factor > 0 for factor in polynomial.terms.values()) and all(natural)
+
+    def _depth(self, symbol: Symbol) -> int:
+        place = self.places.get(symbol) if isinstance(symbol, Var) else None
+        return 0 if place is None else sum(1 for _ in place.around())
+
+    def in_range(self, index: Atom, size: Size, place: Place) -> bool:
+        """Whether an index, read at a place, is known to be at least 0 and below the size of a tensor that exists."""
+        at, most = self.polynomial(index), self.polynomial(size)
+        rules = [rule for inside in place.around() for rule in self._equal.get(inside, ())]
+        at, most = _rewritten(at, rules), _rewritten(most, rules)
+        least: dict[Symbol, int] = {symbol: 0 for symbol in [most.single] if symbol is not None}
+        for around in place.around():
+            owner = around.owner
+            if owner is not None and owner.op in ("build", "reduce", "for"):
+                counts = owner.args[:1] if owner.op == "for" else owner.args
+                for count in counts:
+                    symbol = self.polynomial(self.resolve(count)).single
+                    if symbol is not None:
+                        least[symbol] = 1
+        return self._at_least_zero(at, least) and self._at_least_zero(most - at.plus(1), least)
+
+
+def _rewritten(polynomial: Polynomial, rules: Sequence[tuple[Monomial, Polynomial]]) -> Polynomial:
+    """The polynomial with products of symbols replaced by what is equal to them."""
+    for monomial, other in rules:
+        factor = polynomial.factor_of(monomial)
+        if factor.terms:
+            polynomial = polynomial - factor * Polynomial({monomial: 1}) + factor * other
+    return polynomial

@@ -1,0 +1,135 @@
+"""How a tensor is read: where each read stands, whether its index is in range, and how often it runs.
+
+s = (reduce add n m (lam (i j) … (index i t) …))      t has n elements and is read n m times: j repeats
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ksc.ir.nodes import Atom, Eqn, Var
+from ksc.ir.types import TensorType
+from ksc.passes.fuse.facts import Facts, Place, Read
+from ksc.passes.fuse.polynomial import Polynomial
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A read of one element.
+
+    Attributes:
+        eqn: the ``index``.
+        repeats: whether an element may be read more than once, by loops whose index the read does not depend on.
+        covers: whether every element is read, unconditionally.
+    """
+
+    eqn: Eqn
+    repeats: bool
+    covers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The reads of one tensor that is not made whole for its own sake: of its elements, in range, and otherwise."""
+
+    elements: Sequence[Element]
+    whole: bool
+
+
+def reading_of(tensor: Var, rank: int, facts: Facts) -> Reading:
+    """How ``tensor`` is read; reads of elements have ``rank`` indices or more."""
+    elements: list[Element] = []
+    seen: set[tuple[object, ...]] = set()
+    whole = False
+    home = facts.places[tensor]
+    for read in facts.reads.get(tensor, ()):
+        eqn = read.eqn
+        if eqn is not None and eqn.op == "size":
+            continue
+        if eqn is None or not is_element(eqn, tensor, rank) or not _in_range(eqn, tensor, read, facts):
+            whole = True
+            continue
+        key = (read.place, eqn.args)
+        if key not in seen:
+            seen.add(key)
+            elements.append(_element(eqn, tensor, rank, read.place, home, facts))
+    return Reading(elements, whole)
+
+
+def is_element(eqn: Eqn, tensor: Var, rank: int) -> bool:
+    """Whether an equation reads an element of ``tensor`` by at least ``rank`` indices."""
+    return eqn.op == "index" and eqn.args[0] is tensor and len(eqn.args) > rank
+
+
+def _in_range(eqn: Eqn, tensor: Var, read: Read, facts: Facts) -> bool:
+    at = eqn.args[1:]
+    return all(facts.in_range(index, facts.size(tensor, dim), read.place) for dim, index in enumerate(at))
+
+
+def _element(eqn: Eqn, tensor: Var, rank: int, place: Place, home: Place, facts: Facts) -> Element:
+    assert isinstance(tensor.type, TensorType)
+    indices: list[Var] = []
+    repeats, conditional = False, False
+    for around in place.up_to(home):
+        owner = around.owner
+        assert owner is not None
+        match owner.op:
+            case "build" | "reduce":
+                indices.extend(owner.blocks[0].params)
+            case "for":
+                indices.append(owner.blocks[0].params[0])
+                conditional = True
+            case "while":
+                repeats = conditional = True
+            case "if":
+                conditional = True
+    at = eqn.args[1:]
+    distinct = _distinct(at, facts)
+    if not distinct.issuperset(indices):
+        repeats = True
+    covers = not repeats and not conditional and set(at) == set(indices) and len(set(at)) == len(at)
+    covers = covers and all(
+        isinstance(index, Var) and facts.equal(facts.resolve(facts.counts[index]), facts.size(tensor, dim))
+        for dim, index in enumerate(at)
+    )
+    return Element(eqn, repeats, covers)
+
+
+def _distinct(at: Sequence[Atom], facts: Facts) -> set[Var]:
+    """The loop indices of which different values give different places."""
+    found: set[Var] = set()
+    polynomials = [facts.polynomial(index) for index in (*at, *_dividends(at, facts))]
+    for polynomial in polynomials:
+        varying = [s for s in polynomial.symbols() if isinstance(s, Var) and s in facts.counts and s not in found]
+        if len(varying) == 1 and _is_number(polynomial.coefficient(varying[0])):
+            found.add(varying[0])
+        elif varying:
+            found.update(_digits(polynomial, varying, facts))
+    return found
+
+
+def _dividends(at: Sequence[Atom], facts: Facts) -> list[Atom]:
+    """What is split by a division into two of the indices."""
+    divisions = [eqn for index in at if (eqn := facts.definition(index)) is not None and eqn.op in ("idiv", "imod")]
+    quotients = {eqn.args for eqn in divisions if eqn.op == "idiv"}
+    return [eqn.args[0] for eqn in divisions if eqn.op == "imod" and eqn.args in quotients]
+
+
+def _is_number(polynomial: Polynomial | None) -> bool:
+    return polynomial is not None and polynomial.value is not None
+
+
+def _digits(polynomial: Polynomial, varying: Sequence[Var], facts: Facts) -> Sequence[Var]:
+    """The indices that count through a number as its digits do: ``(i * m + j) * l + k``, j < m and k < l."""
+    factors = {var: polynomial.coefficient(var) for var in varying}
+    step = Polynomial.constant(1)
+    left = list(varying)
+    while left:
+        digit = next((var for var in left if factors[var] == step), None)
+        count = facts.count(digit) if digit is not None else None
+        if digit is None or count is None:
+            return ()
+        left.remove(digit)
+        step = step * count
+    return varying

@@ -1,0 +1,290 @@
+"""Vertical fusion: an element of a tensor is computed where it is read, and the tensor is never made.
+
+    t = (build n (lam i (mul 2.0 (index i x))))
+    s = (reduce add n (lam i (sin (index i t))))      ⟶      s = (reduce add n (lam i (sin (mul 2.0 (index i x)))))
+
+An ``if`` that gives tensors built on its sides is read as one whose sides give the elements; the scalars that its
+sides compute on the way become results of the ``if`` itself. This is done where
+
+* the index is known to be in range, so that no error appears or is lost;
+* the element costs next to nothing (views, broadcasts), or is read in one place by loops that read each element once,
+  or is cheap and read in several such places (``ksc.passes.fuse.cost``);
+* an element that may stop the kernel is read whatever happens;
+* nothing with an effect is moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ksc.ir.liveness import prune_block
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, default_value
+from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars, replace
+from ksc.ir.types import TensorType, Type, is_scalar, join
+from ksc.passes.fuse.cost import CHEAP, FREE, Cost, cost_of
+from ksc.passes.fuse.facts import Facts, Place
+from ksc.passes.fuse.reading import is_element, reading_of
+
+
+def fuse_producers(program: Program, *, thrifty: bool = False) -> Program:
+    """Compute elements where they are read, in all functions; tensors that nobody reads any more are left to dce.
+
+    Where it is ``thrifty``, only views are computed more than once. The same program where there is nothing to do.
+    """
+    effectful = effectful_functions(program.functions)
+    functions = {name: _Fusion(function, effectful, thrifty).run() for name, function in program.functions.items()}
+    if all(functions[name] is function for name, function in program.functions.items()):
+        return program
+    return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """The elements of a ``build``: the one result of a body."""
+
+    body: Block
+
+    @property
+    def rank(self) -> int:
+        return len(self.body.params)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The elements of a tensor that is there."""
+
+    tensor: Var
+
+    @property
+    def rank(self) -> int:
+        assert isinstance(self.tensor.type, TensorType)
+        return self.tensor.type.rank
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The elements of a tensor that an ``if`` gives; ``images`` are the results that carry scalars out of its sides."""
+
+    cond: Atom
+    sides: tuple[_Source, _Source]
+    images: Mapping[Var, Atom]
+
+    @property
+    def rank(self) -> int:
+        return max(side.rank for side in self.sides)
+
+
+_Source = _Built | _Stored | _Chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What a side of an ``if`` gives, its cost, and the scalars bound on that side that reading it needs."""
+
+    source: _Source
+    cost: Cost
+    needs: Sequence[Var]
+
+
+class _Fusion:
+    """Fusion in one function, in order: the body of a producer is itself fused when its consumers are met."""
+
+    def __init__(self, function: Function, effectful: Collection[str], thrifty: bool) -> None:
+        self.cheap = 0 if thrifty else CHEAP
+        self.function = function
+        self.effectful = effectful
+        self.facts, self.top = Facts.of(function)
+        self.env: Env = {}
+        self.sources: dict[Var, tuple[_Source, Cost]] = {}
+        self.fused: set[Var] = set()
+
+    def run(self) -> Function:
+        if not any(isinstance(var.type, TensorType) for var in self.facts.definitions):
+            return self.function
+        body = self.block(self.function.body, self.top)
+        return Function(self.function.name, body, self.function.span) if self.env else self.function
+
+    def block(self, block: Block, place: Place) -> Block:
+        out: list[Eqn] = []
+        for eqn in block.eqns:
+            if self.is_fused_at(eqn, place):
+                self.replace_index(eqn, place, out)
+            else:
+                self.keep(eqn, place, out)
+        return Block(block.params, tuple(out), tuple(replace(result, self.env) for result in block.results))
+
+    def keep(self, eqn: Eqn, place: Place, out: list[Eqn]) -> None:
+        """Append an equation with its blocks fused, and see whether what it gives can be computed where it is read."""
+        args = tuple(replace(arg, self.env) for arg in eqn.args)
+        blocks = tuple(self.block(inner, Place(eqn, place)) for inner in eqn.blocks)
+        new = Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span)
+        if new.op == "build" and not new.params.get("nested"):
+            self.enter_build(new, new.outs, place)
+        elif new.op == "if":
+            new = self.enter_if(new, place)
+        out.append(new)
+
+    def replace_index(self, eqn: Eqn, place: Place, out: list[Eqn]) -> None:
+        source, _ = self.sources[eqn.args[0]]  # type: ignore[index]
+        at = [replace(arg, self.env) for arg in eqn.args[1:]]
+        first = len(out)
+        value = self.emit(source, at, {}, eqn, place, out)
+        self.env[eqn.outs[0]] = value
+        row = next((new for new in out[first:] if new.op == "build" and new.outs == (value,)), None)
+        if row is not None:
+            self.enter_build(row, eqn.outs, place)
+
+    # What is fused where.
+
+    def is_fused_at(self, eqn: Eqn, place: Place) -> bool:
+        """Whether this ``index`` reads a tensor that is not made for it, at a place that is in range."""
+        tensor = eqn.args[0] if eqn.op == "index" else None
+        if not isinstance(tensor, Var) or tensor not in self.fused:
+            return False
+        at = eqn.args[1:]
+        return is_element(eqn, tensor, self.sources[tensor][0].rank) and all(
+            self.facts.in_range(index, self.facts.size(tensor, dim), place) for dim, index in enumerate(at)
+        )
+
+    def enter(self, tensor: Var, source: _Source, cost: Cost, *, alone: bool = True) -> None:
+        """Decide whether a tensor is computed where it is read.
+
+        Where it is not ``alone``, it shares the work of its elements with other tensors.
+        """
+        self.sources[tensor] = (source, cost)
+        if cost.acts:
+            return
+        reading = reading_of(tensor, source.rank, self.facts)
+        elements = reading.elements
+        if not elements or (cost.fails and (reading.whole or len(elements) > 1 or not elements[0].covers)):
+            return
+        repeats = any(element.repeats for element in elements)
+        moved = len(elements) == 1 and alone
+        if cost.work <= min(FREE, self.cheap) or (
+            not (reading.whole or repeats) and (moved or cost.work <= self.cheap)
+        ):
+            self.fused.add(tensor)
+
+    def enter_build(self, eqn: Eqn, names: Sequence[Var], place: Place) -> None:
+        """Enter the tensors of a ``build``, known by ``names``."""
+        (body,) = eqn.blocks
+        alone = len(names) == 1
+        for k, name in enumerate(names):
+            own = body if alone else prune_block(Block(body.params, body.eqns, body.results[k : k + 1]), self.effectful)
+            cost = cost_of(own, Place(eqn, place), self.facts, self.effectful)
+            self.enter(name, _Built(own), cost, alone=alone)
+
+    def enter_if(self, eqn: Eqn, place: Place) -> Eqn:
+        """Enter the tensors that an ``if`` gives; the ``if`` with the scalars that reading them needs as results."""
+        images: dict[Var, Atom] = {}
+        needed: tuple[dict[Var, None], dict[Var, None]] = ({}, {})
+        for k, out in enumerate(eqn.outs):
+            sides = [self.side(block.results[k], out, Place(eqn, place), place) for block in eqn.blocks]
+            a, b = sides
+            if a is None or b is None or a.source.rank != b.source.rank:
+                continue
+            for known, side in zip(needed, (a, b), strict=True):
+                known.update(dict.fromkeys(side.needs))
+            cost = a.cost.beside(b.cost)
+            source = _Chosen(eqn.args[0], (a.source, b.source), images)
+            self.enter(out, source, Cost(cost.work + 1, cost.fails, cost.acts))
+        if not any(needed):
+            return eqn
+        extra = [*needed[0], *needed[1]]
+        outs = tuple(Var(var.name, var.type) for var in extra)
+        images.update(zip(extra, outs, strict=True))
+        blocks = tuple(
+            Block((), block.eqns, (*block.results, *(var if var in own else _nothing(var.type) for var in extra)))
+            for block, own in zip(eqn.blocks, needed, strict=True)
+        )
+        new = Eqn((*eqn.outs, *outs), "if", eqn.args, eqn.params, blocks, eqn.span)
+        self.facts.enter(new, place)
+        return new
+
+    def side(self, result: Atom, out: Var, inside: Place, outside: Place) -> _Side | None:
+        """What a side of an ``if`` gives for ``out``; None where its elements cannot be computed outside."""
+        if (
+            not isinstance(result, Var)
+            or not isinstance(out.type, TensorType)
+            or not isinstance(result.type, TensorType)
+        ):
+            return None
+        for dim in range(out.type.rank):
+            size = self.facts.size(out, dim)
+            if not self.facts.equal(self.facts.size(result, dim), size) or not self.facts.is_visible(size, outside):
+                return None
+        known = self.sources.get(result)
+        if known is None or known[1].acts:
+            if not is_scalar(result.type.elem):
+                return None
+            known = (_Stored(result), Cost(0, fails=False, acts=False))
+        inner = [var for var in self.needs(known[0]) if not outside.is_inside(self.facts.places[var])]
+        if any(default_value(var.type) is None for var in inner):
+            return None
+        return _Side(*known, inner)
+
+    def needs(self, source: _Source) -> list[Var]:
+        """The variables that computing an element reads."""
+        match source:
+            case _Built(body):
+                return free_vars(body)
+            case _Stored(tensor):
+                return [tensor]
+            case _Chosen(cond, sides, images):
+                atoms = [cond, *(replace(var, images) for side in sides for var in self.needs(side))]
+                return [atom for atom in atoms if isinstance(atom, Var)]
+
+    # Emission.
+
+    def emit(
+        self, source: _Source, at: Sequence[Atom], images: Mapping[Var, Atom], like: Eqn, place: Place, out: list[Eqn]
+    ) -> Atom:
+        """Append what computes the element, or part, at some indices; the atom that is it.
+
+        ``images`` are put in the place of variables that are not seen from here.
+        """
+        match source:
+            case _Stored(tensor):
+                return self.read(replace(tensor, images), at, like, out)
+            case _Chosen():
+                return self.choose(source, at, images, like, place, out)
+        rank = source.rank
+        env: Env = {**images, **dict(zip(source.body.params, at[:rank], strict=True))}
+        copy = clone_block(Block((), source.body.eqns, source.body.results), env)
+        self.facts.adopt(copy.eqns, place)
+        (value,) = copy.results
+        out.extend(copy.eqns)
+        if len(at) == rank:
+            return value
+        row = next((eqn for eqn in copy.eqns if eqn.outs == (value,)), None)
+        if row is not None and row.op == "build" and len(row.args) <= len(at) - rank:
+            out.remove(row)
+            return self.emit(_Built(row.blocks[0]), at[rank:], {}, like, place, out)
+        return self.read(value, at[rank:], like, out)
+
+    def read(self, tensor: Atom, at: Sequence[Atom], like: Eqn, out: list[Eqn]) -> Atom:
+        element = Var(like.outs[0].name, like.outs[0].type)
+        out.append(Eqn((element,), "index", (tensor, *at), span=like.span))
+        return element
+
+    def choose(
+        self, source: _Chosen, at: Sequence[Atom], images: Mapping[Var, Atom], like: Eqn, place: Place, out: list[Eqn]
+    ) -> Atom:
+        inner_images = {**images, **{var: replace(image, images) for var, image in source.images.items()}}
+        blocks = []
+        for side in source.sides:
+            eqns: list[Eqn] = []
+            value = self.emit(side, at, inner_images, like, Place(None, place), eqns)
+            blocks.append(Block((), tuple(eqns), (value,)))
+        types = [block.results[0].type for block in blocks]
+        element = Var(like.outs[0].name, join(*types))
+        out.append(Eqn((element,), "if", (replace(source.cond, images),), blocks=tuple(blocks), span=like.span))
+        self.facts.adopt(out[-1:], place)
+        return element
+
+
+def _nothing(type_: Type) -> Atom:
+    value = default_value(type_)
+    assert value is not None
+    return value
