@@ -63,6 +63,11 @@ template <class Stored, int rank> inline auto argument(runtime &rt, const ks_ten
         (void)rt;
         return static_cast<T>(*static_cast<const Stored *>(operand.data));
     } else {
+        for (int k = 0; k < rank; ++k) {
+            if (operand.sizes[k] > largest_size) {
+                rt.fail(KS_ERROR_MEMORY, 0, "an argument is too large");
+            }
+        }
         const bool contiguous = is_contiguous<rank>(operand);
         if constexpr (std::is_same_v<T, Stored>) {
             if (contiguous) {
@@ -84,9 +89,19 @@ template <class Stored, int rank> inline auto argument(runtime &rt, const ks_ten
     }
 }
 
-template <int rank> inline void require_sizes(runtime &rt, const ks_tensor &operand, const int64_t *sizes) {
+template <int rank> inline bool is_empty(const int64_t *sizes) {
+    bool empty = false;
     for (int k = 0; k < rank; ++k) {
-        if (operand.sizes[k] != sizes[k]) {
+        empty = empty || sizes[k] == 0;
+    }
+    return empty;
+}
+
+// What is empty may be so in another dimension: a loop without iterations does not know the sizes of its elements.
+template <int rank> inline void require_sizes(runtime &rt, const ks_tensor &operand, const int64_t *sizes) {
+    const bool empty = is_empty<rank>(sizes) && is_empty<rank>(operand.sizes);
+    for (int k = 0; k < rank; ++k) {
+        if (operand.sizes[k] != sizes[k] && !empty) {
             rt.fail(KS_ERROR_SHAPE, 0, "a result has other sizes than were computed for it");
         }
     }
@@ -99,6 +114,15 @@ template <class T, class... Size> inline tensor<T, sizeof...(Size)> result(runti
     const ks_tensor &operand = rt.result(k);
     require_sizes<rank>(rt, operand, size);
     return tensor<T, rank>::at(static_cast<T *>(operand.data), size);
+}
+
+// A copy that becomes the k-th result.
+template <class T, int rank> inline tensor<T, rank> result_copy(runtime &rt, int k, const tensor<T, rank> &source) {
+    const ks_tensor &operand = rt.result(k);
+    require_sizes<rank>(rt, operand, source.size);
+    const auto place = tensor<T, rank>::at(static_cast<T *>(operand.data), source.size);
+    put(rt, place, source, 0);
+    return place;
 }
 
 // Hands a result over; one that was made in place is there already.

@@ -1,4 +1,4 @@
-// What a loop keeps of its iterations for later.
+// What loops keep of their iterations: the memory of these outlives the scratch memory of the iteration that asks for it.
 #ifndef KS_TAPE_H
 #define KS_TAPE_H
 
@@ -8,10 +8,67 @@
 
 namespace ks {
 
-// One value per iteration of a loop that does not know how often it will run.
-template <class T> class tape : public tensor<T, 1> {
+// Memory that lives as long as whatever was made where this was made.
+class lasting {
   public:
-    explicit tape(runtime &rt) : rt_(rt) {}
+    explicit lasting(runtime &rt) : rt_(rt), home_(rt.innermost()) {}
+
+    template <class T> T *alloc(int64_t count) const {
+        rt_.keep_until(home_);
+        return rt_.alloc<T>(count);
+    }
+    template <class T, int rank> tensor<T, rank> like(const int64_t *sizes) const {
+        rt_.keep_until(home_);
+        return tensor<T, rank>::like(rt_, sizes);
+    }
+    runtime &rt() const { return rt_; }
+
+  private:
+    runtime &rt_;
+    const region *home_;
+};
+
+// One value, or one tensor of the sizes of the first, per iteration of a loop that does not know how often it will run.
+template <class T, int rank = 0> class tape : public tensor<T, rank + 1> {
+  public:
+    explicit tape(runtime &rt) : memory_(rt) {}
+
+    void push(const tensor<T, rank> &value, int line) {
+        if (this->size[0] == 0) {
+            for (int k = 0; k < rank; ++k) {
+                this->size[k + 1] = value.size[k];
+            }
+        }
+        const int64_t row = value.count();
+        if (this->size[0] == capacity_) {
+            grow(row);
+        }
+        put(memory_.rt(), this->part(this->size[0]), value, line);
+        ++this->size[0];
+    }
+
+  private:
+    __attribute__((noinline)) void grow(int64_t row) {
+        const int64_t more = capacity_ == 0 ? 64 : 2 * capacity_;
+        int64_t sizes[rank + 1] = {more};
+        for (int k = 0; k < rank; ++k) {
+            sizes[k + 1] = this->size[k + 1];
+        }
+        T *const larger = memory_.template like<T, rank + 1>(sizes).data;
+        for (int64_t i = 0; i < this->size[0] * row; ++i) {
+            larger[i] = this->data[i];
+        }
+        this->data = larger;
+        capacity_ = more;
+    }
+
+    lasting memory_;
+    int64_t capacity_ = 0;
+};
+
+template <class T> class tape<T, 0> : public tensor<T, 1> {
+  public:
+    explicit tape(runtime &rt) : memory_(rt) {}
 
     void push(const T &value) {
         if (this->size[0] == capacity_) {
@@ -23,7 +80,7 @@ template <class T> class tape : public tensor<T, 1> {
   private:
     __attribute__((noinline)) void grow() {
         const int64_t more = capacity_ == 0 ? 64 : 2 * capacity_;
-        T *const larger = rt_.template alloc<T>(more);
+        T *const larger = memory_.alloc<T>(more);
         for (int64_t i = 0; i < this->size[0]; ++i) {
             larger[i] = this->data[i];
         }
@@ -31,25 +88,91 @@ template <class T> class tape : public tensor<T, 1> {
         capacity_ = more;
     }
 
-    runtime &rt_;
+    lasting memory_;
     int64_t capacity_ = 0;
 };
 
-// One tensor per iteration of a counted loop, all of the size of the first to come.
-template <class T, int rank> class stack : public tensor<T, rank + 1> {
+// The tensors that the iterations of counted loops give, all of the sizes of the first to come.
+template <class T, int leading, int rank> class stack : public tensor<T, leading + rank> {
   public:
-    explicit stack(int64_t count) { this->size[0] = count > 0 ? count : 0; }
-
-    void put(runtime &rt, int64_t i, const tensor<T, rank> &value, int line) {
-        if (this->data == nullptr) {
-            int64_t sizes[rank + 1] = {this->size[0]};
-            for (int k = 0; k < rank; ++k) {
-                sizes[k + 1] = value.size[k];
-            }
-            static_cast<tensor<T, rank + 1> &>(*this) = tensor<T, rank + 1>::like(rt, sizes);
-        }
-        ks::put(rt, this->part(i), value, line);
+    template <class... Size> explicit stack(runtime &rt, Size... sizes) : memory_(rt) {
+        static_assert(sizeof...(Size) == leading, "one size per loop");
+        int k = 0;
+        ((this->size[k++] = sizes > 0 ? int64_t{sizes} : 0), ...);
     }
+
+    template <class... Index> void put(const tensor<T, rank> &value, int line, Index... indices) {
+        if (this->data == nullptr) {
+            allocate(value.size);
+        }
+        ks::put(memory_.rt(), this->part(indices...), value, line);
+    }
+
+  private:
+    __attribute__((noinline)) void allocate(const int64_t *inner) {
+        for (int k = 0; k < rank; ++k) {
+            this->size[leading + k] = inner[k];
+        }
+        this->data = memory_.template like<T, leading + rank>(this->size).data;
+    }
+
+    lasting memory_;
+};
+
+// Tensors of the sizes of the first to come, combined element by element.
+template <class T, int rank> class folded : public tensor<T, rank> {
+  public:
+    explicit folded(runtime &rt) : memory_(rt) {}
+
+    template <class Operation> void combine(const tensor<T, rank> &value, int line, Operation operation) {
+        if (this->data == nullptr) {
+            static_cast<tensor<T, rank> &>(*this) = memory_.template like<T, rank>(value.size);
+            ks::put(memory_.rt(), *this, value, line);
+        } else {
+            ks::combine(memory_.rt(), *this, value, line, operation);
+        }
+    }
+
+  private:
+    lasting memory_;
+};
+
+// A tensor that each iteration of a loop makes anew from the last one. Two pieces of memory take turns.
+template <class T, int rank> class carried : public tensor<T, rank> {
+  public:
+    carried(runtime &rt, const tensor<T, rank> &start) : tensor<T, rank>(start), memory_(rt) {}
+
+    // What comes next, while the present one may still be read.
+    void keep(const tensor<T, rank> &value) {
+        const int64_t count = value.count();
+        if (spare_ == nullptr || capacity_ < count) {
+            spare_ = memory_.template like<T, rank>(value.size).data;
+            capacity_ = count;
+        }
+        next_ = tensor<T, rank>::at(spare_, value.size);
+        for (int64_t i = 0; i < count; ++i) {
+            spare_[i] = value.data[i];
+        }
+    }
+
+    // Goes on to what was kept.
+    void advance() {
+        T *const free = own_;
+        const int64_t room = room_;
+        own_ = spare_;
+        room_ = capacity_;
+        spare_ = free;
+        capacity_ = room;
+        static_cast<tensor<T, rank> &>(*this) = next_;
+    }
+
+  private:
+    lasting memory_;
+    tensor<T, rank> next_;
+    T *own_ = nullptr;
+    T *spare_ = nullptr;
+    int64_t room_ = 0;
+    int64_t capacity_ = 0;
 };
 
 }  // namespace ks

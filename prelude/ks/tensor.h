@@ -10,6 +10,9 @@ namespace ks {
 
 inline bool outside(int64_t index, int64_t size) { return static_cast<uint64_t>(index) >= static_cast<uint64_t>(size); }
 
+// No dimension is larger, not even of a tensor without elements: sums and multiples of a few sizes fit into 64 bits.
+constexpr int64_t largest_size = int64_t{1} << 48;
+
 template <class T, int rank> struct tensor {
     T *data = nullptr;
     int64_t size[rank] = {};
@@ -78,7 +81,7 @@ template <class T, int rank> struct tensor {
     void allocate(runtime &rt) {
         int64_t product = 1;
         for (int k = 0; k < rank; ++k) {
-            if (__builtin_mul_overflow(product, size[k], &product)) {
+            if (size[k] > largest_size || __builtin_mul_overflow(product, size[k], &product)) {
                 rt.fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
             }
         }
@@ -114,13 +117,26 @@ inline void put(runtime &rt, const tensor<T, rank> &target, const tensor<T, rank
     }
 }
 
+// target[...] = operation(target[...], value[...])
+template <class T, int rank, class Operation>
+inline void combine(runtime &rt, const tensor<T, rank> &target, const tensor<T, rank> &value, int line, Operation operation) {
+    require_same_sizes(rt, target, value, line);
+    const int64_t count = value.count();
+    for (int64_t i = 0; i < count; ++i) {
+        target.data[i] = operation(target.data[i], value.data[i]);
+    }
+}
+
 // target[...] += amount[...]
 template <class T, int rank>
 inline void add_to(runtime &rt, const tensor<T, rank> &target, const tensor<T, rank> &amount, int line) {
-    require_same_sizes(rt, target, amount, line);
-    const int64_t count = amount.count();
+    combine(rt, target, amount, line, [](T a, T b) { return static_cast<T>(a + b); });
+}
+
+template <class T, int rank> inline void fill(const tensor<T, rank> &target, T value) {
+    const int64_t count = target.count();
     for (int64_t i = 0; i < count; ++i) {
-        target.data[i] += amount.data[i];
+        target.data[i] = value;
     }
 }
 

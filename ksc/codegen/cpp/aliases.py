@@ -30,6 +30,10 @@ class Aliases:
         for other in others:
             self.relate(var, other)
 
+    def all_frozen(self) -> frozenset[Var]:
+        """Every variable whose memory must stay as it is."""
+        return frozenset(var for var in self._others if self.frozen(var))
+
     def relate(self, var: Var, other: Var) -> None:
         """The two may share memory; ``other`` may be FROZEN."""
         if var is other:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ksc.codegen.cpp.expr import Expr, name_expr
+from ksc.codegen.cpp.memory import is_carried, open_scratch, winds_back
 from ksc.codegen.cpp.names import Scope, is_temporary
-from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, with_width
+from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, with_width
+from ksc.codegen.cpp.stacks import Stack, stack, tape
 from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
+from ksc.ir.nodes import Atom, Block, Eqn, Span, Var, const
 from ksc.ir.types import TensorType
 from ksc.ops import PRIMITIVES
 from ksc.ops.cpp import BIT_OR, LOGICAL_AND, LOGICAL_OR, TERNARY, CppExpr
 
 TERNARY_WIDTH = 64
-
-_CHEAP = re.compile(r"\w+(\.size\[\d+\])?")
 
 
 def print_if(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -153,7 +152,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     count, index = eqn.args[0], body.params[0]
     limit = once(p, count, at, "count", eqn.span)
     names = _carried(p, eqn, body.params[1:], at)
-    tapes = _stacks(p, eqn, at, limit.text, [count])
+    tapes = _stacks(p, eqn, at, limit, [count])
     scope = Scope(at.scope)
     i = scope.declare(index.name)
     p.bind(index, name_expr(i))
@@ -163,7 +162,10 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     else:
         head = f"for (int64_t {i} = 0; {i} < {limit.cpp.within(LOGICAL_OR)}; ++{i})"
     with at.writer.braces(head, eqn.span) as inner:
-        p.block(body, _next_iteration(p, eqn, names, tapes, i), Context(inner, scope))
+        inside = Context(inner, scope)
+        if winds_back(p, eqn):
+            open_scratch(p, inside)
+        p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
     _finish_loop(p, eqn, names, carries)
 
 
@@ -177,15 +179,20 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
             p.bind(own, p.value(shared))
     scope = Scope(at.scope)
     test = at.writer.fork()
+    around = Context(test, scope)
+    if winds_back(p, eqn):
+        open_scratch(p, around)
+    unconditional = len(test.lines)
     conditions: list[Expr] = []
     keep = Finish(lambda results, _: conditions.append(p.value(results[0])), single=True)
-    p.block(cond, keep, Context(test, scope))
+    p.block(cond, keep, around)
     (condition,) = conditions
-    with at.writer.braces("while (true)" if test.lines else f"while ({condition.text})", eqn.span) as inner:
-        if test.lines:
-            inner.lines.extend(test.lines)
+    tested = len(test.lines) > unconditional
+    with at.writer.braces("while (true)" if tested else f"while ({condition.text})", eqn.span) as inner:
+        inner.lines.extend(test.lines)
+        if tested:
             inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span)
-        p.block(body, _next_iteration(p, eqn, names, tapes, None), Context(inner, scope))
+        p.block(body, _next_iteration(p, eqn, names, tapes, ""), Context(inner, scope))
     _finish_loop(p, eqn, names, eqn.params["carries"])
 
 
@@ -199,16 +206,6 @@ def _trip_counts(p: Printer, eqn: Eqn) -> list[Atom]:
             p.in_range.equal(out, counters[0] if counters else out)
             counters.append(out)
     return counters[:1]
-
-
-def once(p: Printer, atom: Atom, at: Context, name: str, span: Span | None) -> Expr:
-    """The value as something that costs nothing to read again."""
-    value = p.value(atom)
-    if isinstance(atom, Const) or (_CHEAP.fullmatch(value.text) and not value.reads):
-        return value
-    known = at.scope.declare(name)
-    at.writer.statement(f"const {p.type_of(atom)} {known} = {value.text};", span)
-    return name_expr(known)
 
 
 def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[str | None]:
@@ -225,7 +222,13 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
         copy = p.copied(eqn, first + k, at)
         if copy is not None:
             start = p.declare(param, at, mutable=not steady)
-            at.writer.statement(f"{declaration(param.type, start, p.float_type, const=steady)} = {copy};", eqn.span)
+            if is_carried(p, eqn, k):
+                assert isinstance(param.type, TensorType)
+                elem = cpp_type(param.type.elem, p.float_type)
+                at.writer.statement(f"ks::carried<{elem}, {param.type.rank}> {start}(rt, {copy});", eqn.span)
+            else:
+                head = declaration(param.type, start, p.float_type, const=steady)
+                at.writer.statement(f"{head} = {copy};", eqn.span)
             names.append(None if steady else start)
             continue
         if steady:
@@ -234,13 +237,23 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
             p.bind(param, p.value(init))
             names.append(None)
             continue
-        name = p.take_over(param, init)
-        if name is None:
+        if is_carried(p, eqn, k):
             value = p.value(init)
             name = p.declare(param, at, mutable=True)
+            assert isinstance(param.type, TensorType)
+            elem = cpp_type(param.type.elem, p.float_type)
+            starts.append((f"ks::carried<{elem}, {param.type.rank}> {name}(rt, {value.text});", value.span))
+            p.needs_runtime = True
+            names.append(name)
+            continue
+        taken = p.take_over(param, init)
+        names.append(taken)
+        if taken is None:
+            value = p.value(init)
+            name = p.declare(param, at, mutable=True)
+            names[-1] = name
             text = f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};"
             starts.append((text, value.span))
-        names.append(name)
     # What the user computed before the loop stands before it.
     starts.sort(key=lambda start: start[1] is None)
     for text, span in starts:
@@ -249,52 +262,39 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
     return names
 
 
-def _stacks(p: Printer, eqn: Eqn, at: Context, limit: str | None, sizes: Sequence[Atom]) -> list[str | None]:
+def _stacks(p: Printer, eqn: Eqn, at: Context, limit: Expr | None, sizes: Sequence[Atom]) -> list[Stack | None]:
     """Memory for each result that is kept of every iteration and read later."""
     carries = eqn.params["carries"]
-    names: list[str | None] = []
-    for out, result in zip(eqn.outs[carries:], eqn.blocks[-1].results[carries:], strict=True):
-        if not p.analysis.is_read(out):
-            names.append(None)
-            continue
-        p.needs_runtime = True
-        name = p.declare(out, at)
-        if limit is None:
-            at.writer.line(f"ks::tape<{p.type_of(result)}> {name}(rt);", eqn.span)
-        elif is_flat(out, result, eqn):
-            at.writer.line(f"{p.type_of(out)} {name}(rt, {limit});", eqn.span)
+    results = eqn.blocks[-1].results
+    made: list[Stack | None] = []
+    for k in range(carries, len(eqn.outs)):
+        if not p.analysis.is_read(eqn.outs[k]):
+            made.append(None)
+        elif limit is None:
+            made.append(tape(p, eqn, k, results[k], sizes, at))
         else:
-            assert isinstance(result.type, TensorType)
-            elem = cpp_type(result.type.elem, p.float_type)
-            at.writer.line(f"ks::stack<{elem}, {result.type.rank}> {name}({limit});", eqn.span)
-        p.in_range.tensor(out, sizes)
-        names.append(name)
-    return names
-
-
-def is_flat(out: Var, element: Atom, eqn: Eqn) -> bool:
-    """Whether each element is stored as it is, rather than as further dimensions of the tensor."""
-    return not isinstance(element.type, TensorType) or bool(eqn.params.get("nested", False))
+            made.append(stack(p, eqn, k, [limit], results[k], at))
+    return made
 
 
 def _next_iteration(
-    p: Printer, eqn: Eqn, names: Sequence[str | None], tapes: Sequence[str | None], index: str | None
+    p: Printer, eqn: Eqn, names: Sequence[str | None], stacks: Sequence[Stack | None], index: str
 ) -> Finish:
     carries = eqn.params["carries"]
 
     def write(results: Sequence[Atom], at: Context) -> None:
-        for tape, out, atom in zip(tapes, eqn.outs[carries:], results[carries:], strict=True):
-            if tape is None:
-                continue
-            value = p.value(atom)
-            if index is None:
-                at.writer.statement(f"{tape}.push({value.text});", value.span)
-            elif is_flat(out, atom, eqn):
-                at.writer.statement(f"{tape}({index}) = {value.text};", value.span)
-            else:
-                at.writer.statement(f"{tape}.put(rt, {index}, {value.text}, {_line(eqn.span)});", value.span)
-        kept = [(name, atom) for name, atom in zip(names, results, strict=False) if name is not None]
-        p.assign([n for n, _ in kept], [p.value(a) for _, a in kept], [p.type_of(a) for _, a in kept], at)
+        for kept, atom in zip(stacks, results[carries:], strict=True):
+            if kept is not None:
+                kept.put(p, eqn, atom, index, at)
+        changing = [(k, name) for k, name in enumerate(names) if name is not None]
+        saved = [(name, results[k]) for k, name in changing if is_carried(p, eqn, k)]
+        for name, atom in saved:
+            at.writer.statement(f"{name}.keep({p.value(atom).text});", p.value(atom).span)
+        kept_names = [(name, results[k]) for k, name in changing if not is_carried(p, eqn, k)]
+        values = [p.value(atom) for _, atom in kept_names]
+        p.assign([name for name, _ in kept_names], values, [p.type_of(atom) for _, atom in kept_names], at)
+        for name, _ in saved:
+            at.writer.line(f"{name}.advance();")
 
     return Finish(write)
 
@@ -308,10 +308,6 @@ def _finish_loop(p: Printer, eqn: Eqn, names: Sequence[str | None], carries: int
         elif (id(eqn), k) in p.storage.steady:
             p.bind(out, p.value(param))
             p.in_range.same(out, param)
-
-
-def _line(span: Span | None) -> int:
-    return span.line if span else 0
 
 
 def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:

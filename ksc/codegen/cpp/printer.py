@@ -6,6 +6,7 @@ stands where it is read. What is left are named constants, loops, branches and e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ from ksc.ops.record import Overload
 
 FOLD_WIDTH = 64
 """A value that takes more text than this gets a variable of its own."""
+
+_CHEAP = re.compile(r"\w+(\.size\[\d+\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,9 @@ LastHandler = Callable[["Printer", Eqn, Context, Sequence[Atom], Finish], bool]
 class Printer:
     """Prints one function; ``handlers`` gives the printer of each op that is no scalar primitive.
 
-    After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and ``copies`` how often it copies
-    a tensor so that it can be changed.
+    ``places`` says of results of equations, by ``id`` and number, where they are made if not in scratch memory: as the
+    result of the entry with that number, or in what a text denotes. After ``block`` has run, ``needs_runtime`` says
+    whether the text mentions ``rt``, and ``copies`` how often it copies a tensor so that it can be changed.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Printer:
         self.analysis = analysis
         self.storage = storage
         self.copies = 0
+        self.places: dict[tuple[int, int], int | Callable[[], str]] = {}
         self.float_type = float_type
         self.callees = callees
         self.needs_runtime = False
@@ -172,6 +177,9 @@ class Printer:
         at.writer.line(f"// copies {atom.name}: {reason}", eqn.span)
         self.copies += 1
         self.needs_runtime = True
+        place = self.places.get((id(eqn), k - len(eqn.args) + eqn.params.get("carries", len(eqn.args))))
+        if isinstance(place, int):
+            return f"ks::result_copy(rt, {place}, {self.value(atom).text})"
         return f"ks::copy(rt, {self.value(atom).text})"
 
     def define(self, var: Var, expr: Expr, at: Context) -> None:
@@ -348,3 +356,13 @@ def negation(condition: Expr) -> str:
 def plain(text: str) -> Expr:
     """An expression that binds tightest."""
     return Expr(CppExpr(text))
+
+
+def once(p: Printer, atom: Atom, at: Context, name: str, span: Span | None) -> Expr:
+    """The value as something that costs nothing to read again."""
+    value = p.value(atom)
+    if isinstance(atom, Const) or (_CHEAP.fullmatch(value.text) and not value.reads):
+        return value
+    known = at.scope.declare(name)
+    at.writer.statement(f"const {p.type_of(atom)} {known} = {value.text};", span)
+    return name_expr(known)

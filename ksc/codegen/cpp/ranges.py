@@ -14,12 +14,12 @@ class InRange:
     """
 
     def __init__(self) -> None:
-        self._sizes: dict[Var, tuple[Atom, ...]] = {}
+        self._sizes: dict[Var, tuple[Atom | None, ...]] = {}
         self._bounds: dict[Var, Atom] = {}
         self._size_of: dict[Var, tuple[Var, int]] = {}
         self._equal: dict[Atom, Atom] = {}
 
-    def tensor(self, var: Var, sizes: Sequence[Atom]) -> None:
+    def tensor(self, var: Var, sizes: Sequence[Atom | None]) -> None:
         """The leading dimensions of ``var`` have these sizes."""
         self._sizes[var] = tuple(sizes)
 

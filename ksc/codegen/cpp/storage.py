@@ -71,6 +71,7 @@ class Storage:
         roots: the variable whose memory, and C++ variable, another one has taken over.
         writes: the places in the text where memory is changed, with the variables that see it.
         summary: what callers need to know.
+        frozen: the variables whose memory is kept in records or belongs to the caller.
         names: what to call roots without a name of their own, once that was asked for.
     """
 
@@ -80,6 +81,7 @@ class Storage:
     roots: dict[Var, Var] = field(default_factory=dict)
     writes: dict[int, frozenset[Var]] = field(default_factory=dict)
     summary: Summary = field(default_factory=Summary)
+    frozen: frozenset[Var] = frozenset()
     names: dict[Var, str] | None = None
 
     def root(self, var: Var) -> Var:
@@ -139,6 +141,7 @@ class _Follower:
         for param in function.params:
             self.aliases.bind(param, [] if own else [FROZEN])
         self.block(function.body, function.body.results, {})
+        self.plan.frozen = self.aliases.all_frozen()
         params = list(enumerate(function.params))
         results = function.body.results
         shared = [self.sharing(atom) for atom in results]
@@ -295,7 +298,7 @@ class _Follower:
         wanted = [k for k, out in enumerate(eqn.outs) if self.analysis.is_read(out)]
         for side in eqn.blocks:
             self.block(side, self.analysis.needed_results(eqn, side), live)
-        inner = _bound_in(eqn)
+        inner = bound_in(eqn)
         groups = {k: set[Var]().union(*(self.sharing(side.results[k]) for side in eqn.blocks)) for k in wanted}
         pairs = [
             (i, j)
@@ -419,7 +422,7 @@ class _Follower:
         *conds, body = eqn.blocks
         carries = eqn.params["carries"]
         params = body.params[len(body.params) - carries :]
-        inner = _bound_in(eqn)
+        inner = bound_in(eqn)
         held = sorted(groups)
         groups, pairs = {k: set(group) for k, group in groups.items()}, set(pairs)
         while True:
@@ -451,12 +454,12 @@ def _in_line(span: Span | None) -> str:
     return f" in line {span.line}" if span is not None else ""
 
 
-def _bound_in(eqn: Eqn) -> set[Var]:
+def bound_in(eqn: Eqn) -> set[Var]:
     """All variables that the blocks of an equation bind."""
     bound: set[Var] = set()
     for block in eqn.blocks:
         bound.update(block.params)
         for inner in block.eqns:
             bound.update(inner.outs)
-            bound |= _bound_in(inner)
+            bound |= bound_in(inner)
     return bound

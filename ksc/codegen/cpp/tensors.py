@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ksc.codegen.cpp.control import is_flat, once
 from ksc.codegen.cpp.expr import Expr, name_expr
+from ksc.codegen.cpp.memory import allocate, element_sizes, open_scratch, place_in, winds_back
 from ksc.codegen.cpp.names import Scope
-from ksc.codegen.cpp.printer import Context, Finish, Printer, assignment
-from ksc.codegen.cpp.types import declaration
+from ksc.codegen.cpp.printer import Context, Finish, Printer, assignment, once
+from ksc.codegen.cpp.stacks import stack
+from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Const, Eqn, Span, Var
@@ -81,48 +82,78 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
     sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
     _refuse_negative(p, eqn.args, sizes, eqn.span, at)
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
-    names = {}
-    p.needs_runtime = True
-    for k in live:
-        out = eqn.outs[k]
-        if not is_flat(out, body.results[k], eqn):
-            raise InvalidIRError("a tensor built of tensors has no C++ form yet", span=eqn.span)
-        names[k] = p.declare(out, at)
-        places = ", ".join(size.text for size in sizes)
-        at.writer.line(f"{declaration(out.type, names[k], p.float_type)}(rt, {places});", eqn.span)
-        p.in_range.tensor(out, eqn.args)
+    stacks = {k: stack(p, eqn, k, sizes, body.results[k], at) for k in live}
+
+    def indices() -> str:
+        return ", ".join(p.value(param).text for param in body.params)
+
+    def put_part(k: int) -> bool:
+        return place_in(p, eqn, body.results[k], lambda: f"{stacks[k].name}.part({indices()})")
+
+    # A part that is made in the body is made in its place.
+    placed = {k for k in live if stacks[k].in_parts and put_part(k)}
 
     def write(results: Sequence[Atom], inside: Context) -> None:
-        indices = ", ".join(p.value(param).text for param in body.params)
         for k in live:
-            value = p.value(results[k])
-            inside.writer.statement(f"{names[k]}({indices}) = {value.text};", value.span)
+            if k not in placed:
+                stacks[k].put(p, eqn, results[k], indices(), inside)
 
     _nest(p, eqn, sizes, Finish(write), at)
 
 
 def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
     """A loop nest that combines what its body gives."""
+    (body,) = eqn.blocks
     monoid = eqn.params["monoid"]
     at.writer.comment(eqn.span)
     sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
     _refuse_negative(p, eqn.args, sizes, eqn.span, at)
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
     names = {}
+    unsized = set()
     for k in live:
         out = eqn.outs[k]
-        if isinstance(out.type, TensorType):
-            raise InvalidIRError("a reduction of tensors has no C++ form yet", span=eqn.span)
-        names[k] = p.declare(out, at)
-        start = neutral(monoid, out.type, p.float_type)
-        at.writer.line(f"{declaration(out.type, names[k], p.float_type, const=False)} = {start};", eqn.span)
+        if not isinstance(out.type, TensorType):
+            names[k] = p.declare(out, at)
+            start = neutral(monoid, out.type, p.float_type)
+            at.writer.line(f"{declaration(out.type, names[k], p.float_type, const=False)} = {start};", eqn.span)
+            continue
+        elem = cpp_type(out.type.elem, p.float_type)
+        known = element_sizes(p, eqn, body.results[k])
+        if known is None:
+            unsized.add(k)
+            names[k] = p.declare(out, at)
+            p.needs_runtime = True
+            at.writer.line(f"ks::folded<{elem}, {out.type.rank}> {names[k]}(rt);", eqn.span)
+            continue
+        names[k] = allocate(p, eqn, k, [size.text for size in known], at)
+        start = neutral(monoid, out.type.elem, p.float_type)
+        at.writer.line(f"ks::fill<{elem}>({names[k]}, {start});", eqn.span)
 
     def write(results: Sequence[Atom], inside: Context) -> None:
         for k in live:
             value = p.value(results[k])
-            inside.writer.statement(assignment(names[k], _combined(monoid, names[k], value)), value.span)
+            if not isinstance(eqn.outs[k].type, TensorType):
+                inside.writer.statement(assignment(names[k], _combined(monoid, names[k], value)), value.span)
+                continue
+            p.needs_runtime = True
+            operation = _operation(monoid, eqn.outs[k].type, p.float_type)
+            if k in unsized:
+                text = f"{names[k]}.combine({value.text}, {_line(eqn.span)}, {operation});"
+            elif monoid == "add":
+                text = f"ks::add_to(rt, {names[k]}, {value.text}, {_line(eqn.span)});"
+            else:
+                text = f"ks::combine(rt, {names[k]}, {value.text}, {_line(eqn.span)}, {operation});"
+            inside.writer.statement(text, value.span or eqn.span)
 
     _nest(p, eqn, sizes, Finish(write), at)
+
+
+def _operation(monoid: str, type_: Type, float_type: str) -> str:
+    """A lambda that combines two elements."""
+    assert isinstance(type_, TensorType)
+    elem = cpp_type(type_.elem, float_type)
+    return f"[]({elem} a, {elem} b) {{ return {_combined(monoid, 'a', Expr(CppExpr('b'))).text}; }}"
 
 
 def neutral(monoid: str, type_: Type, float_type: str) -> str:
@@ -143,7 +174,7 @@ def neutral(monoid: str, type_: Type, float_type: str) -> str:
 def _combined(monoid: str, name: str, value: Expr) -> Expr:
     symbol = {"add": "+", "mul": "*", "and": "&&", "or": "||"}.get(monoid)
     if symbol is None:
-        return Expr(CppExpr(f"ks::{monoid}imum({name}, {value.text})"))
+        return Expr(CppExpr(f"ks::{monoid}({name}, {value.text})"))
     text = value.cpp.within(PRIMARY)
     return Expr(CppExpr(f"{name} {symbol} {text}"), infix=(symbol, name, text))
 
@@ -160,7 +191,10 @@ def _nest(p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Conte
         p.in_range.loop(param, count)
         heads.append(f"for (int64_t {name} = 0; {name} < {size.text}; ++{name}) {{")
         writers.append(writers[-1].fork())
-    p.block(body, finish, Context(writers[-1], scope))
+    inside = Context(writers[-1], scope)
+    if winds_back(p, eqn):
+        open_scratch(p, inside)
+    p.block(body, finish, inside)
     for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)

@@ -13,7 +13,7 @@ static inline float checked(ks::runtime &rt, float x, int64_t i) {
     }
     // table = [x * k for k in range(4)]
     float total = 0.0f;
-    ks::tensor<float, 1> table(rt, 4);
+    const ks::tensor<float, 1> table(rt, 4);
     for (int64_t i_2 = 0; i_2 < 4; ++i_2) {
         table(i_2) = total;
         total += x;

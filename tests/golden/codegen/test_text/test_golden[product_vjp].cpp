@@ -14,7 +14,7 @@ struct product_value_and_vjp_results {
 static inline product_value_and_vjp_results product_value_and_vjp(ks::runtime &rt, float x, int64_t n, float r_bar) {
     // for i in range(n):
     float p = 1.0f;
-    ks::tensor<float, 1> p_tape(rt, n);
+    const ks::tensor<float, 1> p_tape(rt, n);
     for (int64_t i = 0; i < n; ++i) {
         p_tape(i) = p;
         // p = p * x

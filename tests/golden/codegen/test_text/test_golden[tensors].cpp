@@ -22,14 +22,15 @@ static inline tensors_results tensors(ks::runtime &rt, float x, int64_t n) {
         }
     }
     float s = 0.5f;
-    ks::stack<float, 1> rows(n);
+    ks::stack<float, 1, 1> rows(rt, n);
     for (int64_t k = 0; k < n; ++k) {
+        ks::scratch scratch(rt);
         const ks::tensor<float, 1> row = grid.part(k);
         // copies row: grid, which may share its memory, is read
         const ks::tensor<float, 1> changed = ks::copy(rt, row);
         changed(1) = s;
         const float first = changed(0);
-        rows.put(rt, k, changed, 0);
+        rows.put(changed, 0, k);
         s += first;
     }
     const ks::tensor<float, 1> sums(rt, 3);

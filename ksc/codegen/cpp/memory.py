@@ -1,0 +1,177 @@
+"""Where tensors are made: in scratch memory, in the memory of a larger tensor, or where the caller wants the result.
+
+Scratch memory of a loop's iteration is given back at its end, so a long loop needs no more than one iteration. What
+outlives the iteration, a ``ks::tape``, ``ks::stack``, ``ks::folded`` or ``ks::carried``, sees to its own memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ksc.codegen.cpp.printer import Context, Printer
+from ksc.codegen.cpp.storage import bound_in, holds_memory
+from ksc.codegen.cpp.types import cpp_type, declaration
+from ksc.ir.nodes import Atom, Block, Eqn, Var, const
+from ksc.ir.types import TensorType, Type, is_scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A size that is known where a tensor is made: its text, and its atom if there is one."""
+
+    text: str
+    atom: Atom | None = None
+
+
+def allocate(p: Printer, eqn: Eqn, k: int, sizes: Sequence[str], at: Context) -> str:
+    """Declare the tensor that is the k-th result of the equation, of uninitialised elements; its name."""
+    out = eqn.outs[k]
+    assert isinstance(out.type, TensorType)
+    p.needs_runtime = True
+    place = p.places.get((id(eqn), k))
+    name = p.declare(out, at)
+    head = declaration(out.type, name, p.float_type)
+    if place is None:
+        at.writer.statement(f"{head}(rt, {', '.join(sizes)});", eqn.span)
+    elif isinstance(place, int):
+        elem = cpp_type(out.type.elem, p.float_type)
+        at.writer.statement(f"{head} = ks::result<{elem}>(rt, {place}, {', '.join(sizes)});", eqn.span)
+    else:
+        at.writer.statement(f"{head} = {place()};", eqn.span)
+    return name
+
+
+def element_sizes(p: Printer, eqn: Eqn, atom: Atom) -> list[Size] | None:
+    """The sizes of a tensor that a block of ``eqn`` gives, where they are known before the equation; else None."""
+    assert isinstance(atom.type, TensorType)
+    if all(size is not None for size in atom.type.sizes):
+        return [Size(str(size), const(size or 0)) for size in atom.type.sizes]
+    assert isinstance(atom, Var)
+    inner = bound_in(eqn)
+    if atom not in inner:
+        text = p.value(atom).text
+        return [Size(f"{text}.size[{k}]") for k in range(atom.type.rank)] if text.isidentifier() else None
+    maker = next((e for e in eqn.blocks[-1].eqns if atom in e.outs), None)
+    if maker is None:
+        return None
+    if maker.op == "update":
+        return element_sizes(p, eqn, maker.args[0])
+    if maker.op != "build" or any(size in inner for size in maker.args if isinstance(size, Var)):
+        return None
+    sizes = [Size(p.value(size).text, size) for size in maker.args]
+    result = maker.blocks[0].results[maker.outs.index(atom)]
+    if isinstance(result.type, TensorType) and not maker.params.get("nested", False):
+        # What the inner loop alone knows is not known out here.
+        rest = element_sizes(p, maker, result) if _is_outside(result, eqn) else None
+        return None if rest is None else sizes + rest
+    return sizes
+
+
+def _is_outside(atom: Atom, eqn: Eqn) -> bool:
+    return not isinstance(atom, Var) or atom not in bound_in(eqn)
+
+
+def place_in(p: Printer, eqn: Eqn, atom: Atom, place: Callable[[], str]) -> bool:
+    """Have what a block of ``eqn`` gives made at ``place`` at once, where a ``build`` in it makes it; else False."""
+    if not isinstance(atom, Var):
+        return False
+    root = p.storage.root(atom)
+    maker = next((e for e in eqn.blocks[-1].eqns if root in e.outs and p.analysis.is_live(e)), None)
+    if maker is None or maker.op != "build" or root in p.storage.frozen:
+        return False
+    key = (id(maker), maker.outs.index(root))
+    if key in p.places:
+        return False
+    p.places[key] = place
+    return True
+
+
+def place_results(p: Printer, block: Block, results: Sequence[Atom]) -> None:
+    """Have tensors that become the results of an entry made where the caller wants them."""
+    pending = [(block, k, atom) for k, atom in enumerate(results)]
+    while pending:
+        around, k, atom = pending.pop()
+        if not isinstance(atom, Var) or not isinstance(atom.type, TensorType) or not is_scalar(atom.type.elem):
+            continue
+        root = p.storage.root(atom)
+        maker = next((e for e in around.eqns if root in e.outs and p.analysis.is_live(e)), None)
+        if maker is None:
+            continue
+        n = maker.outs.index(root)
+        if maker.op == "if":
+            pending += [(side, k, side.results[n]) for side in maker.blocks]
+        elif _is_made_once(p, maker, n) and (id(maker), n) not in p.places:
+            p.places[id(maker), n] = k
+
+
+def _is_made_once(p: Printer, eqn: Eqn, n: int) -> bool:
+    match eqn.op:
+        case "build":
+            return True
+        case "for":
+            return n >= int(eqn.params["carries"]) or (
+                (id(eqn), n) in p.storage.steady and (id(eqn), n + 1) in p.storage.copied
+            )
+        case "while":
+            return (id(eqn), n) in p.storage.steady and (id(eqn), n) in p.storage.copied
+        case "update" | "withacc":
+            return (id(eqn), n) in p.storage.copied
+        case _:
+            return False
+
+
+# Scratch memory.
+
+
+def winds_back(p: Printer, eqn: Eqn) -> bool:
+    """Whether iterations of a loop need memory, of which nothing is needed after them."""
+    *_, body = eqn.blocks
+    kept = [result.type for result in body.results] + [param.type for param in body.params]
+    if any(_refers(type_) for type_ in kept) or any(_stores_reference(inner) for inner in _inside(p, eqn)):
+        return False
+    return any(_allocates(p, inner) for inner in _inside(p, eqn))
+
+
+def open_scratch(p: Printer, at: Context) -> None:
+    """Give back at the end of the iteration what it allocates."""
+    p.needs_runtime = True
+    at.writer.line(f"ks::scratch {at.scope.declare('scratch')}(rt);")
+
+
+def is_carried(p: Printer, eqn: Eqn, k: int) -> bool:
+    """Whether a carry is a tensor that iterations make in scratch memory, from which it has to be saved."""
+    type_ = eqn.outs[k].type
+    return isinstance(type_, TensorType) and (id(eqn), k) not in p.storage.steady and winds_back(p, eqn)
+
+
+def _inside(p: Printer, eqn: Eqn) -> Iterator[Eqn]:
+    for block in eqn.blocks:
+        for inner in block.eqns:
+            if p.analysis.is_live(inner):
+                yield inner
+                yield from _inside(p, inner)
+
+
+def _allocates(p: Printer, eqn: Eqn) -> bool:
+    match eqn.op:
+        case "build" | "box":
+            return True
+        case "for" | "while":
+            stacks = len(eqn.outs) > eqn.params["carries"]
+            return stacks or any(key == id(eqn) for key, _ in p.storage.copied)
+        case "reduce":
+            return any(isinstance(out.type, TensorType) for out in eqn.outs)
+        case "call":
+            return p.callees[eqn.params["callee"]].needs_runtime
+        case _:
+            return any(key == id(eqn) for key, _ in p.storage.copied)
+
+
+def _refers(type_: Type) -> bool:
+    """Whether the elements of a value of the type refer to other memory."""
+    return holds_memory(type_.elem) if isinstance(type_, TensorType) else holds_memory(type_)
+
+
+def _stores_reference(eqn: Eqn) -> bool:
+    return eqn.op == "update" and isinstance(eqn.args[0].type, TensorType) and holds_memory(eqn.args[0].type.elem)

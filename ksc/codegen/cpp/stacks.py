@@ -1,0 +1,92 @@
+"""What loops keep of every iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ksc.codegen.cpp.expr import Expr
+from ksc.codegen.cpp.memory import allocate, element_sizes
+from ksc.codegen.cpp.printer import Context, Printer
+from ksc.codegen.cpp.types import cpp_type
+from ksc.ir.nodes import Atom, Eqn, Var
+from ksc.ir.types import TensorType
+
+Form = Literal["elements", "parts", "stack", "tape"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The tensor that holds one result of all iterations.
+
+    Its ``form`` says how it takes them: by element, as a part of a tensor whose sizes are known beforehand, as a part
+    of one whose sizes the first iteration decides, or at the end of one that grows.
+    """
+
+    name: str
+    form: Form
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the place of each iteration's tensor is known beforehand."""
+        return self.form == "parts"
+
+    def put(self, p: Printer, eqn: Eqn, atom: Atom, indices: str, at: Context) -> None:
+        """Keep what an iteration gives."""
+        value = p.value(atom)
+        line = eqn.span.line if eqn.span else 0
+        match self.form:
+            case "elements":
+                text = f"{self.name}({indices}) = {value.text};"
+            case "parts":
+                p.needs_runtime = True
+                text = f"ks::put(rt, {self.name}.part({indices}), {value.text}, {line});"
+            case "stack":
+                text = f"{self.name}.put({value.text}, {line}, {indices});"
+            case "tape":
+                flat = is_flat(atom, eqn)
+                text = f"{self.name}.push({value.text});" if flat else f"{self.name}.push({value.text}, {line});"
+        at.writer.statement(text, value.span)
+
+
+def is_flat(element: Atom, eqn: Eqn) -> bool:
+    """Whether each element is stored as it is, rather than as further dimensions of the tensor."""
+    return not isinstance(element.type, TensorType) or bool(eqn.params.get("nested", False))
+
+
+def stack(p: Printer, eqn: Eqn, k: int, sizes: Sequence[Expr], element: Atom, at: Context) -> Stack:
+    """Declare the tensor for the k-th result of a loop whose counts are ``sizes``."""
+    out = eqn.outs[k]
+    leading = [size.text for size in sizes]
+    counts = eqn.args[: len(sizes)]
+    if is_flat(element, eqn):
+        name = allocate(p, eqn, k, leading, at)
+        p.in_range.tensor(out, counts)
+        return Stack(name, "elements")
+    assert isinstance(element.type, TensorType)
+    inner = element_sizes(p, eqn, element)
+    if inner is not None:
+        name = allocate(p, eqn, k, leading + [size.text for size in inner], at)
+        p.in_range.tensor(out, [*counts, *(size.atom for size in inner)])
+        return Stack(name, "parts")
+    name = p.declare(out, at)
+    p.needs_runtime = True
+    elem = cpp_type(element.type.elem, p.float_type)
+    head = f"ks::stack<{elem}, {len(sizes)}, {element.type.rank}> {name}"
+    at.writer.statement(f"{head}(rt, {', '.join(leading)});", eqn.span)
+    p.in_range.tensor(out, counts)
+    return Stack(name, "stack")
+
+
+def tape(p: Printer, eqn: Eqn, k: int, element: Atom, counts: Sequence[Atom], at: Context) -> Stack:
+    """Declare the tensor for the k-th result of a ``while``; ``counts`` holds its trip count if that is known."""
+    out = eqn.outs[k]
+    assert isinstance(out, Var) and isinstance(out.type, TensorType)
+    name = p.declare(out, at)
+    p.needs_runtime = True
+    elem = cpp_type(out.type.elem, p.float_type)
+    extra = "" if is_flat(element, eqn) else f", {out.type.rank - 1}"
+    at.writer.line(f"ks::tape<{elem}{extra}> {name}(rt);", eqn.span)
+    p.in_range.tensor(out, counts)
+    return Stack(name, "tape")
