@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ksc.errors import ArgumentError
+from ksc.frontend.annotations import TensorOf
 from ksc.frontend.values import Abstract, Static, Struct, Value
-from ksc.ir.types import Bool, Float, Integer, Type
+from ksc.ir.types import Bool, Float, Integer, TensorType, Type
+from ksc.mapping import Flags, InDims, entry, lane_axes
 from ksc.torch.spec import Kind
 
 TYPES: dict[Kind, Type] = {"float": Float, "int": Integer, "bool": Bool}
@@ -25,13 +27,34 @@ NUMBER_DTYPES: dict[Kind, torch.dtype] = {"float": torch.float64, "int": torch.i
 _WIDENING: tuple[Kind, ...] = ("bool", "int", "float")
 
 
+Template = Value | TensorOf | None
+"""What an annotation says of a parameter: the value, only that it is a tensor, or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A tensor or number of a call; ``path`` is how a person names it, such as ``camera.focal``."""
+    """A tensor or number of a call.
+
+    Attributes:
+        path: how a person names it, such as ``camera.focal``.
+        kind: of its elements.
+        value: the tensor or number.
+        mapped: for each level of the mapping whether it is mapped there.
+        order: its axes, the mapped ones first; () for a number or 0-d tensor.
+        shared: no level maps it.
+    """
 
     path: str
     kind: Kind
     value: Any
+    mapped: Flags = ()
+    order: tuple[int, ...] = ()
+    shared: bool = False
+
+    @property
+    def rank(self) -> int:
+        """How many dimensions it has in a lane."""
+        return len(self.order) - sum(self.mapped)
 
 
 def bind(signature: inspect.Signature, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
@@ -49,25 +72,43 @@ def bind(signature: inspect.Signature, name: str, args: Sequence[Any], kwargs: d
     return list(bound.arguments.values())
 
 
-def flatten(value: Any, template: Value | None, path: str, flat: list[Leaf]) -> Value:
-    """The abstract value of one argument; its leaves are appended to ``flat``.
+def flatten(
+    value: Any,
+    template: Template,
+    path: str,
+    flat: list[Leaf],
+    in_dims: tuple[InDims, ...] = (),
+    *,
+    scalars: bool = False,
+) -> Value:
+    """The abstract value of one argument, as a lane sees it; its leaves are appended to ``flat``.
 
-    ``template`` is what the annotation says, None where it says nothing. Raises ArgumentError where the value does not
-    fit it, or has no place in a kernel.
+    ``template`` is what the annotation says, ``in_dims`` what each level of the mapping says, ``scalars`` that every
+    tensor is mapped over all its dimensions. Raises ArgumentError where the value does not fit, or has no place in a
+    kernel.
     """
     if isinstance(value, torch.Tensor | bool | int | float):
-        kind = _leaf_kind(value, template, path)
-        flat.append(Leaf(path, kind, value))
-        return Abstract(TYPES[kind])
+        return _leaf(value, template, path, flat, in_dims, scalars)
     members = _members(value)
     if members is not None:
-        parts = _templates(template, value, path, len(members))
-        items = [flatten(v, part, f"{path}.{name}", flat) for (name, v), part in zip(members, parts, strict=True)]
+        count = len(members)
+        parts = _templates(template, value, path, count)
+        items = [
+            flatten(
+                member,
+                parts[k],
+                f"{path}.{name}",
+                flat,
+                tuple(entry(dims, k, count, path) for dims in in_dims),
+                scalars=scalars,
+            )
+            for k, (name, member) in enumerate(members)
+        ]
         return Struct(type(value), tuple(items), () if type(value) is tuple else tuple(name for name, _ in members))
     if value is None or isinstance(value, str) or callable(value):
         if template is None or (isinstance(template, Static) and template.value is value):
             return Static(value)
-        wanted = KINDS[template.type] if isinstance(template, Abstract) else "otherwise"
+        wanted = _annotation(template)
         raise ArgumentError(
             f"argument {path!r} is annotated {wanted}, and {_shown(value)} was given",
             remedy="pass a tensor or a number",
@@ -81,8 +122,8 @@ def flatten(value: Any, template: Value | None, path: str, flat: list[Leaf]) -> 
 def key(value: Value) -> Hashable:
     """What tells apart the abstract values that need programs of their own."""
     match value:
-        case Abstract(type=type_):
-            return type_
+        case Abstract(type=type_, tensor=tensor):
+            return type_, tensor
         case Struct(cls=cls, items=items, keys=keys):
             return cls, keys, tuple(key(item) for item in items)
         case Static(obj):
@@ -117,11 +158,11 @@ def rebuild(value: Value, leaves: Iterator[Any]) -> Any:
             raise TypeError(f"{type(value).__name__} is no result")
 
 
-def map_leaves(value: Value, replace: Callable[[Type], Value]) -> Value:
+def map_leaves(value: Value, replace: Callable[[Abstract], Value]) -> Value:
     """The same structure with each leaf replaced."""
     match value:
-        case Abstract(type=type_):
-            return replace(type_)
+        case Abstract():
+            return replace(value)
         case Struct(items=items):
             return value.with_items(tuple(map_leaves(item, replace) for item in items))
         case _:
@@ -140,22 +181,97 @@ def _shown(value: Any) -> str:
     return repr(value) if value is None or isinstance(value, str) else f"a {type(value).__name__}"
 
 
-def _templates(template: Value | None, value: Any, path: str, count: int) -> Sequence[Value | None]:
+def flatten_seeds(seeds: Iterable[Any]) -> list[Any]:
+    """The leaves of seeds given in the structure of what they belong to; None stands for what is no float."""
+    flat: list[Any] = []
+    for seed in seeds:
+        if isinstance(seed, tuple):
+            flat += flatten_seeds(seed)
+        elif dataclasses.is_dataclass(seed) and not isinstance(seed, type):
+            flat += flatten_seeds(getattr(seed, field.name) for field in dataclasses.fields(seed))
+        elif seed is not None:
+            flat.append(seed)
+    return flat
+
+
+def element(type_: Type) -> Type:
+    """The type of the elements of a tensor, or the scalar type itself."""
+    return type_.elem if isinstance(type_, TensorType) else type_
+
+
+def _leaf(
+    value: Any, template: Template, path: str, flat: list[Leaf], in_dims: tuple[InDims, ...], scalars: bool
+) -> Abstract:
+    kind = _leaf_kind(value, template, path)
+    dims: list[int | None] = []
+    for dim in in_dims:
+        if isinstance(dim, tuple):
+            raise ArgumentError(f"in_dims names parts of argument {path!r}, which has none")
+        dims.append(dim)
+    shared = len(dims) > 0 and all(dim is None for dim in dims)
+    rank = value.dim() if isinstance(value, torch.Tensor) else 0
+    # A number is one for all lanes, as is a 0-d tensor.
+    mapped, rest = lane_axes(dims if rank else [None] * len(dims), rank, path)
+    flags = tuple(rank > 0 and dim is not None for dim in dims)
+    flat.append(Leaf(path, kind, value, flags, (*mapped, *rest), shared))
+    annotated = isinstance(template, TensorOf) or (isinstance(template, Abstract) and template.is_tensor)
+    if scalars or (template is not None and not annotated):
+        return Abstract(TYPES[kind])
+    if annotated and not isinstance(value, torch.Tensor):
+        raise ArgumentError(
+            f"argument {path!r} is annotated as a tensor, and the {type(value).__name__} {value} was given",
+            remedy=f"pass torch.tensor({value}), or annotate it {kind}",
+        )
+    sizes = [value.shape[axis] for axis in rest]
+    known = tuple(1 if size == 1 else None for size in sizes)
+    if isinstance(template, Abstract):
+        known = _annotated_sizes(template, known, sizes, path)
+    return Abstract(TensorType(len(rest), TYPES[kind], known)) if rest else Abstract(TYPES[kind], tensor=annotated)
+
+
+def _annotated_sizes(
+    template: Abstract, known: tuple[int | None, ...], sizes: Sequence[Any], path: str
+) -> tuple[int | None, ...]:
+    wanted = template.type.sizes if isinstance(template.type, TensorType) else ()
+    if len(wanted) != len(sizes) or any(w is not None and w != s for w, s in zip(wanted, sizes, strict=True)):
+        shown = ", ".join("any" if size is None else str(size) for size in wanted)
+        raise ArgumentError(
+            f"argument {path!r} is annotated as a tensor of sizes ({shown}), and one of sizes "
+            f"({', '.join(map(str, sizes))}) was given"
+        )
+    return tuple(k if w is None else w for w, k in zip(wanted, known, strict=True))
+
+
+def _annotation(template: Template) -> str:
+    if isinstance(template, Abstract) and not template.is_tensor:
+        return KINDS[template.type]
+    return "torch.Tensor" if isinstance(template, TensorOf | Abstract) else "otherwise"
+
+
+def _templates(template: Template, value: Any, path: str, count: int) -> Sequence[Template]:
     if template is None:
         return [None] * count
     if isinstance(template, Struct) and isinstance(value, template.cls) and len(template.items) == count:
         return template.items
-    wanted = template.cls.__name__ if isinstance(template, Struct) else "number"
+    wanted = template.cls.__name__ if isinstance(template, Struct) else _noun(template)
     raise ArgumentError(f"argument {path!r} is annotated as a {wanted}, and a {type(value).__name__} was given")
 
 
-def _leaf_kind(value: Any, template: Value | None, path: str) -> Kind:
+def _noun(template: Template) -> str:
+    return (
+        "tensor"
+        if isinstance(template, TensorOf) or (isinstance(template, Abstract) and template.is_tensor)
+        else "number"
+    )
+
+
+def _leaf_kind(value: Any, template: Template, path: str) -> Kind:
     given = _kind_of(value, path)
-    if template is None:
+    if template is None or isinstance(template, TensorOf):
         return given
-    if not isinstance(template, Abstract) or template.type not in KINDS:
+    if not isinstance(template, Abstract) or element(template.type) not in KINDS:
         raise ArgumentError(f"argument {path!r} is a number or tensor, and its annotation says otherwise")
-    wanted = KINDS[template.type]
+    wanted = KINDS[element(template.type)]
     # A Python number widens as in Python; a tensor's dtype is the user's choice and is not changed silently.
     widens = not isinstance(value, torch.Tensor) and _WIDENING.index(given) < _WIDENING.index(wanted)
     if wanted == given or widens:

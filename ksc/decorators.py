@@ -7,7 +7,7 @@ from typing import Any, overload
 
 from ksc.errors import ArgumentError
 from ksc.kernel import Kernel
-from ksc.mapping import InDims, Mapping, OutDims
+from ksc.mapping import InDims, Level, Mapping, OutDims
 
 Decorator = Callable[[Callable[..., Any]], Kernel]
 
@@ -18,12 +18,18 @@ def _kernel(f: Callable[..., Any], mapping: Mapping) -> Kernel:
     return Kernel(f, mapping)
 
 
+def _mapped(f: Callable[..., Any], level: Level) -> Kernel:
+    if isinstance(f, Kernel) and f.mapping.lift != "broadcast":
+        return Kernel(f.__wrapped__, f.mapping.over(level), f.steps)
+    return _kernel(f, Mapping("same", (level,)))
+
+
 @overload
 def register(f: Callable[..., Any]) -> Kernel: ...
 @overload
 def register() -> Decorator: ...
 def register(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
-    """A kernel without mapping: numbers and 0-d tensors in, numbers and 0-d tensors out.
+    """A kernel without mapping: numbers and tensors in, numbers and tensors out, as the function says.
 
     Args:
         f: the function; left out, a decorator is given.
@@ -53,18 +59,24 @@ def vmap(f: None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Decorato
 def vmap(f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel | Decorator:
     """A kernel that maps a function over tensors, like ``torch.func.vmap``, but with data-dependent control flow.
 
-    A parameter annotated ``float``, ``int`` or ``bool`` receives a number, so its tensor is mapped over every dimension
-    that it has; the mapped tensors of a call agree in shape.
+    A lane sees tensors of one dimension less. A parameter annotated ``float``, ``int`` or ``bool`` receives a number,
+    so a function of such numbers alone is mapped over every dimension that the tensors have; they agree in shape. The
+    vmap of a vmap maps over one dimension more.
 
     Args:
         f: the function; left out, a decorator is given.
-        in_dims: the mapped dimension, for all parameters or one for each; None for one that all lanes share.
-        out_dims: where the mapped dimension stands in the results.
+        in_dims: the mapped dimension, for all parameters or one for each, or in a tuple for each part of one; None for
+            what all lanes share. A number is always shared.
+        out_dims: where the mapped dimension stands in the results, for all or one for each of the flat results.
 
     Raises:
         ArgumentError: the dimensions do not fit the function.
     """
-    mapping = Mapping("same", tuple(in_dims) if isinstance(in_dims, list) else in_dims, out_dims)
+    level = Level(_as_tuples(in_dims), _as_tuples(out_dims))
     if in_dims is None:
         raise ArgumentError("at least one parameter is mapped", remedy="use register to map none")
-    return _kernel(f, mapping) if f is not None else lambda g: _kernel(g, mapping)
+    return _mapped(f, level) if f is not None else lambda g: _mapped(g, level)
+
+
+def _as_tuples(dims: Any) -> Any:
+    return tuple(map(_as_tuples, dims)) if isinstance(dims, list | tuple) else dims

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import pickle
 import sys
@@ -15,21 +14,25 @@ from typing import Any, Literal
 import torch
 
 from ksc import reload
-from ksc.arguments import NUMBER_DTYPES, Leaf, bind, flatten, key, map_leaves, rebuild
+from ksc.arguments import NUMBER_DTYPES, Leaf, Template, bind, flatten, flatten_seeds, key, map_leaves, rebuild
+from ksc.derivatives import Derivative, Gradient
 from ksc.errors import ArgumentError
-from ksc.frontend.annotations import annotated_template, parameter_annotations
+from ksc.frontend.annotations import TensorOf, annotated_template, is_tensor, parameter_annotations
 from ksc.frontend.source import plain_function
-from ksc.frontend.values import NONE, Abstract, Struct, Value
+from ksc.frontend.values import Abstract, Struct, Value, leaves
 from ksc.ir.nodes import Program
-from ksc.ir.types import Float
-from ksc.mapping import Mapping, from_front, to_front
+from ksc.mapping import Mapping, inverse, permuted
 from ksc.notebook import kernel_html
-from ksc.specialise import Specialisation
-from ksc.steps import Grad
+from ksc.specialise import Lanes, Specialisation
+from ksc.steps import Grad, tangent_of
 from ksc.torch import FastCallable, KernelModule, Operator
 from ksc.torch.operator import core
+from ksc.traced import TracedCalls
 
 CallKind = Literal["primal", "vjp", "jvp"]
+
+MAX_SPECIALISATIONS = 256
+"""How many structures of arguments a kernel may be compiled for: more of them are an accident."""
 
 reload.install()
 
@@ -69,20 +72,22 @@ class Kernel(FastCallable):
         self._lock = threading.RLock()
         self._specialisations: dict[Hashable, Specialisation] = {}
         self._gradients: dict[Grad, Kernel] = {}
-        self._plain_call: Callable[..., Any] = self
-        self._prepare = _constant_under_dynamo(self._set_plain_call)
-        self.vjp = _Derivative(self, "vjp")
-        self.jvp = _Derivative(self, "jvp")
-        self.grad = _Gradient(self, with_value=False)
-        self.value_and_grad = _Gradient(self, with_value=True)
+        self._latest: Specialisation | None = None
+        self._traced = TracedCalls(self._flat_call)
+        self.vjp = Derivative(self, "vjp")
+        self.jvp = Derivative(self, "jvp")
+        self.grad = Gradient(self, with_value=False)
+        self.value_and_grad = Gradient(self, with_value=True)
         reload.remember(self)
 
     # Calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's results for ``args``: tensors, numbers or structures of these."""
-        if torch.compiler.is_dynamo_compiling() and self._prepare() and not kwargs:
-            return self._plain_call(*args)
+        if torch.compiler.is_dynamo_compiling() and not kwargs:
+            index = self._traced.find(self._traced.describe(args))
+            if index >= 0:
+                return self._traced.calls[index](*args)
         special, leaves = self._specialise(args, kwargs)
         self._arm(self, special, "primal")
         return rebuild(special.result, iter(self._flat(special, leaves, (), "primal")))
@@ -101,7 +106,8 @@ class Kernel(FastCallable):
         """Build ahead of time what a call with arguments like ``example_inputs`` needs, and give the kernel back.
 
         Args:
-            example_inputs: one value for each parameter; only structure and dtypes count.
+            example_inputs: one value for each parameter; only structure, dtypes, the number of dimensions and which of
+                these are of size 1 count.
             derivations: which ones, see ``ksc.derive``.
             dtype: the floating dtype, in place of the inputs'.
         """
@@ -208,61 +214,87 @@ class Kernel(FastCallable):
         return str(self._signature).replace("'", "")
 
     @cached_property
-    def _templates(self) -> list[Value | None]:
+    def _templates(self) -> list[Template]:
         fn = plain_function(self.__wrapped__)
         annotations = parameter_annotations(fn) if fn is not None else {}
-        return [
-            annotated_template(annotations.get(name, inspect.Parameter.empty)) for name in self._signature.parameters
-        ]
+        found: list[Template] = []
+        for name in self._signature.parameters:
+            annotation = annotations.get(name, inspect.Parameter.empty)
+            found.append(TensorOf() if is_tensor(annotation) else annotated_template(annotation))
+        return found
 
     def _specialise(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Specialisation, list[Leaf]]:
         values = bind(self._signature, self.__name__, args, kwargs)
-        leaves: list[Leaf] = []
+        flat: list[Leaf] = []
+        in_dims = self.mapping.in_dims(len(values))
         params = [
-            flatten(value, template, name, leaves)
-            for value, template, name in zip(values, self._templates, self._signature.parameters, strict=True)
+            flatten(value, template, name, flat, dims, scalars=self.mapping.lift == "broadcast")
+            for value, template, name, dims in zip(
+                values, self._templates, self._signature.parameters, in_dims, strict=True
+            )
         ]
-        return self._special(params), leaves
+        return self._special(params, tuple(map(Lanes.of, flat))), flat
 
-    def _special(self, params: Sequence[Value]) -> Specialisation:
-        known = tuple(key(param) for param in params)
+    def _special(self, params: Sequence[Value], lanes: tuple[Lanes, ...]) -> Specialisation:
+        known = (*(key(param) for param in params), lanes)
         with self._lock:
             special = self._specialisations.get(known)
             if special is None or not special.holds():
-                names = tuple(self._signature.parameters)
-                shared = self.mapping.shared(len(params))
+                if special is None and len(self._specialisations) >= MAX_SPECIALISATIONS:
+                    raise ArgumentError(
+                        f"{self.__name__} was compiled for {MAX_SPECIALISATIONS} different structures of arguments",
+                        remedy="pass functions that are defined once, and numbers rather than text",
+                    )
                 special = Specialisation(
-                    self.__wrapped__, params, names, self.steps, self.mapping.lift, shared, lambda: (_operator, (self,))
+                    self.__wrapped__,
+                    params,
+                    tuple(self._signature.parameters),
+                    self.steps,
+                    self.mapping,
+                    lanes,
+                    lambda: (_operator, (self, tuple(params), lanes)),
                 )
                 self._specialisations[known] = special
+            self._latest = special
             return special
 
     def _annotated(self) -> Specialisation:
-        """The program that the annotations alone tell, or that of the only call so far."""
-        if all(template is not None for template in self._templates):
-            return self._special([template for template in self._templates if template is not None])
-        if len(self._specialisations) == 1:
-            return next(iter(self._specialisations.values()))
+        """The program that the annotations alone tell, or that of the latest call."""
+        params = [template for template in self._templates if isinstance(template, Value)]
+        found = [leaf for param in params for leaf in leaves(param)]
+        numbers = not any(isinstance(leaf, Abstract) and leaf.is_tensor for leaf in found)
+        if len(params) == len(self._templates) and (numbers or not self.mapping.levels):
+            dims = self.mapping.in_dims(len(params))
+            lanes = [
+                Lanes(
+                    tuple(dim is not None for dim in dims[k]),
+                    len(dims[k]) > 0 and not any(dim is not None for dim in dims[k]),
+                )
+                for k, param in enumerate(params)
+                for _ in leaves(param)
+            ]
+            return self._special(params, tuple(lanes))
+        if self._latest is not None:
+            return self._latest
         raise ArgumentError(
-            f"the annotations of {self.__name__}{self._signature} do not tell the types of its parameters",
-            remedy="annotate them with float, int or bool, or call the kernel first",
+            f"the annotations of {self.__name__}{self._written_signature} do not tell the types of its parameters",
+            remedy="annotate numbers with float, int or bool; for tensors, call the kernel first, "
+            "or compile(example_inputs), so that it knows their number of dimensions",
         )
 
-    def _set_plain_call(self) -> bool:
-        """Whether the operator itself is the kernel, as the annotations tell; ``_plain_call`` then calls it."""
-        if not self.mapping.is_plain or not all(isinstance(template, Abstract) for template in self._templates):
-            return False
-        special = self._annotated()
-        if not _is_flat(special.result):
-            return False
-        self._plain_call = special.operator.call
-        return True
+    def _flat_call(self, args: tuple[Any, ...]) -> Callable[..., Any] | None:
+        """What calls with such arguments come to, where the operator itself is the kernel."""
+        special, _ = self._specialise(args, {})
+        if not self.mapping.is_plain or not all(isinstance(param, Abstract) for param in special.params):
+            return None
+        return special.operator.call if _is_flat(special.result) else None
 
     def _mapped(self, derivation: str) -> Program:
         from ksc.transforms import vmap
 
-        program = self._annotated().program_of(derivation)
-        return program if self.mapping.lift == "scalar" else vmap(program)
+        special = self._annotated()
+        program = special.program_of(derivation)
+        return program if self.mapping.lift == "scalar" or special.takes_tensors else vmap(program)
 
     def _arm(self, call: FastCallable, special: Specialisation, kind: CallKind) -> None:
         """Let later calls like this one take the fast path, where the flat results are the results."""
@@ -281,7 +313,7 @@ class Kernel(FastCallable):
     def _call_derivative(self, kind: Literal["vjp", "jvp"], args: tuple[Any, ...]) -> Any:
         count = len(self._signature.parameters)
         special, leaves = self._specialise(args[:count], {})
-        seeds, what = _flat_seeds(args[count:]), "cotangent" if kind == "vjp" else "tangent"
+        seeds, what = flatten_seeds(args[count:]), "cotangent" if kind == "vjp" else "tangent"
         wanted = special.spec.float_results if kind == "vjp" else special.spec.float_args
         if len(seeds) != len(wanted):
             raise ArgumentError(
@@ -292,9 +324,9 @@ class Kernel(FastCallable):
         self._arm(call, special, kind)
         flat = self._flat(special, leaves, seeds, kind)
         if kind == "jvp":
-            return rebuild(_floats_only(special.result), iter(flat))
+            return rebuild(map_leaves(special.result, tangent_of), iter(flat))
         bars = iter(flat)
-        parts = [rebuild(_floats_only(param), bars) for param in special.params]
+        parts = [rebuild(map_leaves(param, tangent_of), bars) for param in special.params]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _flat(
@@ -306,69 +338,48 @@ class Kernel(FastCallable):
         if numbers:
             values = [torch.tensor(leaf.value, dtype=NUMBER_DTYPES[leaf.kind]) for leaf in leaves]
             seeds = [torch.tensor(seed, dtype=torch.float64) for seed in seeds]
-        spec = special.spec
-        arg_dims = self.mapping.arg_dims(special.owners, len(special.params))
-        float_arg_dims = [arg_dims[k] for k in spec.float_args]
-        result_dims = self.mapping.result_dims(len(spec.results))
-        float_result_dims = [result_dims[k] for k in spec.float_results]
-        seed_dims, out_dims = {
-            "primal": ([], result_dims),
-            "vjp": (float_result_dims, float_arg_dims),
-            "jvp": (float_arg_dims, float_result_dims),
-        }[kind]
-        call = special.operator.call if kind == "primal" else getattr(special.operator, kind)
-        results = call(*to_front(values, arg_dims), *to_front(seeds, seed_dims))
+        if not self.mapping.is_plain:
+            return self._permuted_call(special, leaves, values, seeds, kind)
+        results = special.call(kind)(*values, *seeds)
         flat = results if isinstance(results, tuple) else (results,)
-        return [result.item() for result in flat] if numbers else from_front(flat, out_dims)
+        return _as_numbers(special, flat, kind) if numbers else flat
 
+    def _permuted_call(
+        self,
+        special: Specialisation,
+        leaves: Sequence[Leaf],
+        values: Sequence[Any],
+        seeds: Sequence[Any],
+        kind: CallKind,
+    ) -> Sequence[Any]:
+        """The flat results of a call in which the mapped dimensions are not the first ones."""
+        spec = special.spec
+        arg_orders = [leaf.order for leaf in leaves]
+        float_arg_orders = [arg_orders[k] for k in spec.float_args]
+        values = [permuted(value, order) for value, order in zip(values, arg_orders, strict=True)]
+        if kind == "jvp":
+            seeds = [permuted(seed, order) for seed, order in zip(seeds, float_arg_orders, strict=True)]
+        if kind == "vjp":
+            orders = self._result_orders(special, spec.float_results, [_dimensions(seed) for seed in seeds])
+            seeds = [permuted(seed, inverse(order)) for seed, order in zip(seeds, orders, strict=True)]
+        results = special.call(kind)(*values, *seeds)
+        flat = results if isinstance(results, tuple) else (results,)
+        if kind == "vjp":
+            return [permuted(bar, inverse(order)) for bar, order in zip(flat, float_arg_orders, strict=True)]
+        positions = range(len(spec.results)) if kind == "primal" else spec.float_results
+        orders = self._result_orders(special, positions, [result.dim() for result in flat])
+        return [permuted(result, order) for result, order in zip(flat, orders, strict=True)]
 
-@core.vectorcall
-class _Derivative(FastCallable):
-    """The vjp or jvp of a kernel as a callable."""
-
-    def __init__(self, kernel: Kernel, kind: Literal["vjp", "jvp"]) -> None:
-        self.kernel = kernel
-        self.kind: Literal["vjp", "jvp"] = kind
-
-    def __call__(self, *args: Any) -> Any:
-        """Call the derivative with the arguments, then the seeds."""
-        return self.kernel._call_derivative(self.kind, args)
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} of {self.kernel!r}>"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Derivative:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self.kernel, self.kind)
-
-
-@core.vectorcall
-class _Gradient(FastCallable):
-    """The ``grad`` or ``value_and_grad`` of a kernel as a callable."""
-
-    def __init__(self, kernel: Kernel, *, with_value: bool) -> None:
-        self.kernel = kernel
-        self.with_value = with_value
-
-    def __call__(self, *args: Any, argnums: int | tuple[int, ...] = 0, **kwargs: Any) -> Any:
-        """Call the gradient with the arguments of the kernel."""
-        gradient = self.kernel.gradient(argnums, with_value=self.with_value)
-        result = gradient(*args, **kwargs)
-        # The fast path is for calls that name no argnums.
-        if argnums == 0 and not kwargs:
-            gradient._arm(self, gradient._specialise(args, kwargs)[0], "primal")
-        return result
-
-    def __repr__(self) -> str:
-        return f"<{'value_and_grad' if self.with_value else 'grad'} of {self.kernel!r}>"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Gradient:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self.kernel, "value_and_grad" if self.with_value else "grad")
+    def _result_orders(
+        self, special: Specialisation, positions: Sequence[int], ranks: Sequence[int]
+    ) -> list[Sequence[int]]:
+        """How results of these ranks, at these positions among all, are permuted from having the mapped axes first."""
+        lane_ranks = list(special.lane_ranks)
+        for position, rank in zip(positions, ranks, strict=True):
+            # A function of numbers is mapped over every dimension, so a lane of its vmap may have some left.
+            lane_ranks[position] = max(rank - len(self.mapping.levels), 0)
+        orders = self.mapping.result_orders(lane_ranks)
+        return [orders[position] for position in positions]
 
 
 def float_dtype(leaves: Iterable[Leaf]) -> torch.dtype:
@@ -399,32 +410,20 @@ def _is_flat(result: Value) -> bool:
     return isinstance(result, Abstract)
 
 
-def _floats_only(value: Value) -> Value:
-    """The structure of tangents or cotangents: None in the place of what is no float."""
-    return map_leaves(value, lambda type_: Abstract(type_) if type_ == Float else NONE)
+def _dimensions(value: Any) -> int:
+    return value.dim() if isinstance(value, torch.Tensor) else 0
 
 
-def _flat_seeds(seeds: Iterable[Any]) -> list[Any]:
-    """The leaves of seeds given in the structure of what they belong to; None stands for what is no float."""
-    flat: list[Any] = []
-    for seed in seeds:
-        if isinstance(seed, tuple):
-            flat += _flat_seeds(seed)
-        elif dataclasses.is_dataclass(seed) and not isinstance(seed, type):
-            flat += _flat_seeds(getattr(seed, field.name) for field in dataclasses.fields(seed))
-        elif seed is not None:
-            flat.append(seed)
-    return flat
-
-
-def _constant_under_dynamo(decide: Callable[[], bool]) -> Callable[[], bool]:
-    """A function that Dynamo runs while it traces, taking what it gives as a constant."""
-
-    def constant() -> bool:
-        return decide()
-
-    constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return constant
+def _as_numbers(special: Specialisation, flat: Sequence[torch.Tensor], kind: CallKind) -> list[Any]:
+    """Results of a call with numbers alone: numbers, but for what the function makes a tensor of."""
+    if kind == "vjp":
+        return [result.item() for result in flat]
+    templates = [leaf for leaf in leaves(special.result) if isinstance(leaf, Abstract)]
+    positions = range(len(templates)) if kind == "primal" else special.spec.float_results
+    return [
+        result if templates[position].is_tensor else result.item()
+        for position, result in zip(positions, flat, strict=True)
+    ]
 
 
 def _look_up(module: str, qualname: str) -> Any:
@@ -438,6 +437,6 @@ def _remade(kernel: Kernel, mapping: Mapping, steps: tuple[Grad, ...]) -> Kernel
     return Kernel(kernel.__wrapped__, mapping, steps)
 
 
-def _operator(kernel: Kernel) -> Operator:
-    """The operator of a kernel that its annotations tell, as it is found again after pickling."""
-    return kernel._annotated().operator
+def _operator(kernel: Kernel, params: tuple[Value, ...], lanes: tuple[Lanes, ...]) -> Operator:
+    """The operator of one specialisation of a kernel, as it is found again after pickling."""
+    return kernel._special(params, lanes).operator

@@ -1,4 +1,4 @@
-"""How a scalar function meets tensors: not at all, lane by lane, or broadcasting."""
+"""How a function meets the tensors of a call: as it is, mapped over dimensions, or broadcasting."""
 
 from __future__ import annotations
 
@@ -11,17 +11,45 @@ import torch
 from ksc.errors import ArgumentError
 from ksc.torch.spec import Lift
 
-InDims = int | None | tuple[int | None, ...]
+InDims = int | None | tuple["InDims", ...]
 OutDims = int | tuple[int, ...]
+Flags = tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One ``vmap``: ``in_dims`` and ``out_dims`` as in ``torch.func.vmap``."""
+
+    in_dims: InDims = 0
+    out_dims: OutDims = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the mapped dimension is the first one everywhere, so that tensors pass as they are."""
+        out_dims = self.out_dims if isinstance(self.out_dims, tuple) else (self.out_dims,)
+        return _all_first(self.in_dims) and all(dim == 0 for dim in out_dims)
+
+    def of_parameters(self, count: int) -> tuple[InDims, ...]:
+        """The in_dims of each of ``count`` parameters. Raises ArgumentError for another count."""
+        dims = self.in_dims if isinstance(self.in_dims, tuple) else (self.in_dims,) * count
+        if len(dims) != count:
+            raise ArgumentError(f"in_dims names {len(dims)} parameters, and the function has {count}")
+        return dims
+
+    def of_results(self, count: int) -> list[int]:
+        """The dimension at which each of ``count`` flat results is mapped. Raises ArgumentError for another count."""
+        dims = self.out_dims if isinstance(self.out_dims, tuple) else (self.out_dims,) * count
+        if len(dims) != count:
+            raise ArgumentError(f"out_dims names {len(dims)} results, and the function has {count}")
+        return list(dims)
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """``lift`` as in ``ksc.torch.spec``; ``in_dims`` and ``out_dims`` as in ``torch.func.vmap``."""
+    """``lift`` as in ``ksc.torch.spec``, of a function of numbers; ``levels`` are the vmaps, the outermost first."""
 
     lift: Lift
-    in_dims: InDims = 0
-    out_dims: OutDims = 0
+    levels: tuple[Level, ...] = ()
 
     @property
     def name(self) -> str:
@@ -30,48 +58,70 @@ class Mapping:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the mapped dimension is the first one everywhere, so that tensors pass as they are."""
-        in_dims = self.in_dims if isinstance(self.in_dims, tuple) else (self.in_dims,)
-        out_dims = self.out_dims if isinstance(self.out_dims, tuple) else (self.out_dims,)
-        return all(dim in (0, None) for dim in in_dims) and all(dim == 0 for dim in out_dims)
+        """Whether the mapped dimensions are the first ones everywhere, so that tensors pass as they are."""
+        return all(level.is_plain for level in self.levels)
 
-    def shared(self, count: int) -> list[bool]:
-        """For each of ``count`` parameters, whether all lanes share it. Raises ArgumentError for another count."""
-        return [dim is None for dim in self._in_dims(count)]
+    def over(self, level: Level) -> Mapping:
+        """The same, mapped once more."""
+        return Mapping("same", (level, *self.levels))
 
-    def arg_dims(self, owners: Sequence[int], count: int) -> list[int]:
-        """The mapped dimension of each leaf, ``owners`` being the parameters of ``count`` that the leaves belong to."""
-        dims = self._in_dims(count)
-        return [dims[owner] or 0 for owner in owners]
+    def in_dims(self, count: int) -> list[tuple[InDims, ...]]:
+        """For each of ``count`` parameters its in_dims at each level."""
+        levels = [level.of_parameters(count) for level in self.levels]
+        return [tuple(dims[k] for dims in levels) for k in range(count)]
 
-    def result_dims(self, count: int) -> list[int]:
-        """The dimension at which each of ``count`` flat results is mapped. Raises ArgumentError for another count."""
-        dims = self.out_dims if isinstance(self.out_dims, tuple) else (self.out_dims,) * count
-        if len(dims) != count:
-            raise ArgumentError(f"out_dims names {len(dims)} results, and the function has {count}")
-        return list(dims)
+    def result_orders(self, ranks: Sequence[int]) -> list[Sequence[int]]:
+        """How the axes of results, each of that rank in a lane, are permuted from having the mapped ones first."""
+        levels = [level.of_results(len(ranks)) for level in self.levels]
+        orders: list[Sequence[int]] = []
+        for k, rank in enumerate(ranks):
+            order = list(range(len(levels), len(levels) + rank))
+            for depth in range(len(levels) - 1, -1, -1):
+                order.insert(_position(levels[depth][k], len(order) + 1, "out_dims"), depth)
+            orders.append(order)
+        return orders
 
-    def _in_dims(self, count: int) -> tuple[int | None, ...]:
-        dims = self.in_dims if isinstance(self.in_dims, tuple) else (self.in_dims,) * count
-        if len(dims) != count:
-            raise ArgumentError(f"in_dims names {len(dims)} parameters, and the function has {count}")
+
+def entry(dims: InDims, k: int, count: int, path: str) -> InDims:
+    """The in_dims of the k-th part of a tuple or dataclass. Raises ArgumentError where they name another count."""
+    if not isinstance(dims, tuple):
         return dims
+    if len(dims) != count:
+        raise ArgumentError(f"in_dims names {len(dims)} parts of argument {path!r}, which has {count}")
+    return dims[k]
 
 
-def to_front(values: Sequence[Any], dims: Sequence[int]) -> list[Any]:
-    """The tensors with dimension ``dims`` moved to the front. Raises ArgumentError where there is no such dimension."""
-    return [_moved(value, dim, 0) for value, dim in zip(values, dims, strict=True)]
+def lane_axes(dims: Sequence[int | None], rank: int, path: str) -> tuple[list[int], list[int]]:
+    """The axes of a tensor that are mapped, the outermost level's first, and those that each lane keeps.
+
+    ``dims`` has an entry for each level, None where it is not mapped. Raises ArgumentError where there is no such axis.
+    """
+    rest, mapped = list(range(rank)), []
+    for dim in dims:
+        if dim is not None:
+            mapped.append(rest.pop(_position(dim, len(rest), f"in_dims of argument {path!r}")))
+    return mapped, rest
 
 
-def from_front(values: Sequence[Any], dims: Sequence[int]) -> list[Any]:
-    """The inverse of ``to_front``."""
-    return [_moved(value, 0, dim) for value, dim in zip(values, dims, strict=True)]
-
-
-def _moved(value: Any, source: int, destination: int) -> Any:
-    if source == destination or not isinstance(value, torch.Tensor) or value.dim() == 0:
+def permuted(value: Any, order: Sequence[int]) -> Any:
+    """The tensor with its axes in this order; a number or 0-d tensor as it is."""
+    if not isinstance(value, torch.Tensor) or value.dim() == 0 or list(order) == list(range(len(order))):
         return value
-    try:
-        return value.movedim(source, destination)
-    except IndexError as error:
-        raise ArgumentError(f"a mapped dimension is out of range: {error}") from None
+    return value.permute(*order)
+
+
+def inverse(order: Sequence[int]) -> list[int]:
+    """The order that undoes one."""
+    return sorted(range(len(order)), key=lambda k: order[k])
+
+
+def _position(dim: int, rank: int, what: str) -> int:
+    if not -rank <= dim < rank:
+        raise ArgumentError(f"{what} names dimension {dim}, and there are {rank}: it is out of range")
+    return dim % rank
+
+
+def _all_first(dims: InDims) -> bool:
+    if isinstance(dims, tuple):
+        return all(_all_first(dim) for dim in dims)
+    return dims in (0, None)

@@ -1,27 +1,35 @@
-"""One program of a kernel: traced for one structure of arguments, then differentiated and built on demand."""
+"""One program of a kernel: traced for one structure of arguments, then differentiated and built on demand.
+
+A function of numbers becomes an elementwise operator, mapped by the core. A function that takes or gives a tensor
+becomes a tensor operator of its own, and where it is mapped, of its vmap.
+"""
 
 from __future__ import annotations
 
 import inspect
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from ksc.arguments import KINDS, abstract_leaves
+from ksc.arguments import KINDS, Leaf, abstract_leaves, element
 from ksc.codegen.unit import Dtype, GeneratedSource, Unit
 from ksc.compiler import BuiltKernel, find_or_build, load
 from ksc.compiler.toolchain import generator_digest
+from ksc.errors import ArgumentError, UnsupportedError
 from ksc.frontend import trace
 from ksc.frontend.values import Value
 from ksc.ir.nodes import Program
+from ksc.ir.sizes import ShapeProgram
 from ksc.ir.text import exact_fingerprint, fingerprint
+from ksc.ir.types import TensorType, Type
+from ksc.mapping import Flags, Mapping
 from ksc.steps import Grad
-from ksc.torch import ArgSpec, LoadedEntry, Operator, OpSpec, ResultSpec, declare, declared
-from ksc.torch.spec import Lift
+from ksc.torch import ArgSpec, LoadedEntry, Operator, OperatorCall, OpSpec, ResultSpec, declare, declared
 
 DTYPES: dict[torch.dtype, Dtype] = {
     torch.float32: "float32",
@@ -29,6 +37,19 @@ DTYPES: dict[torch.dtype, Dtype] = {
     torch.float16: "float16",
     torch.bfloat16: "bfloat16",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """How a leaf is mapped: at which levels, and whether it is declared to be shared by all lanes."""
+
+    mapped: Flags = ()
+    shared: bool = False
+
+    @staticmethod
+    def of(leaf: Leaf) -> Lanes:
+        """Those of a call's leaf."""
+        return Lanes(leaf.mapped, leaf.shared)
 
 
 class Specialisation:
@@ -39,9 +60,13 @@ class Specialisation:
         params: the abstract value of each parameter.
         names: the names of the parameters.
         steps: what is done to the traced program before all else.
-        lift: how the scalar function meets tensors.
-        shared: for each parameter, whether all lanes share it.
+        mapping: how the function meets tensors.
+        lanes: for each leaf of the parameters how it is mapped.
         reference: gives what the operator is pickled as.
+
+    Attributes:
+        result: the structure of a lane's results.
+        takes_tensors: whether this is a tensor operator.
     """
 
     def __init__(
@@ -50,17 +75,31 @@ class Specialisation:
         params: Sequence[Value],
         names: Sequence[str],
         steps: Sequence[Grad],
-        lift: Lift,
-        shared: Sequence[bool],
+        mapping: Mapping,
+        lanes: Sequence[Lanes],
         reference: Callable[[], tuple[Any, ...]],
     ) -> None:
         traced = trace(fn, params)
         program, result = traced.program, traced.result
+        sizes = None
         for step in steps:
             program, result = step(program, params, result)
+            sizes = step.sizes(params)
         self.traced = traced
         self.params = tuple(params)
+        self.lanes = tuple(lanes)
         self.result = result
+        self.lane_ranks = [_rank(type_) for type_ in program.main.result_types]
+        self.takes_tensors = _has_tensors(program) or not _is_one_map(mapping, lanes)
+        if self.takes_tensors and mapping.lift == "broadcast":
+            raise UnsupportedError(
+                f"elementwise maps functions of numbers, and {program.main.name} takes or gives a tensor",
+                remedy="use vmap, which maps over a leading dimension, or register",
+                span=traced.span,
+            )
+        shapes: ShapeProgram | None = None
+        if self.takes_tensors:
+            program, shapes = _mapped(program, sizes, mapping, lanes)
         self._program = program
         self._reference = reference
         self.guards = traced.guards
@@ -69,18 +108,26 @@ class Specialisation:
         self._lock = threading.RLock()
         self._programs: dict[str, Program] = {}
         self._built: dict[tuple[str, Dtype], BuiltKernel] = {}
-        self.owners = [k for k, param in enumerate(params) for _ in abstract_leaves(param)]
-        args = [
-            ArgSpec(path, KINDS[type_], flag)
-            for param, name, flag in zip(params, names, shared, strict=True)
-            for path, type_ in abstract_leaves(param, name)
-        ]
+        paths = [path for param, name in zip(params, names, strict=True) for path, _ in abstract_leaves(param, name)]
+        lift = "tensor" if self.takes_tensors else mapping.lift
+        numbers = shapes.values_used if shapes is not None else ()
         self.spec = OpSpec(
             name=f"{self.name}_{fingerprint(program)[:12]}_{lift}",
-            args=tuple(ArgSpec(arg.name.replace(".", "_"), arg.kind, arg.shared) for arg in args),
-            results=tuple(ResultSpec(KINDS[type_]) for type_ in program.main.result_types),
+            args=tuple(
+                ArgSpec(
+                    path.replace(".", "_"),
+                    KINDS[element(param.type)],
+                    lane.shared,
+                    _sizes(param.type),
+                    sum(lane.mapped),
+                    k in numbers,
+                )
+                for k, (path, lane, param) in enumerate(zip(paths, lanes, program.main.params, strict=True))
+            ),
+            results=tuple(ResultSpec(KINDS[element(type_)], rank=_rank(type_)) for type_ in program.main.result_types),
             lift=lift,
             partial_seeds=True,
+            shapes=shapes,
             doc=self._doc,
             span=traced.span,
         )
@@ -91,6 +138,11 @@ class Specialisation:
         operator = declared(self.spec.name) or declare(self.spec, self._load)
         operator.reference = operator.reference or self._reference
         return operator
+
+    def call(self, kind: Literal["primal", "vjp", "jvp"]) -> OperatorCall:
+        """The operator, its vjp or its jvp as a callable."""
+        calls = {"primal": self.operator.call, "vjp": self.operator.vjp, "jvp": self.operator.jvp}
+        return calls[kind]
 
     def holds(self) -> bool:
         """Whether everything that the trace read from outside the function is still the same."""
@@ -112,7 +164,8 @@ class Specialisation:
         from ksc.codegen import cpp
 
         programs = [(d, self.program_of(d)) for d in self._unit(derivation)]
-        return cpp.generate(Unit(self.name, programs, DTYPES[dtype], doc=self._doc, source=self._where))
+        kind: Literal["tensor", "elementwise"] = "tensor" if self.takes_tensors else "elementwise"
+        return cpp.generate(Unit(self.name, programs, DTYPES[dtype], kind, self._doc, self._where))
 
     def built(self, derivation: str, dtype: torch.dtype) -> BuiltKernel:
         """The built unit that contains the derivation; builds it where the cache does not have it."""
@@ -136,7 +189,12 @@ class Specialisation:
         return f"{Path(self.traced.span.file).name}:{self.traced.span.line}"
 
     def _unit(self, derivation: str) -> tuple[str, ...]:
-        """The derivations compiled together: value and vjp are wanted in one breath, others alone."""
+        """The derivations compiled together: value and vjp are wanted in one breath, others alone.
+
+        Those of a tensor operator take longer to compile, and each is compiled when it is wanted.
+        """
+        if self.takes_tensors:
+            return (derivation,)
         together = ("", "v", "b") if self.spec.float_args and self.spec.float_results else ("",)
         return together if derivation in together else (derivation,)
 
@@ -144,6 +202,49 @@ class Specialisation:
         built = self.built(derivation, dtype)
         loaded = load(built)
         return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
+
+
+def _rank(type_: Type) -> int:
+    return type_.rank if isinstance(type_, TensorType) else 0
+
+
+def _sizes(type_: Type) -> tuple[int | None, ...]:
+    return type_.sizes if isinstance(type_, TensorType) else ()
+
+
+def _has_tensors(program: Program) -> bool:
+    types = [*(param.type for param in program.main.params), *program.main.result_types]
+    return any(isinstance(type_, TensorType) for type_ in types)
+
+
+def _is_one_map(mapping: Mapping, lanes: Sequence[Lanes]) -> bool:
+    """Whether a function of numbers, mapped like this, is applied to each element of tensors of one shape."""
+    if len(mapping.levels) <= 1:
+        return True
+    return mapping.is_plain and all(all(lane.mapped) or not any(lane.mapped) for lane in lanes)
+
+
+def _mapped(
+    program: Program, sizes: ShapeProgram | None, mapping: Mapping, lanes: Sequence[Lanes]
+) -> tuple[Program, ShapeProgram]:
+    """The program of a tensor operator, the mapped dimensions being the first ones, and the sizes of its results."""
+    from ksc.transforms import vmap
+    from ksc.transforms.shapes import shapes
+
+    found = sizes if sizes is not None else shapes(program)
+    for depth in range(len(mapping.levels) - 1, -1, -1):
+        flags = [lane.mapped[depth] for lane in lanes]
+        if not any(flags):
+            raise ArgumentError("vmap has no tensor to map over", remedy="pass one tensor at least; a number is shared")
+        try:
+            found = found.mapped(flags)
+        except ValueError:
+            raise ArgumentError(
+                "a size depends on an int that differs between the lanes of vmap",
+                remedy="share it with in_dims=None",
+            ) from None
+        program = vmap(program, [0 if flag else None for flag in flags])
+    return program, found
 
 
 def _identifier(fn: Callable[..., Any]) -> str:

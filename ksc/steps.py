@@ -9,7 +9,8 @@ from ksc.arguments import abstract_leaves, map_leaves
 from ksc.errors import DifferentiationError
 from ksc.frontend.values import NONE, Abstract, Struct, Value
 from ksc.ir.nodes import Block, Function, Program
-from ksc.ir.types import Float
+from ksc.ir.sizes import ShapeProgram, argument_sizes
+from ksc.ir.types import Float, TensorType, Type, is_differentiable
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Grad:
 
         Raises DifferentiationError where there is no such gradient.
         """
+        from ksc.passes import prepare
         from ksc.transforms import seed_ones, vjp
 
         if program.main.result_types != (Float,):
@@ -39,25 +41,44 @@ class Grad:
         positions = [_position(k, len(params)) for k in wanted]
         if len(set(positions)) != len(positions):
             raise DifferentiationError(f"argnums {self.argnums} names an argument twice")
-        starts, total = [], 0
-        for param in params:
-            starts.append(total)
-            total += len(list(abstract_leaves(param)))
         wrt: list[int] = []
         for position in positions:
-            types = [type_ for _, type_ in abstract_leaves(params[position])]
-            chosen = [starts[position] + k for k, type_ in enumerate(types) if type_ == Float]
+            chosen = _float_leaves(params, position)
             if not chosen:
                 raise DifferentiationError(f"argument {position} of the function holds no float")
             wrt += chosen
-        derived = seed_ones(vjp(program, wrt=sorted(wrt), with_value=self.with_value))
+        derived = seed_ones(vjp(prepare(program), wrt=sorted(wrt), with_value=self.with_value))
         if wrt != sorted(wrt):
             derived = _in_order(derived, [sorted(wrt).index(k) for k in wrt], kept=int(self.with_value))
-        gradients = [
-            map_leaves(params[k], lambda type_: Abstract(Float) if type_ == Float else NONE) for k in positions
-        ]
+        gradients = [map_leaves(params[k], tangent_of) for k in positions]
         gradient = gradients[0] if isinstance(self.argnums, int) else Struct(tuple, tuple(gradients))
         return derived, Struct(tuple, (result, gradient)) if self.with_value else gradient
+
+    def sizes(self, params: Sequence[Value]) -> ShapeProgram:
+        """The sizes of the results: those of the arguments."""
+        wanted = [self.argnums] if isinstance(self.argnums, int) else list(self.argnums)
+        types = [type_ for param in params for _, type_ in abstract_leaves(param)]
+        leaves = [leaf for k in wanted for leaf in _float_leaves(params, _position(k, len(params)))]
+        gradients = argument_sizes([(leaf, _rank(types[leaf])) for leaf in leaves])
+        if not self.with_value:
+            return gradients
+        return ShapeProgram(gradients.ops, ((), *gradients.results), ((), *gradients.lines))
+
+
+def tangent_of(leaf: Abstract) -> Value:
+    """The place of a leaf's tangent or cotangent in the structure of such: None where the leaf is no float."""
+    return leaf if is_differentiable(leaf.type) else NONE
+
+
+def _float_leaves(params: Sequence[Value], position: int) -> list[int]:
+    """The leaves of one parameter that carry a derivative, counted over all parameters."""
+    start = sum(len(list(abstract_leaves(param))) for param in params[:position])
+    types = [type_ for _, type_ in abstract_leaves(params[position])]
+    return [start + k for k, type_ in enumerate(types) if is_differentiable(type_)]
+
+
+def _rank(type_: Type) -> int:
+    return type_.rank if isinstance(type_, TensorType) else 0
 
 
 def _position(argnum: int, count: int) -> int:

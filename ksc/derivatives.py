@@ -1,0 +1,60 @@
+"""The derivatives of a kernel as callables: what ``kernel.vjp``, ``jvp``, ``grad`` and ``value_and_grad`` are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from ksc.torch import FastCallable
+from ksc.torch.operator import core
+
+if TYPE_CHECKING:
+    from ksc.kernel import Kernel
+
+
+@core.vectorcall
+class Derivative(FastCallable):
+    """The vjp or jvp of a kernel as a callable."""
+
+    def __init__(self, kernel: Kernel, kind: Literal["vjp", "jvp"]) -> None:
+        self.kernel = kernel
+        self.kind: Literal["vjp", "jvp"] = kind
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the derivative with the arguments, then the seeds."""
+        return self.kernel._call_derivative(self.kind, args)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} of {self.kernel!r}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Derivative:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.kernel, self.kind)
+
+
+@core.vectorcall
+class Gradient(FastCallable):
+    """The ``grad`` or ``value_and_grad`` of a kernel as a callable."""
+
+    def __init__(self, kernel: Kernel, *, with_value: bool) -> None:
+        self.kernel = kernel
+        self.with_value = with_value
+
+    def __call__(self, *args: Any, argnums: int | tuple[int, ...] = 0, **kwargs: Any) -> Any:
+        """Call the gradient with the arguments of the kernel."""
+        gradient = self.kernel.gradient(argnums, with_value=self.with_value)
+        result = gradient(*args, **kwargs)
+        # The fast path is for calls that name no argnums.
+        if argnums == 0 and not kwargs:
+            gradient._arm(self, gradient._specialise(args, kwargs)[0], "primal")
+        return result
+
+    def __repr__(self) -> str:
+        return f"<{'value_and_grad' if self.with_value else 'grad'} of {self.kernel!r}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Gradient:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self.kernel, "value_and_grad" if self.with_value else "grad")
