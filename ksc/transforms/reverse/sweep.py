@@ -59,6 +59,7 @@ class Sweep:
 
     Attributes:
         function: a private copy of the function, so that its variables can be used as they are.
+        active: for each parameter whether it gets a cotangent.
         varied: the variables that a cotangent is kept for; copies made on the way are entered too.
         kept: what was added to which equation.
         undos: for the loops of the function what they record of tensors.
@@ -76,10 +77,11 @@ class Sweep:
         self.function = Function(copy.name, body, copy.span)
         self.undos = recorder.undos
         self.steps = recorder.steps
+        self.active = active
         params = [param for param, on in zip(self.function.params, active, strict=True) if on]
         for param in params:
             pairs.module.need_tangent(param.type)
-        self.varied = varied_vars(params, self.function.body.eqns)
+        self.varied = varied_vars(params, self.function.body.eqns, pairs.module.flows)
         self.kept: dict[Eqn, Kept] = {}
         self.saved: set[Eqn] = set()
         self.acc_bars: dict[Var, Atom | None] = {}
