@@ -16,7 +16,7 @@ from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.rewrite import Env
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
-from ksc.transforms.tangents import default, tangent_type, zero
+from ksc.transforms.tangents import add, default, tangent_type, zero
 
 
 def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
@@ -62,11 +62,23 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
         sides.append((inner, inner.leave()))
     targets = list({var: None for _, given in sides for var in given})
     blocks = []
+    continued = {var for inner, _ in sides for var in inner.continued}
     for inner, given in sides:
-        results = [given[var] if var in given else zero(inner.builder, var) for var in targets]
+        results = [_leaving(var, given.get(var), inner, scope, continued) for var in targets]
         blocks.append(inner.finish((), results, sweep.pairs.module.effectful))
     names = [f"{var.name}_bar" for var in targets]
     types = [tangent_type(var.type) for var in targets]
     outs = scope.builder.emit("if", eqn.args, types, names=names, blocks=blocks, span=eqn.span)
     for var, out in zip(targets, outs, strict=True):
-        scope.add(var, out)
+        if var in continued:
+            scope.bars[var] = out
+        else:
+            scope.add(var, out)
+
+
+def _leaving(var: Var, bar: Atom | None, inner: Scope, around: Scope, continued: set[Var]) -> Atom:
+    """What a side gives for the cotangent of a variable: all of it where a side goes on from that around the ``if``."""
+    if var not in continued or var in inner.continued:
+        return zero(inner.builder, var) if bar is None else bar
+    before = around.bars[var]
+    return before if bar is None else add(inner.builder, before, bar, f"{var.name}_bar")

@@ -44,10 +44,7 @@ def emit_loop(
         if outs or body.eqns:
             scope.builder.eqns.append(loop)
         return outs
-    inits = []
-    for var in accs:
-        known = scope.bars.get(var)
-        inits.append(zero(scope.builder, var) if known is None else known)
+    inits = [scope.so_far(var) for var in accs]
     finals = [Var(f"{var.name}_bar", tangent_type(var.type)) for var in accs]
     given = tuple(Var(out.name, out.type) for out in outs)
     around = Block(tuple(accs.values()), (loop,), outs)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Const, Eqn, Var, const
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
 from ksc.ir.types import TensorType
 
 DEPTH = 4
@@ -34,6 +34,18 @@ def read_through_updates(eqns: Iterable[Eqn]) -> list[Eqn]:
             builder.span = eqn.span
             _emit(eqn, *found, builder)
     return builder.eqns
+
+
+def read_sizes_before(eqns: Iterable[Eqn], made: Mapping[Var, Var]) -> tuple[Eqn, ...]:
+    """The equations, with the sizes of a changed tensor, which ``made`` maps to the one before, read from that one."""
+    found = []
+    for eqn in eqns:
+        blocks = tuple(Block(b.params, read_sizes_before(b.eqns, made), b.results) for b in eqn.blocks)
+        args = eqn.args
+        while eqn.op == "size" and args[0] in made:
+            args = (made[args[0]],)  # type: ignore[index]
+        found.append(Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span))
+    return tuple(found)
 
 
 def _layers(eqn: Eqn, updates: Mapping[Var, Eqn]) -> tuple[list[_Layer], Atom | None, Atom] | None:

@@ -12,6 +12,7 @@ from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.rewrite import Env, replace, substitute_eqn
 from ksc.ir.types import AccType, TensorType
+from ksc.transforms.reverse.reads import read_sizes_before
 from ksc.transforms.tangents import add, tangent_type, zero
 
 Kind = Literal["function", "if", "loop"]
@@ -53,6 +54,7 @@ class Scope:
         self.indices: tuple[Var, ...] = ()
         self.stores: dict[Var, Atom] = {}
         self.restored: list[Restored] = []
+        self.continued: set[Var] = set()
 
     def inside(self, kind: Kind) -> Scope:
         """A scope for a block inside this one."""
@@ -92,13 +94,33 @@ class Scope:
             self.builder.emit("acc_add", [acc, *at, bar], [])
             return
         name = f"{var.name}_bar"
-        known = self.bars.get(var)
-        start = zero(self.builder, var) if known is None else known
+        start = self.so_far(var)
         acc = Var(name, AccType(start.type))
         inner = Builder(self.builder.span)
         inner.emit("acc_add", [acc, *at, bar], [])
         body = inner.block([acc], ())
         self.bars[var] = self.builder.emit("withacc", [start], [start.type], names=[name], blocks=[body])[0]
+
+    def so_far(self, var: Var) -> Atom:
+        """The cotangent of a variable, to add to: the zero of its type where nothing was added yet.
+
+        In a side of an ``if`` that is what was added before the ``if``, so that a tensor is not added to another there.
+        """
+        if not self._continue(var):
+            return zero(self.builder, var)
+        return self.bars[var]
+
+    def _continue(self, var: Var) -> bool:
+        """Whether there is a cotangent of the variable to add to, in this block or in one around its ``if``."""
+        if var in self.bars:
+            return True
+        outside = self.kind == "if" and self.parent is not None and var not in self.owned
+        if not outside or not isinstance(var.type, TensorType) or not self.parent._continue(var):  # type: ignore[union-attr]
+            return False
+        assert self.parent is not None
+        self.bars[var] = self.parent.bars[var]
+        self.continued.add(var)
+        return True
 
     def _store(self, var: Var, at: Sequence[Atom], bar: Atom) -> None:
         direct = self.kind == "loop" and self.parent is not None and tuple(at) == self.indices
@@ -159,6 +181,9 @@ class Scope:
         two, so that one piece of memory holds both. Where nobody reads the new one there is nothing to change back.
         """
         block = self.builder.block(params, results)
+        if self.restored:
+            eqns = read_sizes_before(block.eqns, {r.after: r.before for r in self.restored})
+            block = Block(block.params, eqns, block.results)
         pruned = prune_block(block, effectful, self.live_accs())
         made = {out for eqn in pruned.eqns for out in eqn.outs}
         here = {*block.params, *made}
@@ -166,14 +191,14 @@ class Scope:
         if not pending:
             return pruned
         env: Env = {}
-        eqns = []
+        renamed = []
         for position, eqn in enumerate(block.eqns):
             while pending and pending[0].position <= position:
                 restored = pending.pop(0)
                 env[restored.before] = restored.again
-            eqns.append(substitute_eqn(eqn, env))
+            renamed.append(substitute_eqn(eqn, env))
         env.update({restored.before: restored.again for restored in pending})
-        changed = Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results))
+        changed = Block(block.params, tuple(renamed), tuple(replace(result, env) for result in block.results))
         return prune_block(changed, effectful, self.live_accs())
 
     def live_accs(self) -> set[Var]:
