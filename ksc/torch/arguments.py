@@ -188,9 +188,8 @@ def _broadcastable(shapes: list[torch.Size]) -> bool:
 
 def promoted_dtype(args: tuple[Any, ...], spec: OpSpec) -> torch.dtype:
     """PyTorch's promotion: float tensors with dimensions decide, else those without, else the default dtype."""
-    tensors = [args[i] for i in spec.float_args if isinstance(args[i], torch.Tensor)]
-    lanes = {id(args[i]): spec.args[i].lanes for i in spec.float_args}
-    deciding = [tensor for tensor in tensors if tensor.dim() > lanes[id(tensor)]] or tensors
+    floats = [i for i in spec.float_args if isinstance(args[i], torch.Tensor)]
+    deciding = [args[i] for i in floats if args[i].dim() > spec.args[i].lanes] or [args[i] for i in floats]
     if not deciding:
         return torch.get_default_dtype()
     dtype: torch.dtype = deciding[0].dtype
