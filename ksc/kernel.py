@@ -307,8 +307,12 @@ class Kernel(FastCallable):
             "jvp": _is_flat(special.result) and len(spec.float_results) == len(spec.results),
         }[kind]
         if flat:
-            call.share_binding(special.operator.call if kind == "primal" else getattr(special.operator, kind))
-            call.set_guards(tuple((guard.container, guard.name, guard.seen) for guard in special.guards))
+            guards = tuple((guard.container, guard.name, guard.seen) for guard in special.guards)
+            if special.takes_tensors or self.mapping.lift != "same" or all(map(_is_number, self._templates)):
+                call.arm(special.call(kind), guards)
+            else:
+                # What is not annotated was a number in each lane; with more axes it is a tensor.
+                call.arm(special.call(kind), guards, len(self.mapping.levels))
 
     def _call_derivative(self, kind: Literal["vjp", "jvp"], args: tuple[Any, ...]) -> Any:
         count = len(self._signature.parameters)
@@ -408,6 +412,11 @@ def _is_flat(result: Value) -> bool:
             result.cls is tuple and len(result.items) > 1 and all(isinstance(item, Abstract) for item in result.items)
         )
     return isinstance(result, Abstract)
+
+
+def _is_number(template: Template) -> bool:
+    """Whether an annotation says that a parameter receives a number."""
+    return isinstance(template, Abstract) and not template.is_tensor
 
 
 def _dimensions(value: Any) -> int:

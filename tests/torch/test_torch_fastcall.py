@@ -210,6 +210,6 @@ def test_an_unbound_callable_goes_to_its_general_way() -> None:
 
     lazy = Lazy()
     assert lazy(1, b=2) == ((1,), {"b": 2})
-    lazy.share_binding(relu3.call)
+    lazy.arm(relu3.call, ())
     assert_close(lazy(torch.ones(3)), relu3_reference(torch.ones(3)))
     assert lazy("x") == (("x",), {})

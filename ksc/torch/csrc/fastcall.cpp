@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
 
@@ -37,11 +38,22 @@ struct Binding {
     std::vector<int> like;      // of the others, the argument that gives the shape, or -1 for the full shape
 };
 
+// A binding that counts while its guards hold, for tensors of no more dimensions than told.
+struct Armed {
+    std::shared_ptr<const Binding> binding;
+    std::shared_ptr<const Guards> guards;
+    int64_t most_dimensions;
+};
+
+// What is tried in turn: a kernel of tensors has a binding for each number of dimensions.
+using ArmedList = c10::SmallVector<Armed, 2>;
+constexpr size_t kMostArmed = 4;
+constexpr int64_t kAnyDimensions = std::numeric_limits<int64_t>::max();
+
 struct FastCall {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    std::shared_ptr<const Binding> binding;
-    std::unique_ptr<const Guards> guards;
+    std::shared_ptr<const ArmedList> armed;
 };
 
 struct Parsed {
@@ -52,6 +64,7 @@ struct Parsed {
     Promotion promotion;
     bool needs_autograd = false;
     int64_t numel = 1;
+    int64_t dimensions = 0;  // of the arguments of an elementwise operator
 };
 
 // BackendSelect is always included, and matters to factory functions only.
@@ -138,6 +151,7 @@ bool shapes_fit(const Binding& binding, Parsed& parsed) {
         }
     }
     parsed.numel = full != nullptr ? full->numel() : 1;
+    parsed.dimensions = static_cast<int64_t>(sizes.size());
     return true;
 }
 
@@ -312,29 +326,37 @@ PyObject* call_general(PyObject* self, PyObject* const* objects, Py_ssize_t coun
     return result;
 }
 
+PyObject* run_bound(const Binding& binding, Parsed& parsed) {
+    Tensors results;
+    {
+        const WithoutGil released(parsed.numel >= kReleaseGilAt);
+        if (parsed.needs_autograd) {
+            results = run_with_autograd(*binding.op, std::move(parsed.args));
+        } else {
+            results = run_plain(*binding.op, parsed);
+            if (binding.mode != Mode::Plain) {
+                reduce_cotangents(binding, parsed, results);
+            }
+        }
+    }
+    return wrap_all(binding, results);
+}
+
 PyObject* fast_vectorcall(PyObject* self, PyObject* const* objects, size_t flagged_count, PyObject* names) {
     HANDLE_TH_ERRORS
     const Py_ssize_t count = PyVectorcall_NARGS(flagged_count);
-    // Held for the call: another thread may bind the object anew.
-    const auto* const call = reinterpret_cast<FastCall*>(self);
-    const std::shared_ptr<const Binding> binding = call->binding;
-    const bool armed = binding && (!call->guards || call->guards->hold());
-    if (armed && names == nullptr && static_cast<size_t>(count) == binding->op->args().size()) {
-        Parsed parsed;
-        if (parse(*binding, objects, parsed)) {
-            Tensors results;
-            {
-                const WithoutGil released(parsed.numel >= kReleaseGilAt);
-                if (parsed.needs_autograd) {
-                    results = run_with_autograd(*binding->op, std::move(parsed.args));
-                } else {
-                    results = run_plain(*binding->op, parsed);
-                    if (binding->mode != Mode::Plain) {
-                        reduce_cotangents(*binding, parsed, results);
-                    }
-                }
+    // Held for the call: another thread may arm the object anew.
+    const std::shared_ptr<const ArmedList> list = reinterpret_cast<FastCall*>(self)->armed;
+    if (list && names == nullptr) {
+        for (const Armed& armed : *list) {
+            if (static_cast<size_t>(count) != armed.binding->op->args().size() ||
+                (armed.guards && !armed.guards->hold())) {
+                continue;
             }
-            return wrap_all(*binding, results);
+            Parsed parsed;
+            if (parse(*armed.binding, objects, parsed) && parsed.dimensions <= armed.most_dimensions) {
+                return run_bound(*armed.binding, parsed);
+            }
         }
     }
     return call_general(self, objects, count, names);
@@ -351,8 +373,7 @@ PyObject* fast_new(PyTypeObject* type, PyObject*, PyObject*) {
     if (self != nullptr) {
         auto* const call = reinterpret_cast<FastCall*>(self);
         call->vectorcall = fast_vectorcall;
-        new (&call->binding) std::shared_ptr<const Binding>();
-        new (&call->guards) std::unique_ptr<const Guards>();
+        new (&call->armed) std::shared_ptr<const ArmedList>();
     }
     return self;
 }
@@ -360,8 +381,7 @@ PyObject* fast_new(PyTypeObject* type, PyObject*, PyObject*) {
 int fast_init(PyObject*, PyObject*, PyObject*) { return 0; }
 
 void fast_dealloc(PyObject* self) {
-    std::destroy_at(&reinterpret_cast<FastCall*>(self)->binding);
-    std::destroy_at(&reinterpret_cast<FastCall*>(self)->guards);
+    std::destroy_at(&reinterpret_cast<FastCall*>(self)->armed);
     Py_TYPE(self)->tp_free(self);
 }
 
@@ -400,26 +420,40 @@ PyObject* bind_operator(PyObject* self, PyObject* args) {
         binding.op = &primal.derived('j');
         binding.like.assign(primal.float_args().begin(), primal.float_args().end());
     }
-    reinterpret_cast<FastCall*>(self)->binding = std::make_shared<const Binding>(std::move(binding));
+    ArmedList list;
+    list.push_back({std::make_shared<const Binding>(std::move(binding)), nullptr, kAnyDimensions});
+    reinterpret_cast<FastCall*>(self)->armed = std::make_shared<const ArmedList>(std::move(list));
     Py_RETURN_NONE;
     END_HANDLE_TH_ERRORS
 }
 
-PyObject* share_binding(PyObject* self, PyObject* other) {
-    if (!PyObject_TypeCheck(other, fast_call_type())) {
-        PyErr_SetString(PyExc_TypeError, "a FastCall is expected");
+PyObject* arm(PyObject* self, PyObject* args) {
+    HANDLE_TH_ERRORS
+    PyObject* other = nullptr;
+    PyObject* triples = nullptr;
+    long long most_dimensions = kAnyDimensions;
+    if (!PyArg_ParseTuple(args, "O!O!|L", fast_call_type(), &other, &PyTuple_Type, &triples, &most_dimensions)) {
         return nullptr;
     }
-    reinterpret_cast<FastCall*>(self)->binding = reinterpret_cast<FastCall*>(other)->binding;
-    Py_RETURN_NONE;
-}
-
-PyObject* set_guards(PyObject* self, PyObject* triples) {
-    HANDLE_TH_ERRORS
-    TORCH_CHECK_TYPE(PyTuple_Check(triples), "set_guards takes a tuple");
-    auto guards = PyTuple_GET_SIZE(triples) > 0 ? std::make_unique<const Guards>(triples) : nullptr;
-    // Swapped in before the old ones go, which may run Python code.
-    reinterpret_cast<FastCall*>(self)->guards.swap(guards);
+    const auto theirs = reinterpret_cast<FastCall*>(other)->armed;
+    TORCH_CHECK_VALUE(theirs && theirs->size() == 1, "the other FastCall is not bound to one operator");
+    ArmedList list;
+    list.push_back(
+        {theirs->front().binding,
+         PyTuple_GET_SIZE(triples) > 0 ? std::make_shared<const Guards>(triples) : nullptr,
+         most_dimensions});
+    auto& mine = reinterpret_cast<FastCall*>(self)->armed;
+    if (mine) {
+        for (const Armed& armed : *mine) {
+            const bool same = armed.binding == list.front().binding;
+            if (!same && list.size() < kMostArmed) {
+                list.push_back(armed);
+            }
+        }
+    }
+    // Swapped in before old guards go, which may run Python code.
+    auto swapped = std::make_shared<const ArmedList>(std::move(list));
+    mine.swap(swapped);
     Py_RETURN_NONE;
     END_HANDLE_TH_ERRORS
 }
@@ -427,9 +461,10 @@ PyObject* set_guards(PyObject* self, PyObject* triples) {
 PyMethodDef fast_methods[] = {
     {"bind_operator", bind_operator, METH_VARARGS,
      "bind_operator(name, kind, lift, shared, plain_only): take calls for a declared operator"},
-    {"share_binding", share_binding, METH_O, "share_binding(other): take the calls that the other FastCall takes"},
-    {"set_guards", set_guards, METH_O,
-     "set_guards(triples): take calls only while each (container, name, seen) holds that object under that name"},
+    {"arm", arm, METH_VARARGS,
+     "arm(other, guards, most_dimensions): take the calls that the other FastCall takes, before those armed earlier, "
+     "while each (container, name, seen) of the guards holds that object under that name, and where the tensors of an "
+     "elementwise operator have no more dimensions than told"},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
