@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from ksc.frontend.special import Derived
 from ksc.torch import FastCallable
 from ksc.torch.operator import core
 
@@ -49,6 +50,11 @@ class Gradient(FastCallable):
         if argnums == 0 and not kwargs:
             gradient._arm(self, gradient._specialise(args, kwargs)[0], "primal")
         return result
+
+    @property
+    def __knossos_derived__(self) -> Derived | None:
+        """The derivative that a call inside another kernel means."""
+        return self.kernel.gradient(with_value=self.with_value).__knossos_derived__
 
     def __repr__(self) -> str:
         return f"<{'value_and_grad' if self.with_value else 'grad'} of {self.kernel!r}>"

@@ -9,6 +9,7 @@ import torch
 
 from ksc.decorators import register
 from ksc.errors import ArgumentError
+from ksc.frontend.derived import made_of_constants
 from ksc.kernel import Kernel
 
 Function = Callable[..., Any]
@@ -19,6 +20,7 @@ def as_kernel(f: Function) -> Kernel:
     return f if isinstance(f, Kernel) else register(f)
 
 
+@made_of_constants
 def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Kernel:
     """The kernel of the gradient of ``f``, which gives one float, with respect to ``argnums``.
 
@@ -28,6 +30,7 @@ def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Kernel:
     return as_kernel(f).gradient(argnums)
 
 
+@made_of_constants
 def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Kernel:
     """The kernel of the pair of result and gradient, see ``grad``."""
     return as_kernel(f).gradient(argnums, with_value=True)

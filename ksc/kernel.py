@@ -19,6 +19,7 @@ from ksc.derivatives import Derivative, Gradient
 from ksc.errors import ArgumentError
 from ksc.frontend.annotations import TensorOf, annotated_template, is_tensor, parameter_annotations
 from ksc.frontend.source import plain_function
+from ksc.frontend.special import Derived
 from ksc.frontend.values import Abstract, Struct, Value, leaves
 from ksc.ir.nodes import Program
 from ksc.mapping import Mapping, inverse, permuted
@@ -201,6 +202,11 @@ class Kernel(FastCallable):
         if self.steps:
             raise AttributeError(f"{self!r} is no plain function")
         return self.__wrapped__
+
+    @property
+    def __knossos_derived__(self) -> Derived | None:
+        """The derivative that a call inside another kernel means."""
+        return Derived(self.__wrapped__, self.steps) if self.steps else None
 
     # How a call finds its program
 

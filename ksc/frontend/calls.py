@@ -16,7 +16,7 @@ from ksc.frontend.functions import locate, parameters, run_body
 from ksc.frontend.join import abstract_leaves, atoms_for, rebuild, template_of
 from ksc.frontend.library import NumberMethod, known_function
 from ksc.frontend.source import plain_function
-from ksc.frontend.special import special_call
+from ksc.frontend.special import derived_function, special_call
 from ksc.frontend.values import (
     BoundMethod,
     Closure,
@@ -89,6 +89,11 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
     special = special_call(obj)
     if special is not None:
         return special(frame, args, kwargs, node)
+    derived = derived_function(obj)
+    if derived is not None:
+        from ksc.frontend.derived import call_derived
+
+        return call_derived(frame, derived, args, kwargs, node)
     if known_function(obj) is not None:
         return known_function_call(frame, obj, args, kwargs, node)
     if isinstance(obj, type):

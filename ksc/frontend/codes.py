@@ -38,6 +38,7 @@ _TABLE = (
     ErrorCode("KS117", "Python raises an exception while the constant part of the function is evaluated", "see there"),
     ErrorCode("KS118", "the value returned cannot leave a kernel", "return numbers, tuples, dataclasses of them"),
     ErrorCode("KS130", "a derivative rule that is missing or has the wrong form", "see custom_vjp and custom_jvp"),
+    ErrorCode("KS131", "a function that is part of its own derivative", "differentiate another function"),
     # Types.
     ErrorCode("KS200", "an operation on types that it is not defined for", "convert with float() or int()"),
     ErrorCode("KS201", "types that differ between the branches of an `if`", "convert on one side"),

@@ -31,7 +31,7 @@ from ksc.frontend.values import (
     leaves,
 )
 from ksc.ir.nodes import EFFECTS, Block, Function, Program, Span, Var, walk
-from ksc.ir.types import Float, Integer
+from ksc.ir.types import Float, Integer, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,10 @@ class Entry:
     keeps_constants: bool = True
 
 
+class UnfinishedError(Exception):
+    """A function is not traced to its end yet."""
+
+
 class GeneraliseError(Exception):
     """A function turned out to be recursive while constants were built into it; it is traced again without them."""
 
@@ -78,6 +82,7 @@ class FunctionTable:
     inlining: list[Closure] = field(default_factory=list)
     inlining_functions: list[FunctionType | Closure] = field(default_factory=list)
     recursive: set[object] = field(default_factory=set)
+    boxes: dict[str, tuple[Type, ...]] = field(default_factory=dict)
 
     def entry_for(self, callee: FunctionType | Closure, arguments: tuple[Value, ...], where: Span | None) -> Entry:
         """The traced function of ``callee`` for arguments like these templates; traces it where it is new.
@@ -181,7 +186,10 @@ class FunctionTable:
         self.entries[mark:] = kept
 
     def program(self, main: Entry) -> Program:
-        """The functions that ``main`` reaches, callees first."""
+        """The functions that ``main`` reaches, callees first.
+
+        Raises UnfinishedError where one of them is being traced.
+        """
         reached: dict[str, Function] = {}
         visiting: set[str] = set()
 
@@ -189,7 +197,8 @@ class FunctionTable:
             if entry.name in visiting:
                 return
             visiting.add(entry.name)
-            assert entry.function is not None
+            if entry.function is None:
+                raise UnfinishedError(entry.name)
             for eqn in walk(entry.function.body):
                 if eqn.op == "call":
                     for role in ("callee", "rev", "fwd"):
@@ -198,7 +207,7 @@ class FunctionTable:
             reached[entry.name] = entry.function
 
         visit(main)
-        return Program(reached, main.name)
+        return Program(reached, main.name, dict(self.boxes))
 
 
 def identity(callee: FunctionType | Closure | Synthetic) -> tuple[object, object]:

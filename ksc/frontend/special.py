@@ -1,20 +1,35 @@
-"""Objects that a call of is traced by a rule of their own: a user's derivative rules, callbacks, ``stop_gradient``."""
+"""Objects that a call of is traced by a rule of their own: derivatives, users' rules, callbacks, ``stop_gradient``."""
 
 from __future__ import annotations
 
 import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from ksc.frontend.frame import Frame
     from ksc.frontend.values import Value
+    from ksc.ir.nodes import Program
 
+    Step = Callable[[Program, Sequence[Value], Value], tuple[Program, Value]]
     Handler = Callable[[Frame, Sequence[Value], Mapping[str, Value], ast.AST], Value]
 
 F = TypeVar("F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a kernel names as ``__knossos_derived__``: the function it is made of, and what is done to its program.
+
+    A step takes a program, the templates of its parameters and that of its result, and gives a program of the same
+    parameters and the template of its result.
+    """
+
+    function: Callable[..., object]
+    steps: tuple[Step, ...]
 
 
 class Special(ABC):
@@ -66,3 +81,9 @@ def _innermost(obj: object) -> object:
         if obj is None:
             return None
     return None
+
+
+def derived_function(obj: object) -> Derived | None:
+    """The derivative that a call of ``obj`` means, None where it means none."""
+    found = None if isinstance(obj, type) else getattr(obj, "__knossos_derived__", None)
+    return found if isinstance(found, Derived) else None

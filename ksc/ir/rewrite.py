@@ -113,6 +113,26 @@ def callees(function: Function) -> dict[str, None]:
     return {params[role]: None for params in calls for role in ("callee", "rev", "fwd") if role in params}
 
 
+def rename_functions(program: Program, names: Mapping[str, str]) -> Program:
+    """The program with its functions called by other names; ``names`` has one for each."""
+
+    def rename_eqn(eqn: Eqn) -> Eqn:
+        params = eqn.params
+        if eqn.op == "call":
+            renamed = {role: names[params[role]] for role in ("callee", "rev", "fwd") if role in params}
+            params = {**params, **renamed}
+        return Eqn(eqn.outs, eqn.op, eqn.args, params, tuple(map(rename_block, eqn.blocks)), eqn.span)
+
+    def rename_block(block: Block) -> Block:
+        return Block(block.params, tuple(map(rename_eqn, block.eqns)), block.results)
+
+    functions = {
+        names[name]: Function(names[name], rename_block(function.body), function.span)
+        for name, function in program.functions.items()
+    }
+    return Program(functions, names[program.entry], program.boxes)
+
+
 def recursive_functions(functions: Mapping[str, Function]) -> frozenset[str]:
     """The functions that may call themselves, directly or through others."""
     reach = {name: set(callees(function)) for name, function in functions.items()}

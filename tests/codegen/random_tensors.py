@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Function, Program, Span, Var, const
-from ksc.ir.types import Bool, BoxType, Float, Integer, TensorType, Type
+from ksc.ir.types import BoxType, Float, Integer, TensorType, Type
 from tests.codegen.samples import while_, withacc
 
 VECTOR, MATRIX = TensorType(1, Float), TensorType(2, Float)
