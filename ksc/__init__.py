@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ksc.checkpointing import checkpoint
     from ksc.custom import custom_jvp, custom_vjp, stop_gradient
     from ksc.decorators import elementwise, register, vmap
     from ksc.functional import grad, gradcheck, jvp, value_and_grad, vjp
@@ -24,10 +25,12 @@ _HOMES = {
     **dict.fromkeys(("elementwise", "register", "vmap"), "decorators"),
     **dict.fromkeys(("grad", "gradcheck", "jvp", "value_and_grad", "vjp"), "functional"),
     "Kernel": "kernel",
+    "checkpoint": "checkpointing",
 }
 
 __all__ = [
     "Kernel",
+    "checkpoint",
     "custom_jvp",
     "custom_vjp",
     "elementwise",

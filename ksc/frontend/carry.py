@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ksc.frontend import operators
+from ksc.frontend.checkpoints import DEFAULT, SQUARE_ROOT
 from ksc.frontend.flow import GO_ON, Flow, any_of, branch, sequence
 from ksc.frontend.frame import Frame
 from ksc.frontend.join import atoms_for, generalise, rebuild, same_template, template_of, unbound, unify
@@ -51,8 +52,17 @@ class Body:
 class Loop:
     """A loop of the IR under construction, for the statement ``stmt``."""
 
-    def __init__(self, frame: Frame, stmt: ast.For | ast.While, after: After, *, at_least_once: bool) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        stmt: ast.For | ast.While,
+        after: After,
+        *,
+        at_least_once: bool,
+        checkpoint: int | None = None,
+    ) -> None:
         self.frame = frame
+        self.checkpoint = checkpoint
         self.stmt = stmt
         self.after = after
         self.at_least_once = at_least_once
@@ -229,7 +239,10 @@ class Loop:
             inits.extend(atoms_for(frame, template, value, stmt))
         names = [param.name for param in blocks[-1].params][op == "for" :]
         types = [init.type for init in inits]
-        params = {"carries": len(inits), **options}
+        checkpoint = {}
+        if self.checkpoint is not None:
+            checkpoint = {"checkpoint": self.checkpoint or (SQUARE_ROOT if op == "for" else DEFAULT)}
+        params = {"carries": len(inits), **checkpoint, **options}
         outs = frame.emit(stmt, op, [*leading, *inits], types, names=names, params=params, blocks=blocks)
         remaining = iter(outs[counted:])
         values = [rebuild(template, remaining) for _, template in self._rows()]

@@ -15,6 +15,7 @@ from functools import partial
 from ksc.frontend import operators
 from ksc.frontend.assign import assign
 from ksc.frontend.carry import Loop, run_else
+from ksc.frontend.checkpoints import checkpoints_of
 from ksc.frontend.flow import GO_ON, Flow, sequence
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import UNROLL_LIMIT, static_items
@@ -32,7 +33,8 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
     """Trace a ``for`` loop."""
     from ksc.frontend.expressions import evaluate
 
-    iterable = evaluate(frame, stmt.iter)
+    head, every = checkpoints_of(frame, stmt.iter)
+    iterable = evaluate(frame, head)
     if isinstance(iterable, Static) and isinstance(iterable.value, range):
         bounds = iterable.value
         iterable = Range(Static(bounds.start), Static(bounds.stop), Static(bounds.step))
@@ -45,13 +47,16 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
     if fixed is not None and len(fixed) <= RETRY_LIMIT:
         items = [Static(index) for index in fixed]
         unrolled = partial(_unrolled, frame, stmt, items, after)
-    return _rolled_or(frame, partial(_rolled_for, frame, stmt, iterable, fixed, after), unrolled)
+    return _rolled_or(frame, partial(_rolled_for, frame, stmt, iterable, fixed, after, every), unrolled)
 
 
 def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
     """Trace a ``while`` loop."""
     from ksc.frontend.expressions import truth
 
+    head, every = checkpoints_of(frame, stmt.test)
+    if every is not None:
+        stmt = ast.copy_location(ast.While(head, stmt.body, stmt.orelse), stmt)
     if bound_names([stmt.test]):
         stmt = _without_binding_test(frame, stmt)
     first = frame.aside(lambda: truth(frame, stmt.test))
@@ -60,7 +65,8 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
         return run_else(frame, stmt, GO_ON, after)
 
     def rolled() -> Flow:
-        return Loop(frame, stmt, after, at_least_once=known).trace_while(lambda: truth(frame, stmt.test))
+        loop = Loop(frame, stmt, after, at_least_once=known, checkpoint=every)
+        return loop.trace_while(lambda: truth(frame, stmt.test))
 
     return _rolled_or(frame, rolled, partial(_unrolled_while, frame, stmt, after) if known else None)
 
@@ -102,9 +108,11 @@ def _static_range(frame: Frame, iterable: Range, node: ast.AST) -> range | None:
     return None
 
 
-def _rolled_for(frame: Frame, stmt: ast.For, iterable: Range, fixed: range | None, after: After) -> Flow:
+def _rolled_for(
+    frame: Frame, stmt: ast.For, iterable: Range, fixed: range | None, after: After, every: int | None
+) -> Flow:
     count = const(len(fixed)) if fixed is not None else trip_count(frame, iterable, stmt.iter)
-    loop = Loop(frame, stmt, after, at_least_once=fixed is not None)
+    loop = Loop(frame, stmt, after, at_least_once=fixed is not None, checkpoint=every)
 
     plain = all(
         isinstance(part, Static) and part.value == value for part, value in ((iterable.start, 0), (iterable.step, 1))
