@@ -46,8 +46,17 @@ class Analysis:
         self._places: dict[int, int] = {}
         self._place_of: dict[Var, int] = {}
         self._place = 0
+        self.is_settled: Callable[[Eqn], bool] = lambda eqn: False
+        self._function = function
         self._mark(function.body, function.body.results)
         self._count(function.body, 0, function.body.results)
+
+    def settle(self, settled: Callable[[Eqn], bool]) -> None:
+        """Count uses again, now that it is known which ``if``s assign nothing and are printed as plain statements."""
+        self.is_settled = settled
+        self._uses.clear()
+        self._loops = self._place = 0
+        self._count(self._function.body, 0, self._function.body.results)
 
     def is_live(self, eqn: Eqn) -> bool:
         """Whether the equation has to be computed at all."""
@@ -147,7 +156,7 @@ class Analysis:
             self._count_eqn(eqn, loop)
         self._place += 1
         # A last `if` is followed by the results on each of its sides.
-        twice = eqns[-1].outs if eqns and eqns[-1].op == "if" else None
+        twice = eqns[-1].outs if eqns and eqns[-1].op == "if" and not self.is_settled(eqns[-1]) else None
         for atom in results:
             self._use(atom, Use(loop, self._place, passed=True), 1 if twice is None or atom in twice else 2)
 

@@ -70,6 +70,7 @@ def print_assert(p: Printer, eqn: Eqn, at: Context) -> None:
     message = str(eqn.params.get("message") or "assertion failed")
     failing = Expr(CppExpr(negation(condition)))
     p.fail_if(failing, "KS_ERROR_ASSERT", message, eqn.span, at)
+    p.in_range.assume(eqn.args[0], True)
 
 
 def refuse_print(p: Printer, eqn: Eqn, at: Context) -> None:

@@ -11,8 +11,8 @@ from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, wi
 from ksc.codegen.cpp.stacks import Stack, stack, tape
 from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
-from ksc.ir.nodes import Atom, Block, Eqn, Span, Var, const
-from ksc.ir.types import TensorType
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
+from ksc.ir.types import IntegerType, TensorType
 from ksc.ops import PRIMITIVES
 from ksc.ops.cpp import BIT_OR, LOGICAL_AND, LOGICAL_OR, TERNARY, CppExpr
 
@@ -38,6 +38,7 @@ def print_if(p: Printer, eqn: Eqn, at: Context) -> None:
     print_branches(p, eqn, at, assign_live(p, eqn, names, live), (names, live))
     for out in settled:
         p.bind(out, p.value(p.storage.root(out)))
+        p.in_range.same(out, p.storage.root(out))
 
 
 def _branch_name(eqn: Eqn, k: int) -> str:
@@ -59,6 +60,8 @@ def assign_live(p: Printer, eqn: Eqn, names: Sequence[str], live: Sequence[Var])
 
 def last_if(p: Printer, eqn: Eqn, at: Context, results: Sequence[Atom], finish: Finish) -> bool:
     """An ``if`` at the end of a block: each side goes on to what follows, a return or the next iteration."""
+    if p.analysis.is_settled(eqn):
+        return False
     if not (finish.returns and _is_statement(eqn.span)) and conditional(p, eqn, at) is not None:
         return False
     print_branches(p, eqn, at, finish.inside(results, eqn.outs), ([], []))
@@ -73,15 +76,21 @@ def print_branches(
     head = at.writer
     head.comment(eqn.span)
     then = head.fork()
+    facts = p.in_range.facts
+    p.in_range.assume(eqn.args[0], True)
     p.block(eqn.blocks[0], finish, Context(then, Scope(at.scope)))
+    p.in_range.facts = facts
+    p.in_range.assume(eqn.args[0], False)
     if finish.returns:
         head.line(f"if ({condition.text}) {{", eqn.span)
         head.lines.extend(then.lines)
         head.line("}", eqn.span)
         p.block(eqn.blocks[1], finish, at)
+        p.in_range.facts = facts
         return
     other = at.writer.fork()
     p.block(eqn.blocks[1], finish, Context(other, Scope(at.scope)))
+    p.in_range.facts = facts
     for out, name in zip(targets[1], targets[0], strict=True):
         p.bind_variable(out, name)
     if not then.lines and not other.lines:
@@ -156,6 +165,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     scope = Scope(at.scope)
     i = scope.declare(index.name)
     p.bind(index, name_expr(i))
+    facts = p.in_range.facts
     p.in_range.loop(index, count)
     if eqn.params["reverse"]:
         head = f"for (int64_t {i} = {limit.text}; {i}-- > 0;)"
@@ -166,6 +176,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
         if winds_back(p, eqn):
             open_scratch(p, inside)
         p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
+    p.in_range.facts = facts
     _finish_loop(p, eqn, names, carries)
 
 
@@ -188,24 +199,39 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     p.block(cond, keep, around)
     (condition,) = conditions
     tested = len(test.lines) > unconditional
+    facts = p.in_range.facts
+    for k in _counters(eqn):
+        p.in_range.counter(body.params[k], cond, cond.params[k])
     with at.writer.braces("while (true)" if tested else f"while ({condition.text})", eqn.span) as inner:
         inner.lines.extend(test.lines)
         if tested:
             inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span)
         p.block(body, _next_iteration(p, eqn, names, tapes, ""), Context(inner, scope))
+    p.in_range.facts = facts
     _finish_loop(p, eqn, names, eqn.params["carries"])
+
+
+def _counters(eqn: Eqn) -> list[int]:
+    """The carries of a ``while`` that start at a constant of 0 or more and go up by one in each iteration."""
+    body = eqn.blocks[-1]
+    steps = {inner.outs[0]: inner.args for inner in body.eqns if inner.op == "add"}
+    return [
+        k
+        for k, (init, param, result) in enumerate(zip(eqn.args, body.params, body.results, strict=False))
+        if isinstance(init, Const)
+        and isinstance(init.type, IntegerType)
+        and int(init.value) >= 0
+        and isinstance(result, Var)
+        and steps.get(result) == (param, const(1))
+    ]
 
 
 def _trip_counts(p: Printer, eqn: Eqn) -> list[Atom]:
     """The result of a ``while`` that counts its iterations from 0, if there is one."""
-    body = eqn.blocks[-1]
-    steps = {inner.outs[0]: inner.args for inner in body.eqns if inner.op == "add"}
-    counters: list[Atom] = []
-    for out, init, param, result in zip(eqn.outs, eqn.args, body.params, body.results, strict=False):
-        if init == const(0) and isinstance(result, Var) and steps.get(result) == (param, const(1)):
-            p.in_range.equal(out, counters[0] if counters else out)
-            counters.append(out)
-    return counters[:1]
+    counters = [eqn.outs[k] for k in _counters(eqn) if eqn.args[k] == const(0)]
+    for out in counters[1:]:
+        p.in_range.equal(out, counters[0])
+    return list(counters[:1])
 
 
 def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[str | None]:
@@ -219,6 +245,8 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
             names.append(None)
             continue
         steady = (id(eqn), k) in p.storage.steady
+        if steady:
+            p.in_range.same(param, init)
         copy = p.copied(eqn, first + k, at)
         if copy is not None:
             start = p.declare(param, at, mutable=not steady)
@@ -303,7 +331,9 @@ def _finish_loop(p: Printer, eqn: Eqn, names: Sequence[str | None], carries: int
     body = eqn.blocks[-1]
     params = body.params[len(body.params) - carries :]
     for k, (out, param, name) in enumerate(zip(eqn.outs, params, names, strict=False)):
-        if name is not None:
+        if name is not None and is_carried(p, eqn, k):
+            p.bind(out, name_expr(name))
+        elif name is not None:
             p.bind_variable(out, name)
         elif (id(eqn), k) in p.storage.steady:
             p.bind(out, p.value(param))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ksc.codegen.cpp import calls, control, tensors
 from ksc.codegen.cpp.analysis import Analysis
+from ksc.codegen.cpp.memory import place_results
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
 from ksc.codegen.cpp.storage import Storage
@@ -107,11 +108,13 @@ def print_function(
     float_type: str,
     *,
     recursive: bool,
+    placed: bool,
     taken: frozenset[str],
 ) -> CppFunction:
     """The text of one function.
 
-    ``callees`` holds every function that it calls, ``taken`` the names its variables must not have.
+    ``callees`` holds every function that it calls, ``taken`` the names its variables must not have; a ``placed`` one
+    makes its results where the caller of the kernel wants them.
     """
     printer = Printer(analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS)
     scope = Scope(reserved=taken)
@@ -122,6 +125,8 @@ def print_function(
             parameters.append(declaration(param.type, name, float_type, const=False))
         else:
             parameters.append(f"{cpp_type(param.type, float_type)} /* {name} */")
+    if placed:
+        place_results(printer, function.body, function.body.results)
     writer = Writer(1)
     if recursive:
         printer.needs_runtime = True

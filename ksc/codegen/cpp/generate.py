@@ -17,7 +17,7 @@ from ksc.codegen.cpp.function import CppFunction, analyse, describe, print_funct
 from ksc.codegen.cpp.names import Scope, function_identifier, identifier
 from ksc.codegen.cpp.printer import Callee
 from ksc.codegen.cpp.storage import Storage, plan_storage
-from ksc.codegen.cpp.types import COMPUTE, box_struct, declaration
+from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, declaration
 from ksc.codegen.cpp.writer import LINE_WIDTH, Line, wrapped
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
@@ -34,7 +34,7 @@ def generate(unit: Unit) -> GeneratedSource:
     Raises InvalidIRError where the IR has no form in C++, UnsupportedError where it prints.
     """
     float_type = COMPUTE[unit.dtype]
-    module = _Module(float_type)
+    module = _Module(float_type, placed=unit.kind == "tensor" and STORAGE[unit.dtype] == float_type)
     stem = identifier(unit.name).strip("_") or "kernel"
     entries = []
     symbols = {}
@@ -71,13 +71,17 @@ def derivation_suffix(derivation: str) -> str:
 
 
 class _Module:
-    """The functions of a file, each printed once although several programs may hold it."""
+    """The functions of a file, each printed once although several programs may hold it.
 
-    def __init__(self, float_type: str) -> None:
+    With ``placed`` results are made in the memory of the kernel's caller.
+    """
+
+    def __init__(self, float_type: str, *, placed: bool) -> None:
         self.functions: list[CppFunction] = []
         self.prototypes: list[str] = []
         self.boxes: list[dict[str, Any]] = []
         self._float_type = float_type
+        self._placed = placed
         self._by_name: dict[str, list[CppFunction]] = {}
 
     def add(self, program: Program) -> CppFunction:
@@ -129,6 +133,7 @@ class _Module:
                 known,
                 self._float_type,
                 recursive=name in cyclic,
+                placed=self._placed and name == program.entry and name not in cyclic,
                 taken=taken,
             )
             known[name] = function.callee

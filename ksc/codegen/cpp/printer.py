@@ -218,6 +218,11 @@ class Printer:
 
     def block(self, block: Block, finish: Finish, at: Context) -> None:
         """Print the live equations of a block, then what ``finish`` makes of its results."""
+        facts = self.in_range.facts
+        self._block(block, finish, at)
+        self.in_range.facts = facts
+
+    def _block(self, block: Block, finish: Finish, at: Context) -> None:
         eqns = [eqn for eqn in block.eqns if self.analysis.is_live(eqn)]
         for eqn in reversed(eqns):
             self._before_effects.discard(id(eqn))
@@ -249,6 +254,7 @@ class Printer:
 
     def _primitive(self, eqn: Eqn, at: Context) -> None:
         record = primitive(eqn.op)
+        self.in_range.defined(eqn)
         known = known_comparison(eqn)
         if known is not None:
             self.define(eqn.outs[0], Expr(literal(const(known), self.float_type), NO_READS, None, eqn.span), at)

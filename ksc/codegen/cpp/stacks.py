@@ -60,22 +60,24 @@ def stack(p: Printer, eqn: Eqn, k: int, sizes: Sequence[Expr], element: Atom, at
     out = eqn.outs[k]
     leading = [size.text for size in sizes]
     counts = eqn.args[: len(sizes)]
+    # A loop whose count is negative does nothing; a tensor of a negative size is an error.
+    clipped = eqn.op == "for" and not p.in_range.is_size(counts[0])
     if is_flat(element, eqn):
         name = allocate(p, eqn, k, leading, at)
-        p.in_range.tensor(out, counts)
+        p.in_range.tensor(out, counts, clipped=clipped)
         return Stack(name, "elements")
     assert isinstance(element.type, TensorType)
     inner = element_sizes(p, eqn, element)
     if inner is not None:
         name = allocate(p, eqn, k, leading + [size.text for size in inner], at)
-        p.in_range.tensor(out, [*counts, *(size.atom for size in inner)])
+        p.in_range.tensor(out, [*counts, *(size.atom for size in inner)], clipped=clipped)
         return Stack(name, "parts")
     name = p.declare(out, at)
     p.needs_runtime = True
     elem = cpp_type(element.type.elem, p.float_type)
     head = f"ks::stack<{elem}, {len(sizes)}, {element.type.rank}> {name}"
     at.writer.statement(f"{head}(rt, {', '.join(leading)});", eqn.span)
-    p.in_range.tensor(out, counts)
+    p.in_range.tensor(out, counts, clipped=clipped)
     return Stack(name, "stack")
 
 

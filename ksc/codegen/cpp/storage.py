@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ksc.codegen.cpp.aliases import FROZEN, Aliases
 from ksc.codegen.cpp.analysis import Analysis
@@ -112,6 +113,8 @@ def plan_storage(program: Program, analyses: Mapping[str, Analysis]) -> dict[str
         }
         found = {name: summaries[name].joined(plan.summary) for name, plan in plans.items()}
         if found == summaries:
+            for name, plan in plans.items():
+                analyses[name].settle(partial(_assigns_nothing, analyses[name], plan))
             return plans
         summaries = found
 
@@ -119,6 +122,12 @@ def plan_storage(program: Program, analyses: Mapping[str, Analysis]) -> dict[str
 def holds_memory(type_: Type) -> bool:
     """Whether values of the type refer to memory in the arena."""
     return isinstance(type_, TensorType | BoxType) or (isinstance(type_, AccType) and holds_memory(type_.value))
+
+
+def _assigns_nothing(analysis: Analysis, plan: Storage, eqn: Eqn) -> bool:
+    """Whether all that an ``if`` gives is memory that was there before it."""
+    live = [out for out in eqn.outs if analysis.is_read(out)]
+    return bool(live) and all(plan.root(out) is not out for out in live)
 
 
 class _Follower:

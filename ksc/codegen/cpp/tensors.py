@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.memory import allocate, element_sizes, open_scratch, place_in, winds_back
-from ksc.codegen.cpp.names import Scope
+from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.printer import Context, Finish, Printer, assignment, once
 from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Atom, Const, Eqn, Span, Var
+from ksc.ir.nodes import Atom, Eqn, Span, Var
 from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type
 from ksc.ops.cpp import LOGICAL_AND, PRIMARY, CppExpr
 
@@ -34,7 +34,11 @@ def print_size(p: Printer, eqn: Eqn, at: Context) -> None:
     if isinstance(tensor, Var):
         p.in_range.size(eqn.outs[0], tensor, dim)
     value = p.value(tensor)
-    p.define(eqn.outs[0], Expr(CppExpr(f"{value.cpp.within(PRIMARY)}.size[{dim}]"), value.reads, None, eqn.span), at)
+    size = Expr(CppExpr(f"{value.cpp.within(PRIMARY)}.size[{dim}]"), value.reads, None, eqn.span)
+    if is_temporary(eqn.outs[0].name) and value.text.isidentifier() and not value.reads:
+        p.bind(eqn.outs[0], size)
+    else:
+        p.define(eqn.outs[0], size, at)
 
 
 def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -185,6 +189,7 @@ def _nest(p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Conte
     writers = [at.writer]
     scope = Scope(at.scope)
     heads = []
+    facts = p.in_range.facts
     for param, size, count in zip(body.params, sizes, eqn.args, strict=True):
         name = scope.declare(param.name)
         p.bind(param, name_expr(name))
@@ -195,6 +200,7 @@ def _nest(p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Conte
     if winds_back(p, eqn):
         open_scratch(p, inside)
     p.block(body, finish, inside)
+    p.in_range.facts = facts
     for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)
@@ -208,6 +214,8 @@ def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | 
     for dim, index in enumerate(indices):
         if not p.in_range.is_safe(tensor, dim, index):
             conditions.append(f"ks::outside({p.value(index).text}, {where}.size[{dim}])")
+    for dim, index in enumerate(indices):
+        p.in_range.checked(tensor, dim, index)
     if conditions:
         failing = Expr(CppExpr(" || ".join(conditions), LOGICAL_AND if len(conditions) > 1 else PRIMARY))
         p.fail_if(failing, "KS_ERROR_INDEX", "index out of range", span, at)
@@ -248,7 +256,7 @@ def _put(
 
 def _refuse_negative(p: Printer, atoms: Sequence[Atom], sizes: Sequence[Expr], span: Span | None, at: Context) -> None:
     for atom, size in zip(atoms, sizes, strict=True):
-        if isinstance(atom, Const) or size.text.endswith("]"):
+        if p.in_range.is_size(atom):
             continue
         negative = Expr(CppExpr(f"{size.text} < 0", LOGICAL_AND))
         p.fail_if(negative, "KS_ERROR_INDEX", "a tensor cannot have a negative size", span, at)
