@@ -14,11 +14,16 @@ from ksc.errors import KnossosError
 from ksc.frontend import operators
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import static_items
+from ksc.frontend.source import plain_function
+from ksc.frontend.tensors import elementwise
+from ksc.frontend.tensors.array import sizes_of
 from ksc.frontend.values import (
     FALSE,
     TRUE,
+    Array,
     Dynamic,
     Range,
+    Ref,
     Static,
     Struct,
     Value,
@@ -54,14 +59,46 @@ def method_of_number(name: str) -> object | None:
 
 def known_function(obj: object) -> Handler | None:
     """How a call of ``obj`` is traced, None where it is not known."""
+    from ksc.frontend.tensors.functions import library_function, refused_function, tensor_function
+
     try:
         handler = BUILTINS.get(obj)
     except TypeError:
         return None
     if handler is not None:
         return handler
-    lowering = lowering_of(obj)
-    return None if lowering is None else _lowered(obj, lowering)
+    of_tensors, lowering = tensor_function(obj), lowering_of(obj)
+    if lowering is None:
+        return of_tensors or library_function(obj) or refused_function(obj)
+    of_numbers = _lowered(obj, lowering)
+    if getattr(obj, "__module__", None) == "math":
+        return _of_python_numbers(of_numbers)
+    function = plain_function(lowering.function)
+    return _either(of_numbers, of_tensors or elementwise.lifted(_name_of(obj), of_numbers, function))
+
+
+def _either(of_numbers: Handler, of_tensors: Handler) -> Handler:
+    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+        tensors = any(map(operators.is_tensor, (*args, *kwargs.values())))
+        return (of_tensors if tensors else of_numbers)(frame, args, kwargs, node)
+
+    return handler
+
+
+def _of_python_numbers(function: Handler) -> Handler:
+    """A function of Python's ``math``, which takes a tensor of one element as the number in it."""
+
+    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+        numbers = [elementwise.single(frame, arg, node) for arg in args]
+        return function(frame, numbers, kwargs, node)
+
+    return handler
+
+
+def method_of_tensor(name: str) -> object | None:
+    """The function that a method of this name of a tensor is, None where kernels do not know it."""
+    method: object = None if name.startswith("_") else getattr(torch.Tensor, name, None)
+    return method if callable(method) and known_function(method) is not None else None
 
 
 def _lowered(obj: Any, lowering: Lowering) -> Handler:
@@ -165,14 +202,15 @@ def _float(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], nod
     _arity(frame, "float", args, kwargs, 0, 1, node)
     if all(isinstance(arg, Static) for arg in args):
         return operators.evaluate_static(frame, float, tuple(arg.value for arg in args), node)  # type: ignore[attr-defined]
-    return Dynamic(frame.cast(frame.atom(args[0], node), Float, node))
+    number = elementwise.single(frame, args[0], node)
+    return Dynamic(frame.cast(frame.atom(number, node), Float, node))
 
 
 def _int(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
     _arity(frame, "int", args, kwargs, 0, 1, node)
     if all(isinstance(arg, Static) for arg in args):
         return operators.evaluate_static(frame, int, tuple(arg.value for arg in args), node)  # type: ignore[attr-defined]
-    atom = frame.atom(args[0], node)
+    atom = frame.atom(elementwise.single(frame, args[0], node), node)
     return Dynamic(frame.apply(node, "to_int", atom) if atom.type == Float else frame.cast(atom, Integer, node))
 
 
@@ -185,6 +223,10 @@ def _abs(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
     _arity(frame, "abs", args, kwargs, 1, 1, node)
     if isinstance(args[0], Static):
         return operators.evaluate_static(frame, abs, (args[0].value,), node)
+    if operators.is_tensor(args[0]):
+        of_tensor = known_function(torch.abs)
+        assert of_tensor is not None
+        return of_tensor(frame, args, kwargs, node)
     atom = frame.atom(args[0], node)
     return Dynamic(frame.apply(node, "abs", frame.cast(atom, operators.wider(atom.type, least=Integer), node)))
 
@@ -201,6 +243,9 @@ def _extremum(name: str, op: ast.cmpop, python: Callable[..., Any]) -> Handler:
         for item in items[1:]:
             if isinstance(result, Static) and isinstance(item, Static):
                 result = operators.evaluate_static(frame, python, (result.value, item.value), node)
+                continue
+            if operators.is_tensor(result) or operators.is_tensor(item):
+                result = elementwise.first_or(frame, op, result, item, node)
                 continue
             a, b = frame.atom(result, node), frame.atom(item, node)
             type_ = operators.wider(a.type, b.type, least=Integer)
@@ -245,6 +290,8 @@ def _len(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
             return Static(len(items))
         case Static(obj):
             return operators.evaluate_static(frame, len, (obj,), node)
+        case Array() | Ref() as tensor if tensor.rank:
+            return Dynamic(sizes_of(frame, node, frame.array(tensor, node))[0])
     frame.refuse(node, f"{describe(args[0])} has no length here", "take the length of a tuple", code="KS200")
 
 
@@ -312,7 +359,7 @@ def _round(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], nod
     digits = frame.require_static(args[1], node, "the digits of round()", "use a constant") if len(args) > 1 else None
     if isinstance(args[0], Static):
         return operators.evaluate_static(frame, round, (args[0].value, digits), node)
-    atom = frame.atom(args[0], node)
+    atom = frame.atom(elementwise.single(frame, args[0], node), node)
     if atom.type != Float:
         if digits is not None and digits < 0:
             frame.refuse(node, "round() of an Integer to tens", "use `//` and `*`", code="KS200")
@@ -343,6 +390,8 @@ def _isinstance(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value]
             found = isinstance(obj, classes)
         case Struct(cls=cls):
             found = issubclass(cls, classes)
+        case Array() | Ref():
+            found = issubclass(torch.Tensor, classes)
         case Dynamic(atom=atom):
             found = issubclass({Float: float, Integer: int, Bool: bool}[atom.type], classes)
         case other:

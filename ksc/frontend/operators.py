@@ -1,4 +1,4 @@
-"""Python's operators on scalars, with Python's rules for Integers and PyTorch's for what Floats cannot do.
+"""Python's operators: on scalars, with Python's rules for Integers and PyTorch's for what Floats cannot do.
 
 Where PyTorch is followed: a Float divided by zero is infinite or NaN, a negative Float to a fraction is NaN, and
 Integers wrap at 64 bits.
@@ -15,7 +15,9 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.values import (
     FALSE,
     TRUE,
+    Array,
     Dynamic,
+    Ref,
     Static,
     Struct,
     Value,
@@ -72,6 +74,11 @@ PYTHON_ERRORS = (ArithmeticError, ValueError, TypeError, LookupError)
 """What evaluating a constant expression may raise."""
 
 
+def is_tensor(value: Value) -> bool:
+    """Whether the value is a tensor, one of rank 0 included."""
+    return isinstance(value, Array | Ref)
+
+
 def evaluate_static(frame: Frame, fn: Callable[..., Any], args: tuple[Any, ...], node: ast.AST) -> Value:
     """What Python makes of constants.
 
@@ -95,6 +102,12 @@ def binary(frame: Frame, op: ast.operator, left: Value, right: Value, node: ast.
             return folded
     if isinstance(left, Struct) or isinstance(right, Struct):
         return _container_operator(frame, op, left, right, node)
+    if is_tensor(left) or is_tensor(right):
+        from ksc.frontend.tensors import contractions, elementwise
+
+        if isinstance(op, ast.MatMult):
+            return contractions.matmul_operator(frame, left, right, node)
+        return elementwise.binary(frame, op, left, right, node)
     if isinstance(op, ast.Pow):
         return power(frame, left, right, node)
     a, b = _numbers(frame, op, left, right, node)
@@ -166,6 +179,10 @@ def unary(frame: Frame, op: ast.unaryop, value: Value, node: ast.AST) -> Value:
         return evaluate_static(frame, _PYTHON[type(op)], (value.value,), node)
     if isinstance(value, Struct):
         return _call_operator(frame, op, [value], node)
+    if is_tensor(value):
+        from ksc.frontend.tensors import elementwise
+
+        return elementwise.unary(frame, op, value, node)
     if not isinstance(value, Dynamic):
         frame.refuse(node, f"`{SYMBOLS[type(op)]}` is not defined on {describe(value)}", "use a number", code="KS200")
     atom = frame.cast(value.atom, wider(value.type, least=Integer), node)
@@ -189,6 +206,10 @@ def compare(frame: Frame, op: ast.cmpop, left: Value, right: Value, node: ast.AS
         return evaluate_static(frame, _PYTHON[type(op)], (left.value, right.value), node)
     if isinstance(left, Struct) or isinstance(right, Struct):
         return _compare_containers(frame, op, left, right, node)
+    if is_tensor(left) or is_tensor(right):
+        from ksc.frontend.tensors import elementwise
+
+        return elementwise.compare(frame, op, left, right, node)
     if scalar_type(left) is None or scalar_type(right) is None:
         if isinstance(op, ast.Eq | ast.NotEq):
             return FALSE if isinstance(op, ast.Eq) else TRUE
@@ -272,6 +293,10 @@ def truth_of(frame: Frame, value: Value, node: ast.AST) -> Value:
     match value:
         case Static(obj):
             return TRUE if obj else FALSE
+        case Array() | Ref():
+            from ksc.frontend.tensors import elementwise
+
+            return elementwise.truth(frame, value, node)
         case Dynamic(atom=atom):
             if atom.type == Bool:
                 return value

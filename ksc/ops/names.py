@@ -129,8 +129,9 @@ def _entries() -> Iterator[tuple[object, Lowering]]:
         yield function, Lowering("polygamma", ("n", "input"))
     for name, own in _TORCH_LIBRARY.items():
         for owner in (torch, torch.Tensor):
-            if hasattr(owner, name):
+            if hasattr(owner, name) and (owner, name) != (torch.Tensor, "where"):
                 yield getattr(owner, name), Lowering(function=getattr(elementwise, own))
+    yield torch.Tensor.where, Lowering(function=elementwise.where_method)
     yield from _library(torch.special, _SPECIAL_LIBRARY, elementwise)
     yield torch.mvlgamma, Lowering(function=elementwise.multigammaln)
     for function in (torch.frexp, torch.Tensor.frexp):

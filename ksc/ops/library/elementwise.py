@@ -122,6 +122,11 @@ def where(condition: bool, input: float, other: float) -> float:
     return input if condition else other
 
 
+def where_method(input: float, condition: bool, other: float) -> float:
+    """``input`` where the condition holds, else ``other``: the method, which has the condition second."""
+    return input if condition else other
+
+
 def heaviside(input: float, values: float) -> float:
     """1 above zero, ``values`` at zero, else 0."""
     if input == 0.0:

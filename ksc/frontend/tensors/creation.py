@@ -1,0 +1,383 @@
+"""New tensors: constants, ranges, diagonals, and what is made of given numbers."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+
+from ksc.frontend import operators
+from ksc.frontend.tensors.joining import chosen
+from ksc.frontend.tensors.op import Op, Tensor
+from ksc.frontend.tensors.scalars import Scalar
+from ksc.frontend.tensors.table import torch_function
+from ksc.frontend.values import FALSE, NONE, Static, Struct, Value, describe, scalar_type
+from ksc.ir.types import Float, Integer, Type
+
+
+def constant(op: Op, sizes: Sequence[Scalar], value: Scalar) -> Tensor:
+    """A tensor of equal elements."""
+    return op.build([op.require_size(size) for size in sizes], lambda index: value)
+
+
+def sizes_of(op: Op, size: Sequence[Value]) -> list[Scalar]:
+    """Sizes given one by one, or as one tuple."""
+    if len(size) == 1:
+        return op.integers(size[0], "a size")
+    return [op.integer(item, "a size") for item in size]
+
+
+def placement(op: Op, **options: Value) -> None:
+    """Check arguments that say where and how a tensor is stored: the caller's tensors decide that."""
+    for name, value in options.items():
+        if isinstance(value, Static) and value.value in (None, False):
+            continue
+        if name == "requires_grad":
+            op.refuse("with requires_grad", "pass the tensor as an argument and ask for its gradient", code="KS100")
+
+
+def _filled(number: float) -> Callable[..., Value]:
+    def function(
+        op: Op,
+        *size: Value,
+        dtype: Value = NONE,
+        device: Value = NONE,
+        layout: Value = NONE,
+        pin_memory: Value = FALSE,
+        requires_grad: Value = FALSE,
+    ) -> Value:
+        placement(op, requires_grad=requires_grad)
+        value = converted(op, op.number(number), op.dtype(dtype, Float))
+        return op.result(constant(op, sizes_of(op, size), value))
+
+    return function
+
+
+zeros = torch_function("torch.zeros", "torch.empty")(_filled(0.0))
+ones = torch_function("torch.ones")(_filled(1.0))
+
+
+def converted(op: Op, value: Scalar, type_: Type) -> Scalar:
+    """A number as an element of another type, as torch converts it."""
+    if operators.wider(value.type, type_) == type_:
+        return value.as_(type_)
+    if type_ == Integer:
+        return op.number(int(value.known)) if value.known is not None else op.apply("to_int", value)
+    return Scalar.of(op, operators.truth_of(op.frame, value.value, op.node))
+
+
+@torch_function("torch.full")
+def full(
+    op: Op,
+    size: Value,
+    fill_value: Value,
+    *,
+    dtype: Value = NONE,
+    device: Value = NONE,
+    layout: Value = NONE,
+    pin_memory: Value = FALSE,
+    requires_grad: Value = FALSE,
+) -> Value:
+    """Equal elements."""
+    placement(op, requires_grad=requires_grad)
+    value = op.scalar(fill_value)
+    return op.result(constant(op, op.integers(size, "a size"), converted(op, value, op.dtype(dtype, value.type))))
+
+
+def _like(number: float) -> Callable[..., Value]:
+    def function(
+        op: Op,
+        input: Value,
+        *,
+        dtype: Value = NONE,
+        device: Value = NONE,
+        layout: Value = NONE,
+        requires_grad: Value = FALSE,
+        memory_format: Value = NONE,
+    ) -> Value:
+        placement(op, requires_grad=requires_grad)
+        x = op.tensor(input)
+        return op.result(constant(op, x.sizes, converted(op, op.number(number), op.dtype(dtype, x.type))))
+
+    return function
+
+
+zeros_like = torch_function("torch.zeros_like", "torch.empty_like")(_like(0.0))
+ones_like = torch_function("torch.ones_like")(_like(1.0))
+
+
+@torch_function("torch.full_like")
+def full_like(
+    op: Op, input: Value, fill_value: Value, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE
+) -> Value:
+    """Equal elements in the sizes of another tensor."""
+    placement(op, requires_grad=requires_grad)
+    x = op.tensor(input)
+    return op.result(constant(op, x.sizes, converted(op, op.scalar(fill_value), op.dtype(dtype, x.type))))
+
+
+def _new(number: float) -> Callable[..., Value]:
+    def function(
+        op: Op, input: Value, *size: Value, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE
+    ) -> Value:
+        placement(op, requires_grad=requires_grad)
+        type_ = op.dtype(dtype, op.tensor(input).type)
+        return op.result(constant(op, sizes_of(op, size), converted(op, op.number(number), type_)))
+
+    return function
+
+
+new_zeros = torch_function("Tensor.new_zeros", "Tensor.new_empty")(_new(0.0))
+new_ones = torch_function("Tensor.new_ones")(_new(1.0))
+
+
+@torch_function("Tensor.new_full")
+def new_full(op: Op, input: Value, size: Value, fill_value: Value, *, dtype: Value = NONE) -> Value:
+    """Equal elements of the dtype of another tensor."""
+    type_ = op.dtype(dtype, op.tensor(input).type)
+    return op.result(constant(op, op.integers(size, "a size"), converted(op, op.scalar(fill_value), type_)))
+
+
+@torch_function("torch.eye")
+def eye(op: Op, n: Value, m: Value = NONE, *, dtype: Value = NONE, device: Value = NONE) -> Value:
+    """Ones on the diagonal of zeros."""
+    rows = op.integer(n, "a size")
+    columns = rows if isinstance(m, Static) and m.value is None else op.integer(m, "a size")
+    type_ = op.dtype(dtype, Float)
+    one, zero = converted(op, op.number(1), type_), op.zero(type_)
+    sizes = [op.require_size(size) for size in (rows, columns)]
+    return op.result(op.build(sizes, lambda index: index[0].eq(index[1]).select(one, zero)))
+
+
+@torch_function("torch.arange")
+def arange(
+    op: Op,
+    start: Value,
+    end: Value = NONE,
+    step: Value = Static(1),
+    *,
+    dtype: Value = NONE,
+    device: Value = NONE,
+    requires_grad: Value = FALSE,
+) -> Value:
+    """The numbers from ``start`` to before ``end``."""
+    placement(op, requires_grad=requires_grad)
+    if isinstance(end, Static) and end.value is None:
+        start, end = Static(0), start
+    first, last, pace = op.scalar(start), op.scalar(end), op.scalar(step)
+    given = operators.wider(first.type, last.type, pace.type)
+    type_ = op.dtype(dtype, given)
+    op.require(pace.ne(0), "arange(): the step is zero")
+    if given == Integer:
+        distance = last - first
+        if pace.known is None:
+            rounded = distance + pace - op.apply("sign", pace)
+        else:
+            rounded = distance + (int(pace.known) - (1 if pace.known > 0 else -1))
+        count = rounded // pace
+    else:
+        count = op.apply("to_int", op.apply("ceil", (last.float - first.float) / pace.float))
+    op.require(count >= 0, "arange(): the bounds do not agree with the sign of the step")
+
+    def element(index: list[Scalar]) -> Scalar:
+        offset = index[0] if pace.is_(1) else index[0] * pace
+        return converted(op, offset if first.is_(0) else first + offset, type_)
+
+    return op.result(op.build([count], element))
+
+
+@torch_function("torch.linspace")
+def linspace(op: Op, start: Value, end: Value, steps: Value, *, dtype: Value = NONE, device: Value = NONE) -> Value:
+    """Evenly spaced numbers, both ends included."""
+    return op.result(_spaced(op, start, end, steps, op.dtype(dtype, Float)))
+
+
+def _spaced(op: Op, start: Value, end: Value, steps: Value, type_: Type) -> Tensor:
+    first, last = op.scalar(start).float, op.scalar(end).float
+    count = op.require_size(op.integer(steps, "the number of steps"), "the number of steps")
+    gap = (last - first) / (count - 1).float if count.known != 1 else op.number(0.0)
+
+    def element(index: list[Scalar]) -> Scalar:
+        (i,) = index
+        if count.is_(1):
+            return converted(op, first, type_)
+        from_end = last - gap * (count - 1 - i).float
+        near = op.if_(i * 2 < count, lambda: first + gap * i.float, lambda: from_end)
+        return converted(op, near, type_)
+
+    return op.build([count], element)
+
+
+@torch_function("torch.logspace")
+def logspace(
+    op: Op,
+    start: Value,
+    end: Value,
+    steps: Value,
+    base: Value = Static(10.0),
+    *,
+    dtype: Value = NONE,
+    device: Value = NONE,
+) -> Value:
+    """Powers of ``base`` with evenly spaced exponents."""
+    op.dtype(dtype, Float)
+    exponents = op.result(_spaced(op, start, end, steps, Float))
+    root = Scalar.of(op, op.scalar(base).float.value)
+    return operators.binary(op.frame, ast.Pow(), root.value, exponents, op.node)
+
+
+@torch_function("torch.tensor", "torch.as_tensor", "torch.asarray", "torch.scalar_tensor")
+def tensor(op: Op, data: Value, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE) -> Value:
+    """A tensor of numbers, given in nested lists; their derivatives flow into it."""
+    placement(op, requires_grad=requires_grad)
+    if op.is_tensor(data) and op.tensor(data).rank:
+        op.refuse("of a tensor", "write x.clone(), or x.to(dtype)")
+    shape, items = _nested(op, data)
+    scalars = [op.scalar(item) for item in items]
+    type_ = op.dtype(dtype, operators.wider(*(scalar.type for scalar in scalars)) if scalars else Float)
+    scalars = [converted(op, scalar, type_) for scalar in scalars]
+    sizes = [op.number(size) for size in shape]
+    if not scalars:
+        return op.result(constant(op, sizes, op.zero(type_)))
+
+    def element(index: list[Scalar]) -> Scalar:
+        return chosen(op, index, shape, scalars)
+
+    return op.result(op.build(sizes, element))
+
+
+def _nested(op: Op, data: Value) -> tuple[list[int], list[Value]]:
+    """The shape of nested lists and their numbers in order."""
+    if not isinstance(data, Struct):
+        if scalar_type(data) is None and not op.is_tensor(data):
+            op.refuse(f"of {describe(data)}", "give numbers, or lists of numbers")
+        return [], [data]
+    parts = [_nested(op, item) for item in data.items]
+    shapes = [shape for shape, _ in parts]
+    if any(shape != shapes[0] for shape in shapes):
+        op.refuse("of lists of different lengths", "give rows of equal length", code="KS207")
+    return [len(parts), *(shapes[0] if shapes else [])], [item for _, items in parts for item in items]
+
+
+def _triangle(keeps: Callable[[Scalar, Scalar, Scalar], Scalar]) -> Callable[..., Value]:
+    def function(op: Op, input: Value, diagonal: Value = Static(0)) -> Value:
+        x = op.tensor(input)
+        if x.rank < 2:
+            op.refuse(f"needs a matrix, not a tensor of {x.rank} dimensions", "pass a matrix")
+        offset = op.integer(diagonal, "diagonal")
+
+        def element(index: list[Scalar]) -> Scalar:
+            return keeps(index[-2], index[-1], offset).select(x[index], op.zero(x.type))
+
+        return op.result(op.build(x.sizes, element))
+
+    return function
+
+
+tril = torch_function("tril")(_triangle(lambda i, j, k: j <= i + k))
+triu = torch_function("triu")(_triangle(lambda i, j, k: j >= i + k))
+
+
+@torch_function("torch.tril_indices", "torch.triu_indices")
+def triangle_indices(
+    op: Op, row: Value, col: Value, offset: Value = Static(0), *, dtype: Value = NONE, device: Value = NONE
+) -> Value:
+    """The indices of a triangle of a matrix, sizes known at compile time."""
+    import torch
+
+    op.dtype(dtype, Integer)
+    given = [op.static(value, name) for value, name in ((row, "row"), (col, "col"), (offset, "offset"))]
+    found = getattr(torch, op.name)(*given)
+    return tensor(op, _listed(found.tolist()), dtype=Static(torch.int64))
+
+
+def _listed(data: object) -> Value:
+    if isinstance(data, list):
+        return Struct(list, tuple(map(_listed, data)))
+    return Static(data)
+
+
+@torch_function("diag_embed")
+def diag_embed(
+    op: Op, input: Value, offset: Value = Static(0), dim1: Value = Static(-2), dim2: Value = Static(-1)
+) -> Value:
+    """Matrices with the last dimension on a diagonal."""
+    x = op.tensor(input)
+    shift = op.static(offset, "offset")
+    places = [op.dim(dim, x.rank + 1) for dim in (dim1, dim2)]
+    size = x.sizes[-1] + abs(shift)
+    sizes = list(x.sizes[:-1])
+    for place in sorted(places):
+        sizes.insert(place, size)
+
+    def element(index: list[Scalar]) -> Scalar:
+        i, j = (index[place] for place in places)
+        rest = [index[k] for k in range(len(index)) if k not in places]
+        along = i if shift >= 0 else j
+        on = j.eq(i + shift) if shift >= 0 else i.eq(j - shift)
+        return op.if_(on, lambda: x[[*rest, along]], lambda: op.zero(x.type))
+
+    return op.result(op.build(sizes, element))
+
+
+@torch_function("diag")
+def diag(op: Op, input: Value, diagonal: Value = Static(0)) -> Value:
+    """The diagonal of a matrix, or the matrix with a diagonal."""
+    x = op.tensor(input)
+    if x.rank == 1:
+        return diag_embed(op, input, diagonal)
+    if x.rank != 2:
+        op.refuse(f"needs one or two dimensions, not {x.rank}", "use torch.diagonal()")
+    shift = op.static(diagonal, "diagonal")
+    down, right = (0, shift) if shift >= 0 else (-shift, 0)
+    rows, columns = x.sizes[0] - down, x.sizes[1] - right
+    shorter = rows if rows.atom == columns.atom else op.apply("min", rows, columns)
+    count = op.apply("max", shorter, 0) if shorter.known is None or shorter.known < 0 else shorter
+    return op.result(op.build([count], lambda index: x[[index[0] + down, index[0] + right]]))
+
+
+@torch_function("diagflat")
+def diagflat(op: Op, input: Value, offset: Value = Static(0)) -> Value:
+    """The matrix with all elements on a diagonal."""
+    x = op.tensor(input)
+    if x.rank > 1:
+        op.refuse("of more than one dimension", "use torch.diag(x.flatten())")
+    row = x if x.rank else op.build([op.number(1)], lambda index: x[[]])
+    return diag_embed(op, op.result(row), offset)
+
+
+@torch_function("torch.meshgrid")
+def meshgrid(op: Op, *tensors: Value, indexing: Value = NONE) -> Value:
+    """The coordinates of a grid."""
+    given = tensors[0].items if len(tensors) == 1 and isinstance(tensors[0], Struct) else tensors
+    axes = [op.tensor(value) for value in given]
+    order = op.static(indexing, "indexing") or "ij"
+    if order not in ("ij", "xy"):
+        op.refuse(f"with indexing={order!r}", "use 'ij' or 'xy'")
+    sizes = [axis.sizes[0] if axis.rank else op.number(1) for axis in axes]
+    places = list(range(len(axes)))
+    if order == "xy" and len(axes) > 1:
+        places[:2] = [1, 0]
+    shape = [sizes[places.index(k)] for k in range(len(axes))]
+
+    def grid(axis: Tensor, place: int) -> Tensor:
+        return op.build(shape, lambda index: axis[[index[place]][: axis.rank]])
+
+    return op.results(tuple, [grid(axis, place) for axis, place in zip(axes, places, strict=True)])
+
+
+@torch_function("F.one_hot")
+def one_hot(op: Op, tensor: Value, num_classes: Value = Static(-1)) -> Value:
+    """1 at the class of each element, else 0."""
+    x = op.tensor(tensor)
+    classes = op.integer(num_classes, "num_classes")
+    if classes.known == -1:
+        op.refuse("without num_classes: its size would depend on the elements", "pass num_classes")
+    if x.type != Integer:
+        op.refuse(f"needs integers, not {x.type}", "pass class indices")
+
+    def element(index: list[Scalar]) -> Scalar:
+        label = x[index[:-1]]
+        op.require((label >= 0) & (label < classes), "one_hot(): a class is out of range")
+        return label.eq(index[-1]).select(1, 0)
+
+    return op.result(op.build([*x.sizes, op.require_size(classes)], element))

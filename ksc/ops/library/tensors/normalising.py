@@ -1,0 +1,189 @@
+"""Softmax, distances and the normalisations of ``torch.nn.functional``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ksc.ops.library.tensors.forms import shift
+
+
+def softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Exponentials along a dimension, divided by their sum."""
+    exponentials = torch.exp(input - shift(input, dim))
+    return exponentials / torch.sum(exponentials, dim, keepdim=True, dtype=dtype)
+
+
+def log_softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """The logarithm of the softmax."""
+    shifted = input - shift(input, dim)
+    return shifted - torch.log(torch.sum(torch.exp(shifted), dim, keepdim=True, dtype=dtype))
+
+
+def softmax_of_module(input: Tensor, dim: int, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Tensor:
+    """``softmax`` with the parameters that torch.nn.functional has."""
+    return softmax(input, dim, dtype)
+
+
+def log_softmax_of_module(input: Tensor, dim: int, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Tensor:
+    """``log_softmax`` with the parameters that torch.nn.functional has."""
+    return log_softmax(input, dim, dtype)
+
+
+def softmin(input: Tensor, dim: int, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Tensor:
+    """The softmax of the negative."""
+    return softmax(-input, dim, dtype)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """Vectors along a dimension, divided by their norm."""
+    return input / torch.clamp(torch.linalg.vector_norm(input, p, dim, keepdim=True), min=eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) -> Tensor:
+    """The cosine of the angle between vectors."""
+    first = torch.clamp(torch.linalg.vector_norm(x1, 2, dim, keepdim=True), min=eps)
+    second = torch.clamp(torch.linalg.vector_norm(x2, 2, dim, keepdim=True), min=eps)
+    return torch.sum((x1 / first) * (x2 / second), dim)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06, keepdim: bool = False) -> Tensor:
+    """The norm of the difference along the last dimension, to which ``eps`` is added."""
+    distance: Tensor = torch.linalg.vector_norm(x1 - x2 + eps, p, -1, keepdim=keepdim)
+    return distance
+
+
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Tensor:
+    """The distance of each row of one matrix to each row of another."""
+    distance: Tensor = torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    return distance
+
+
+def standardised(input: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
+    """Mean 0 and variance 1 over some dimensions."""
+    centred = input - torch.mean(input, dims, keepdim=True)
+    variance = torch.mean(centred * centred, dims, keepdim=True)
+    return centred * torch.rsqrt(variance + eps)
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-05,
+) -> Tensor:
+    """Mean 0 and variance 1 over the last dimensions, then scaled and moved."""
+    count = len(normalized_shape)
+    for k in range(count):
+        assert input.shape[input.dim() - count + k] == normalized_shape[k], "normalized_shape is not that of the input"
+    result = standardised(input, tuple(range(-count, 0)), eps)
+    if weight is not None:
+        result = result * weight
+    return result if bias is None else result + bias
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """Mean square 1 over the last dimensions, then scaled."""
+    count = len(normalized_shape)
+    for k in range(count):
+        assert input.shape[input.dim() - count + k] == normalized_shape[k], "normalized_shape is not that of the input"
+    assert eps is not None, "rms_norm() in a kernel needs eps: its default depends on the dtype"
+    result = input * torch.rsqrt(torch.mean(input * input, tuple(range(-count, 0)), keepdim=True) + eps)
+    return result if weight is None else result * weight
+
+
+def of_channels(input: Tensor, vector: Tensor) -> Tensor:
+    """A vector with an element per channel, the second dimension, as a tensor to be broadcast over ``input``."""
+    return vector.view([-1 if k == 1 else 1 for k in range(input.dim())])
+
+
+def scaled(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Each channel scaled and moved."""
+    if weight is not None:
+        input = input * of_channels(input, weight)
+    return input if bias is None else input + of_channels(input, bias)
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-05,
+) -> Tensor:
+    """Each channel with the given mean and variance, or without them its own, made 0 and 1; scaled and moved."""
+    if running_mean is None or running_var is None:
+        dims = tuple(k for k in range(input.dim()) if k != 1)
+        return scaled(standardised(input, dims, eps), weight, bias)
+    assert not training, "a kernel does not change running statistics: use training=False, or pass None for them"
+    centred = input - of_channels(input, running_mean)
+    return scaled(centred * of_channels(input, torch.rsqrt(running_var + eps)), weight, bias)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: None = None,
+    running_var: None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-05,
+) -> Tensor:
+    """Each channel of each element of a batch made mean 0 and variance 1; scaled and moved."""
+    assert use_input_stats, "instance_norm() in a kernel takes the statistics of its input"
+    return scaled(standardised(input, tuple(range(2, input.dim())), eps), weight, bias)
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-05
+) -> Tensor:
+    """Groups of channels made mean 0 and variance 1; channels scaled and moved."""
+    assert input.shape[1] % num_groups == 0, "the groups of group_norm() do not divide the channels"
+    per_group = input.shape[1] // num_groups
+    grouped = torch.unflatten(input, 1, (num_groups, per_group))
+    made = standardised(grouped, tuple(range(2, grouped.dim())), eps)
+    return scaled(made.flatten(1, 2), weight, bias)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half times the sigmoid of the second."""
+    assert input.shape[dim] % 2 == 0, "glu() halves a dimension of even size"
+    first, second = torch.chunk(input, 2, dim)
+    return first * torch.sigmoid(second)
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Nothing, unless elements were to be dropped, which kernels cannot do."""
+    assert p == 0.0 or not training, "dropout() in training draws random numbers: pass a mask and multiply by it"
+    return input.clone()
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """The values, weighted by the softmax of the products of queries and keys."""
+    assert dropout_p == 0.0 and not enable_gqa, "attention in a kernel has neither dropout nor groups of queries"
+    factor = 1.0 / torch.sqrt(query.new_full((), query.shape[-1])) if scale is None else scale
+    scores = torch.matmul(query, key.transpose(-2, -1)) * factor
+    if is_causal:
+        ones = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool)
+        scores = torch.where(torch.tril(ones), scores, -torch.inf)
+    elif attn_mask is not None:
+        scores = torch.where(attn_mask, scores, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
+    return torch.matmul(torch.softmax(scores, -1), value)
