@@ -44,7 +44,7 @@ class TracedCalls:
         found: list[Any] = []
         for arg in args:
             if isinstance(arg, torch.Tensor):
-                found.append((arg.dtype, tuple([bool(size == 1) for size in arg.shape])))
+                found.append((arg.dtype, "".join(["1" if size == 1 else "n" for size in arg.shape])))
             elif isinstance(arg, bool):
                 found.append("bool")
             elif isinstance(arg, int | torch.SymInt):
@@ -60,5 +60,5 @@ def _example(description: Any) -> Any:
     """An argument that looks as described."""
     if isinstance(description, str):
         return {"bool": True, "int": 2, "float": 2.0}[description]
-    dtype, ones = description
-    return torch.empty([1 if one else 2 for one in ones], dtype=dtype, device="meta")
+    dtype, sizes = description
+    return torch.empty([1 if size == "1" else 2 for size in sizes], dtype=dtype, device="meta")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,8 +28,29 @@ CallKind = Literal["primal", "vjp", "jvp", "value_and_vjp"]
 # Overloads that exist from the start; the rest are declared when a deeper derivative is first taken.
 _EAGER_DERIVATIONS = ("v", "j", "vv", "vj", "jv", "jj")
 
+_DERIVATION = re.compile("(?:[vjm][01]*)+")
+
 _declared: dict[str, Operator] = {}
 _declare_lock = threading.Lock()
+
+
+class Overloads(torch._ops.OpOverloadPacket):
+    """A kernel's operator with its derivatives, which are declared when their name is first looked up.
+
+    A graph that another process compiled and cached names derivatives that nobody has taken in this one.
+    """
+
+    # As in the class itself: what spells an operator spells its module too.
+    __module__ = torch._ops.OpOverloadPacket.__module__
+
+    def __getattr__(self, key: str) -> Any:
+        """The overload of that name. Raises AttributeError where that is no derivation."""
+        if _DERIVATION.fullmatch(key):
+            try:
+                core.declare_derivation(self._qualified_op_name.partition("::")[2], key)
+            except ValueError as error:
+                raise AttributeError(str(error)) from None
+        return super().__getattr__(key)
 
 
 @core.vectorcall
@@ -150,8 +172,7 @@ class Operator:
     def overload(self, derivation: str) -> Any:
         """The operator of a derivation: ``""`` the primal, ``"v"`` its vjp before cotangents are summed, and so on."""
         packet = getattr(torch.ops.knossos, self.spec.name)
-        if derivation and derivation not in _EAGER_DERIVATIONS:
-            core.declare_derivation(self.spec.name, derivation)
+        packet.__class__ = Overloads
         return getattr(packet, derivation or "default")
 
     def __call__(self, *args: Any) -> Any:
