@@ -141,6 +141,18 @@ class Pairs:
         self._finish()
         return Function(derived, prune_block(block, self.module.effectful), primal.span)
 
+    def rev_of(self, name: str, active: Mask, seeds: Mask) -> Function:
+        """``[rev f]`` for these results in D alone: it takes a cotangent for each of them, the others being zero."""
+        primal = self.module.functions[name]
+        forward = self._forward(primal, active)
+        backward = self._backward(forward, seeds)
+        eqns = (*forward.eqns, *backward.eqns)
+        block = Block((*forward.function.params, *backward.cotangents), eqns, backward.results)
+        digits = "".join("01"[seed] for seed in seeds)
+        derived = self.module.new_name(f"[rev{digits} {name}]")
+        self._finish()
+        return Function(derived, prune_block(block, self.module.effectful), primal.span)
+
     def _forward(self, primal: Function, active: Mask) -> Forward:
         lowered = lower_reductions(primal.body, self._is_plain_sum)
         sweep = Sweep(self, Function(primal.name, lowered, primal.span), active)

@@ -1,0 +1,170 @@
+"""The Jacobian of a program: its jvp or vjp for every unit tangent or cotangent, with one primal for all of them.
+
+    (def [jac f] (Tensor 2 Float) (x : (Tensor 1 Float))
+      (build (size x) (size x) (lam (i j) (index (index j (build (size x) (lam d ([fwd f] x (onehot d))))) i))))
+
+Forward mode asks for a direction per element of an argument, reverse mode for one per element of a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from ksc.ir.builder import Builder
+from ksc.ir.nodes import Atom, Block, Function, Program, Var, const
+from ksc.ir.rewrite import Env, assemble, clone_block
+from ksc.ir.types import Float, FloatType, Integer, TensorType, Type
+from ksc.passes.inline import inline_small
+from ksc.passes.interchange import over_directions
+from ksc.passes.share import share_structures
+from ksc.transforms.forward.functions import Derivatives
+from ksc.transforms.module import Mask, Module, chosen_params, differentiable_results
+from ksc.transforms.reverse.pair import Pairs
+
+Mode = Literal["auto", "forward", "reverse"]
+
+
+def jacobian(program: Program, *, wrt: Sequence[int] | None = None, mode: Mode = "auto") -> Program:
+    """The program of all derivatives of the entry's results.
+
+    Args:
+        program: any program without tuples.
+        wrt: the parameters to differentiate by, Floats and tensors of Floats; all that have a tangent where it is None.
+        mode: which derivative is taken; ``"auto"`` takes the one that needs fewer directions as far as the types
+            tell, and forward mode where they tell nothing.
+
+    Returns:
+        A program whose entry ``[jac f]`` takes the parameters of f and gives, for each result that has a tangent and
+        within that for each parameter chosen, a tensor of the sizes of the result and then those of the
+        parameter; a Float where both are.
+
+    Raises:
+        DifferentiationError: an operation on the way has no derivative.
+        ValueError: ``wrt`` names a parameter that is not there or has no tangent.
+    """
+    module = Module(inline_small(program))
+    main = module.source.main
+    active = chosen_params(main, wrt)
+    if mode == "auto":
+        mode = cheaper_mode(main, active)
+    builder = Builder(main.span)
+    params = tuple(Var(param.name, param.type) for param in main.params)
+    whole = _Whole(module, main, builder, params)
+    results = whole.forward(active) if mode == "forward" else whole.reverse(active)
+    name = module.new_name(f"[jac {main.name}]")
+    module.functions[name] = Function(name, builder.block(params, results), main.span)
+    return share_structures(assemble(module.functions, name, module.boxes))
+
+
+def cheaper_mode(main: Function, active: Mask) -> Literal["forward", "reverse"]:
+    """The mode that needs fewer directions: by the number of elements where it is known, else by rank."""
+    inputs = [param.type for param, on in zip(main.params, active, strict=True) if on]
+    outputs = [main.result_types[k] for k in differentiable_results(main)]
+    return "reverse" if _extent(outputs) < _extent(inputs) else "forward"
+
+
+def _extent(types: Sequence[Type]) -> tuple[int, int]:
+    """The highest number of dimensions of unknown size, then the number of elements, such a size counted as 1."""
+    unknown, elements = 0, 0
+    for type_ in types:
+        sizes = type_.sizes if isinstance(type_, TensorType) else ()
+        unknown = max(unknown, sum(size is None for size in sizes))
+        elements += prod(size for size in sizes if size is not None)
+    return unknown, elements
+
+
+@dataclass(slots=True)
+class _Whole:
+    """The equations of a Jacobian in the making."""
+
+    module: Module
+    main: Function
+    builder: Builder
+    params: tuple[Var, ...]
+
+    def forward(self, active: Mask) -> list[Atom]:
+        """All derivatives, by a direction for each element of each active parameter."""
+        derivatives = Derivatives(self.module)
+        columns: dict[int, list[Atom]] = {}
+        for k, on in enumerate(active):
+            if on:
+                mask = tuple(j == k for j in range(len(active)))
+                function = derivatives.derive(self.main.name, mask, f"[fwd{k} {self.main.name}]", with_value=False)
+                columns[k] = self._directions(function.body, self.params[k])
+        tangible = differentiable_results(self.main)
+        return [
+            self._result_first(column[n], self.main.result_types[k], self.params[p])
+            for n, k in enumerate(tangible)
+            for p, column in columns.items()
+        ]
+
+    def reverse(self, active: Mask) -> list[Atom]:
+        """All derivatives, by a direction for each element of each result."""
+        pairs = Pairs(self.module)
+        primal = clone_block(self.main.body, dict(zip(self.main.params, self.params, strict=True)))
+        tangible = differentiable_results(self.main)
+        results: list[Atom] = []
+        for n, k in enumerate(tangible):
+            seeds = tuple(j == n for j in range(len(tangible)))
+            function = pairs.rev_of(self.main.name, active, seeds)
+            like = primal.results[k]
+            if isinstance(like.type, TensorType):
+                # Only its sizes are read: what else there is of the primal is dead.
+                self.builder.eqns.extend(primal.eqns)
+                primal = Block((), (), primal.results)
+            results += self._directions(function.body, like)
+        return results
+
+    def _directions(self, body: Block, like: Atom) -> list[Atom]:
+        """The results of a derivative whose last parameter is a seed, for each element of ``like`` as direction."""
+        env: Env = dict(zip(body.params, self.params, strict=False))
+        if isinstance(like.type, FloatType):
+            env[body.params[-1]] = const(1.0)
+            block = clone_block(Block((), body.eqns, body.results), env)
+            self.builder.eqns.extend(block.eqns)
+            return list(block.results)
+        sizes = sizes_of(self.builder, like)
+        directions = tuple(Var("d", Integer) for _ in sizes)
+        inner = Builder(self.main.span)
+        env[body.params[-1]] = one_hot(inner, sizes, directions, like.type)
+        block = clone_block(Block((), body.eqns, body.results), env)
+        whole = Block((), (*inner.eqns, *block.eqns), block.results)
+        return over_directions(self.builder, sizes, directions, whole, self.module.effectful)
+
+    def _result_first(self, columns: Atom, result: Type, param: Var) -> Atom:
+        """What is stacked over the elements of a parameter, with the dimensions of the result in front."""
+        if not isinstance(result, TensorType) or not isinstance(param.type, TensorType):
+            return columns
+        depth = param.type.rank
+        sizes = sizes_of(self.builder, columns)
+        order = [*range(depth, depth + result.rank), *range(depth)]
+        at = tuple(Var("i" if k >= depth else "d", Integer) for k in order)
+        place = dict(zip(order, at, strict=True))
+        inner = Builder(self.main.span)
+        (value,) = inner.emit("index", [columns, *(place[k] for k in sorted(place))], [Float])
+        type_ = TensorType(len(order), Float, (*result.sizes, *param.type.sizes))
+        blocks = [inner.block(at, [value])]
+        return self.builder.emit("build", [sizes[k] for k in order], [type_], names=["jacobian"], blocks=blocks)[0]
+
+
+def sizes_of(builder: Builder, tensor: Atom) -> list[Atom]:
+    """The sizes of a tensor, constants where the type tells them."""
+    assert isinstance(tensor.type, TensorType)
+    return [
+        builder.emit("size", [tensor], [Integer], names=["n"], params={"dim": dim})[0] if size is None else const(size)
+        for dim, size in enumerate(tensor.type.sizes)
+    ]
+
+
+def one_hot(builder: Builder, sizes: Sequence[Atom], at: Sequence[Atom], type_: Type) -> Atom:
+    """A tensor with 1 at the indices ``at`` and 0 elsewhere."""
+    inner = Builder(builder.span)
+    indices = tuple(Var("i", Integer) for _ in sizes)
+    value: Atom = const(1.0)
+    for i, d in zip(indices, at, strict=True):
+        same = inner.apply("eq", i, d, name="same")
+        value = inner.apply("select", same, value, const(0.0), name="seed")
+    return builder.emit("build", sizes, [type_], names=["seed"], blocks=[inner.block(indices, [value])])[0]
