@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ksc.ir.nodes import Program
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
-from ksc.passes.fuse import fuse, has_tensors
+from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
 from ksc.passes.hoist import hoist_invariants
 from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
@@ -28,7 +28,6 @@ class Pass:
 PREPARE: tuple[Pass, ...] = (
     Pass("inline", inline_small, "a function of tensors is fused with what its caller does"),
     Pass("fuse", fuse, "a fused body is computed again in its reverse, so its derivative has no temporaries either"),
-    Pass("stores", turn_accumulations_into_stores, "a derivative of a derivative meets loops of stores"),
 )
 """What is done to a program with tensors before it is differentiated. Numbers are left as they were written."""
 
@@ -38,9 +37,11 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("simplify", simplify, "derivatives are full of constants; fewer equations for all that follows"),
     Pass("cse", eliminate_common_subexpressions, "values computed again for the reverse sweep meet the first ones"),
     Pass("dce", remove_dead_code, "what nobody reads must not stand in the way of merging"),
-    Pass("fuse", fuse, "what is added to an accumulator is computed where that is done"),
     Pass("stores", turn_accumulations_into_stores, "sizes have one name now; an elementwise loop stays one"),
-    Pass("fuse again", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
+    Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
+    Pass(
+        "neighbours", fuse_neighbours, "sums over the same tensor read it once; after fuse, as it ties results together"
+    ),
     Pass("merge", merge_ifs, "the primal's branches and the derivative's become one, once their conditions are one"),
     Pass("cse again", eliminate_common_subexpressions, "merged sides share values"),
     Pass("merge again", merge_ifs, "branches inside merged sides, whose conditions are now one"),

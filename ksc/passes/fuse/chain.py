@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ksc.ir.nodes import Program, walk
 from ksc.ir.types import TensorType
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.fuse.branches import hoist_common_reads
 from ksc.passes.fuse.structure import resolve_structure
+from ksc.passes.fuse.sums import turn_accumulations_into_sums
 from ksc.passes.fuse.vertical import fuse_producers
+from ksc.passes.stores import turn_accumulations_into_stores
 
-ROUNDS = 6
+ROUNDS = 16
 """How often fusion is tried: what one round brings into one loop body is read once in the next."""
 
 
@@ -18,16 +22,22 @@ def fuse(program: Program) -> Program:
     """Fuse producers into their consumers as far as it goes; a program without tensors stays as it is."""
     if not has_tensors(program):
         return program
-    program = _tidy(eliminate_common_subexpressions(program))
+    program = eliminate_common_subexpressions(program)
     for _ in range(ROUNDS):
+        before = _ops(program)
+        program = _tidy(program)
         # What is read twice now may be read once after the next round.
         fused = fuse_producers(program, thrifty=True)
         if fused is program:
             fused = fuse_producers(program, thrifty=False)
-        if fused is program:
+        if fused is program and _ops(program) == before:
             break
-        program = _tidy(fused)
-    return program
+        program = fused
+    return _tidy(program)
+
+
+def _ops(program: Program) -> Counter[str]:
+    return Counter(eqn.op for function in program.functions.values() for eqn in walk(function.body))
 
 
 def has_tensors(program: Program) -> bool:
@@ -42,4 +52,4 @@ def has_tensors(program: Program) -> bool:
 
 def _tidy(program: Program) -> Program:
     program = eliminate_common_subexpressions(hoist_common_reads(resolve_structure(program)))
-    return remove_dead_code(program)
+    return turn_accumulations_into_stores(turn_accumulations_into_sums(remove_dead_code(program)))

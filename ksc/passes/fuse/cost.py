@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ksc.ir.liveness import has_effect
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Var
-from ksc.ir.types import Integer
+from ksc.ir.nodes import Block, Eqn, Var
 from ksc.ops import PRIMITIVES
+from ksc.passes.cost import work
 from ksc.passes.fuse.facts import Facts, Place
-from ksc.passes.simplify.scalar import LARGEST_POWER
-
-EXPENSIVE = 20
-"""The cost of a transcendental function, where an addition of floats costs 1."""
-
-UNBOUNDED = 1_000_000
-"""The cost of a loop or a call."""
 
 CHEAP = 8
 """The cost up to which an element is computed in several places, each of which reads an element once."""
 
+SPLIT = 12
+"""The cost up to which the terms of a sum are computed in a loop of their own beside the loop that needs them too."""
+
 FREE = 1
 """The cost up to which an element is computed wherever it is read, however often: a view, a broadcast, a scaling."""
-
-_STRUCTURAL = frozenset({"index", "size", "get", "tuple", "select", "bool_to_float", "to_float", "not", "and", "or"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +43,18 @@ class Cost:
 def cost_of(block: Block, place: Place, facts: Facts, effectful: Collection[str]) -> Cost:
     """The cost of a block that stands at ``place``."""
     acts = any(has_effect(eqn, effectful, ()) or _adds(eqn) for eqn in block.eqns)
-    return Cost(_work(block.eqns), any(fails(eqn, place, facts) for eqn in block.eqns), acts)
+    return Cost(work(block), any(fails(eqn, place, facts) for eqn in block.eqns), acts)
 
 
 def _adds(eqn: Eqn) -> bool:
     return eqn.op == "acc_add" or any(_adds(inner) for block in eqn.blocks for inner in block.eqns)
 
 
-def _work(eqns: Iterable[Eqn]) -> int:
-    return sum(_work_of(eqn) for eqn in eqns)
-
-
-def _work_of(eqn: Eqn) -> int:
-    record = PRIMITIVES.get(eqn.op)
-    if eqn.op in _STRUCTURAL or (record is not None and all(arg.type == Integer for arg in eqn.args)):
-        return 0
-    if record is not None and eqn.op in ("pow", "powi") and _is_small_power(eqn.args[1]):
-        return 2
-    if record is not None:
-        return EXPENSIVE if record.cost == "expensive" else 1
-    if eqn.op == "if":
-        return 1 + max(_work(block.eqns) for block in eqn.blocks)
-    return UNBOUNDED
-
-
 def fails(eqn: Eqn, place: Place, facts: Facts) -> bool:
     """Whether an equation, or one inside it, may stop the kernel."""
     record = PRIMITIVES.get(eqn.op)
     if record is not None:
-        return record.can_fail and not _is_division_by_number(eqn)
+        return record.can_fail and not (eqn.op in ("idiv", "imod") and facts.is_nonzero(eqn.args[1], place))
     if eqn.op in ("index", "update"):
         tensor, *at = eqn.args
         if eqn.op == "update":
@@ -94,11 +71,3 @@ def fails(eqn: Eqn, place: Place, facts: Facts) -> bool:
     if eqn.op in ("if", "build", "reduce", "for"):
         return any(fails(inner, Place(eqn, place), facts) for block in eqn.blocks for inner in block.eqns)
     return eqn.op not in ("size", "get", "tuple")
-
-
-def _is_division_by_number(eqn: Eqn) -> bool:
-    return eqn.op in ("idiv", "imod") and isinstance(eqn.args[1], Const) and int(eqn.args[1].value) > 0
-
-
-def _is_small_power(exponent: Atom) -> bool:
-    return isinstance(exponent, Const) and exponent.value in range(LARGEST_POWER + 1)

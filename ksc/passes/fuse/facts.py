@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Var, const
-from ksc.ir.types import Integer, TensorType, is_scalar
+from ksc.ir.types import Bool, Integer, TensorType, is_scalar
 from ksc.passes.fuse.polynomial import MOST_TERMS, Monomial, Polynomial, Symbol
 
 Size = Const | Var | tuple[Var, int]
@@ -102,16 +102,25 @@ class Facts:
     def _learn(self, top: Place) -> None:
         """Learn which integers are asserted equal; what the outermost block asserts is taken to hold throughout."""
         for var, reads in self.reads.items():
-            equal = self.definition(var)
-            if equal is None or equal.op != "eq" or equal.args[0].type != Integer:
+            if var.type != Bool:
                 continue
             for read in reads:
                 if read.eqn is not None and read.eqn.op == "assert":
-                    a, b = (self.polynomial(self.resolve(arg)) for arg in equal.args)
-                    self._equate(read.place, a, b)
+                    for pair in self.equalities(var):
+                        a, b = (self.polynomial(self.resolve(arg)) for arg in pair)
+                        self._equate(read.place, a, b)
         if top in self._equal:
             self._top = self._equal.pop(top)
             self._polynomials.clear()
+
+    def equalities(self, cond: Atom) -> Iterator[tuple[Atom, Atom]]:
+        """The pairs of integers that are equal where ``cond`` holds."""
+        eqn = self.definition(cond)
+        if eqn is not None and eqn.op == "and":
+            for part in eqn.args:
+                yield from self.equalities(part)
+        elif eqn is not None and eqn.op == "eq" and eqn.args[0].type == Integer:
+            yield eqn.args[0], eqn.args[1]
 
     def _equate(self, place: Place, a: Polynomial, b: Polynomial) -> None:
         rules = self._equal.setdefault(place, [])
@@ -351,6 +360,15 @@ class Facts:
                 return None
             polynomial = polynomial - factor * Polynomial.symbol(varying) + factor * count.plus(-1)
         return None
+
+    def is_nonzero(self, divisor: Atom, place: Place) -> bool:
+        """Whether an integer cannot be zero at a place: a number, or a factor of how often a loop around runs."""
+        polynomial = self.polynomial(self.resolve(divisor))
+        if polynomial.value is not None:
+            return polynomial.value != 0
+        owners = (around.owner for around in place.around())
+        counts = [n for owner in owners if owner is not None and owner.op in ("build", "reduce") for n in owner.args]
+        return any(self.polynomial(self.resolve(n)).divided(polynomial) is not None for n in counts)
 
     def is_natural(self, polynomial: Polynomial) -> bool:
         """Whether no term can be negative."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ksc.ir.nodes import Atom, Eqn, Var
 from ksc.ir.types import TensorType
-from ksc.passes.fuse.facts import Facts, Place, Read
+from ksc.passes.fuse.facts import Facts, Place, Read, Size
 from ksc.passes.fuse.polynomial import Polynomial
 
 
@@ -88,12 +88,19 @@ def _element(eqn: Eqn, tensor: Var, rank: int, place: Place, home: Place, facts:
     distinct = _distinct(at, facts)
     if not distinct.issuperset(indices):
         repeats = True
-    covers = not repeats and not conditional and set(at) == set(indices) and len(set(at)) == len(at)
-    covers = covers and all(
-        isinstance(index, Var) and facts.equal(facts.resolve(facts.counts[index]), facts.size(tensor, dim))
-        for dim, index in enumerate(at)
-    )
-    return Element(eqn, repeats, covers)
+    # As many different places as there are elements, all in range, are all of them.
+    made = _product(facts.sizes(tensor), facts)
+    read = _product([facts.resolve(facts.counts[index]) for index in indices], facts)
+    return Element(eqn, repeats, covers=not repeats and not conditional and made is not None and made == read)
+
+
+def _product(sizes: Sequence[Size], facts: Facts) -> Polynomial | None:
+    product = Polynomial.constant(1)
+    for size in sizes:
+        product = product * facts.polynomial(size)
+        if not product.is_small:
+            return None
+    return product
 
 
 def _distinct(at: Sequence[Atom], facts: Facts) -> set[Var]:

@@ -50,7 +50,7 @@ class _Resolver:
             new = Eqn(eqn.outs, eqn.op, tuple(replace(a, self.env) for a in eqn.args), eqn.params, eqn.blocks, eqn.span)
             values = self.known(eqn, new, place, out)
             if values is not None:
-                self.env.update(zip(eqn.outs, values, strict=True))
+                self.env.update((var, value) for var, value in zip(eqn.outs, values, strict=True) if var is not value)
                 continue
             if new.op == "index":
                 new = self.flat_index(new, eqn, place)
@@ -66,16 +66,15 @@ class _Resolver:
         return learnt
 
     def learn(self, cond: Atom) -> list[Var]:
-        equal = self.facts.definition(cond)
-        if equal is None or equal.op != "eq" or equal.args[0].type != Integer:
-            return []
-        kept, other = (replace(arg, self.env) for arg in equal.args)
-        if isinstance(kept, Var) and isinstance(other, Const):
-            kept, other = other, kept
-        if not isinstance(other, Var) or kept is other or other in self.env:
-            return []
-        self.env[other] = kept
-        return [other]
+        learnt = []
+        for pair in self.facts.equalities(cond):
+            kept, other = (replace(arg, self.env) for arg in pair)
+            if isinstance(kept, Var) and isinstance(other, Const):
+                kept, other = other, kept
+            if isinstance(other, Var) and kept is not other and other not in self.env:
+                self.env[other] = kept
+                learnt.append(other)
+        return learnt
 
     def known(self, eqn: Eqn, new: Eqn, place: Place, out: list[Eqn]) -> Sequence[Atom] | None:
         """The values of an equation that need not be computed; ``eqn`` is as it was, ``new`` as it reads now."""
