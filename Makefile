@@ -18,7 +18,7 @@ CORE := build/.core
 CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test lint format typecheck wheel clean distclean doctor
+.PHONY: help demo test sanitize lint format typecheck wheel clean distclean doctor
 
 help: ## say what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,14 @@ demo: $(CORE) ## from relu3 to a trained network
 
 test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SANITIZED ?= tests/codegen
+
+sanitize: $(CORE) ## run generated code under AddressSanitizer and UBSan; SANITIZED="tests" runs all of it
+	KSC_COMPILE_FLAGS="$(SANITIZE)" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
+	LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libubsan.so)" \
+	$(PY) -m pytest -p no:faulthandler $(SANITIZED) $(PYTEST_ARGS)
 
 bench: $(CORE) ## timings as ratios to PyTorch's own operations
 	$(PY) benchmarks/speed.py

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 DEBUG_VARIABLE = "KSC_DEBUG"
+FLAGS_VARIABLE = "KSC_COMPILE_FLAGS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,11 @@ class BuildOptions:
 
     @staticmethod
     def from_environment(environ: Mapping[str, str] = os.environ) -> BuildOptions:
-        """The defaults, with ``debug`` where ``KSC_DEBUG`` is set to anything but 0."""
-        return BuildOptions(debug=environ.get(DEBUG_VARIABLE, "0") not in ("", "0"))
+        """The defaults, with ``debug`` where ``KSC_DEBUG`` is set to anything but 0, and ``KSC_COMPILE_FLAGS`` last."""
+        return BuildOptions(
+            debug=environ.get(DEBUG_VARIABLE, "0") not in ("", "0"),
+            extra=tuple(shlex.split(environ.get(FLAGS_VARIABLE, ""))),
+        )
 
     def compile_flags(self) -> list[str]:
         """For the compiler. Never ``-ffast-math``: it breaks NaN and infinity, and sets flush-to-zero on loading."""

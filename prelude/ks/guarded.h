@@ -30,7 +30,9 @@ class guarded {
     // The usable part of a block of `size` bytes and two margins.
     void *add(void *block, size_t size) {
         __asan_unpoison_memory_region(block, size + 2 * margin);
-        newest_ = new (block) description{newest_, size};
+        description *const described = static_cast<description *>(block);
+        *described = {newest_, size};
+        newest_ = described;
         __asan_poison_memory_region(block, margin);
         char *const start = static_cast<char *>(block) + margin;
         // What is given out is uninitialised, and a number that is read all the same should be seen.
@@ -54,7 +56,6 @@ class guarded {
         description *before;
         size_t size;
     };
-    static void *operator new(size_t, void *place) { return place; }
 
     description *newest_ = nullptr;
 };

@@ -3,6 +3,7 @@
 import ctypes
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from ksc.compiler import BuildOptions, LoadedKernel, build, build_many, load
 from ksc.ir.nodes import Program
 from ksc.ir.types import BoolType, FloatType, TensorType, Type
 
-EXACT = BuildOptions(contract=False)
+EXACT = replace(BuildOptions.from_environment(), contract=False)
+STRICT = replace(EXACT, extra=("-Wall", "-Wextra", "-Werror", "-O1", *EXACT.extra))
 
 _ALLOC = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _MARK = ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p)

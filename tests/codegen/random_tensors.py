@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Function, Program, Span, Var, const
 from ksc.ir.types import BoxType, Float, Integer, TensorType, Type
+from ksc.passes.dce import remove_dead_code
 from tests.codegen.samples import while_, withacc
 
 VECTOR, MATRIX = TensorType(1, Float), TensorType(2, Float)
@@ -36,7 +37,9 @@ class Maker:
 
     def index(self, pool: list[Atom]) -> Atom:
         indices = [a for a in pool if a.type == Integer]
-        return self.random.choice(indices) if indices and self.random.random() < 0.5 else const(self.random.randrange(3))
+        return (
+            self.random.choice(indices) if indices and self.random.random() < 0.5 else const(self.random.randrange(3))
+        )
 
     def pick(self, b: Builder, pool: list[Atom], type_: Type) -> Atom:
         known = [atom for atom in pool if atom.type == type_]
@@ -66,7 +69,9 @@ class Maker:
         return b.emit("box", fields, [BOX], names=["saved"], params={"name": BOX.name})[0]
 
     def grow(self, b: Builder, pool: list[Atom], count: int, depth: int) -> None:
-        plain = [self.update] * 5 + [self.part] * 3 + [self.element] * 3 + [self.number, self.make, self.box, self.unbox]
+        plain = (
+            [self.update] * 5 + [self.part] * 3 + [self.element] * 3 + [self.number, self.make, self.box, self.unbox]
+        )
         deep = [self.branch] * 2 + [self.loop] * 3 + [self.repeat, self.accumulate, self.call, self.call, self.sweep]
         for _ in range(count):
             line = self.random.randint(1, 9)
@@ -231,6 +236,4 @@ def random_tensor_program(seed: int) -> Program:
     main = Maker(seed * 3 + 2, functions)
     results = [VECTOR, MATRIX, Float, VECTOR, MATRIX]
     functions["main"] = main.function("main", [VECTOR, MATRIX, Float], results, main.random.randint(4, 9))
-    return Program(functions, "main", {BOX.name: (VECTOR, MATRIX)})
-
-
+    return remove_dead_code(Program(functions, "main", {BOX.name: (VECTOR, MATRIX)}))

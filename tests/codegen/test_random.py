@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +12,9 @@ from ksc.compiler import build, load
 from ksc.ir.interpret import interpret
 from ksc.ir.types import BoolType, FloatType
 from ksc.ir.verify import verify
-from tests.codegen.harness import EXACT, Host, call, numpy_dtype
+from tests.codegen.harness import STRICT, Host, call, numpy_dtype
 from tests.codegen.random_programs import random_program
 
-STRICT = replace(EXACT, extra=("-Wall", "-Wextra", "-Werror", "-O1"))
 BATCH = 40
 
 

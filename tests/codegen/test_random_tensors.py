@@ -1,7 +1,6 @@
 """Random programs that share and change tensors, compiled and compared with the reference interpreter."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +10,9 @@ from ksc.codegen.cpp import generate
 from ksc.compiler import build, load
 from ksc.ir.interpret import interpret
 from ksc.ir.verify import verify
-from tests.codegen.harness import EXACT, Host, call_tensors
+from tests.codegen.harness import STRICT, Host, call_tensors
 from tests.codegen.random_tensors import random_tensor_program
 
-STRICT = replace(EXACT, extra=("-Wall", "-Wextra", "-Werror", "-O1"))
 BATCH = 40
 
 ARGUMENTS = [

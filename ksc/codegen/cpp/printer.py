@@ -299,7 +299,8 @@ class Printer:
                 k = next(k for k in range(len(pending)) if _reads_others(pending, k))
                 target, value, type_ = pending[k]
                 saved = at.scope.declare(f"next_{target}")
-                at.writer.statement(f"const {type_} {saved} = {value.text};", value.span)
+                head = f"{type_}const " if type_.endswith("*") else f"const {type_} "
+                at.writer.statement(f"{head}{saved} = {value.text};", value.span)
                 pending[k] = (target, name_expr(saved), type_)
                 continue
             target, value, _ = pending.pop(k)
