@@ -1,6 +1,11 @@
 """Reductions that have no derivative rule of their own, as loops.
 
 (reduce mul n (lam i e))   ⟶   (for n 1.0 (lam (i r) (mul r e)))
+
+and where e is a tensor
+
+                               t = (build n (lam i e))
+(reduce mul n (lam i e))   ⟶   (build (size e) (lam j (for n 1.0 (lam (i r) (mul r (index i j t))))))
 """
 
 from __future__ import annotations
@@ -9,9 +14,9 @@ import math
 from collections.abc import Callable
 
 from ksc.errors import DifferentiationError
-from ksc.ir.builder import Builder
+from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
-from ksc.ir.types import Bool, Float, Type
+from ksc.ir.types import Bool, Float, Integer, TensorType, Type, is_differentiable, is_scalar
 
 _FLOAT_IDENTITY = {"add": 0.0, "mul": 1.0, "min": math.inf, "max": -math.inf}
 _INTEGER_IDENTITY = {"add": 0, "mul": 1, "min": 2**63 - 1, "max": -(2**63)}
@@ -19,13 +24,44 @@ _INTEGER_IDENTITY = {"add": 0, "mul": 1, "min": 2**63 - 1, "max": -(2**63)}
 
 def lower_reductions(block: Block, keep: Callable[[Eqn], bool]) -> Block:
     """The block with every ``reduce`` that gives a Float as a loop, but for those that ``keep`` holds for."""
-    eqns = []
+    eqns: list[Eqn] = []
     for eqn in block.eqns:
         blocks = tuple(lower_reductions(inner, keep) for inner in eqn.blocks)
         new = Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
-        differentiable = any(out.type == Float for out in eqn.outs)
-        eqns.append(as_loop(new) if eqn.op == "reduce" and differentiable and not keep(new) else new)
+        if eqn.op != "reduce" or not any(is_differentiable(out.type) for out in eqn.outs) or keep(new):
+            eqns.append(new)
+        elif any(isinstance(out.type, TensorType) for out in eqn.outs):
+            eqns.extend(elementwise(new))
+        else:
+            eqns.append(as_loop(new))
     return Block(block.params, tuple(eqns), block.results)
+
+
+def elementwise(eqn: Eqn) -> list[Eqn]:
+    """A ``reduce`` of terms some of which are tensors, as a loop for each element over the terms of all iterations."""
+    (body,) = eqn.blocks
+    n = len(eqn.args)
+    builder = Builder(eqn.span)
+    types = [stack_type(n, out.type) for out in eqn.outs]
+    names = [out.name for out in eqn.outs]
+    terms = builder.emit("build", eqn.args, types, names=names, blocks=[body])
+    for out, stacked in zip(eqn.outs, terms, strict=True):
+        elem = out.type.elem if isinstance(out.type, TensorType) else out.type
+        if not is_scalar(elem):
+            raise DifferentiationError(f"a reduction of values of type {out.type} has no derivative", span=eqn.span)
+        rank = out.type.rank if isinstance(out.type, TensorType) else 0
+        dims = range(n, n + rank)
+        sizes = [builder.emit("size", [stacked], [Integer], names=["n"], params={"dim": dim})[0] for dim in dims]
+        indices = tuple(Var("i", Integer) for _ in eqn.args)
+        at = tuple(Var("j", Integer) for _ in sizes)
+        term = Builder(eqn.span)
+        (value,) = term.emit("index", [stacked, *indices, *at], [elem], names=[out.name])
+        total = Var(out.name, elem) if rank else out
+        loop = as_loop(Eqn((total,), "reduce", eqn.args, eqn.params, (term.block(indices, [value]),), eqn.span))
+        if rank:
+            loop = Eqn((out,), "build", tuple(sizes), {}, (Block(at, (loop,), (total,)),), eqn.span)
+        builder.eqns.append(loop)
+    return builder.eqns
 
 
 def as_loop(eqn: Eqn) -> Eqn:
@@ -58,6 +94,6 @@ def _identity(monoid: str, type_: Type, eqn: Eqn) -> Const:
         return const(monoid == "and")
     if type_ == Float:
         return const(_FLOAT_IDENTITY[monoid])
-    if str(type_) == "Integer":
+    if type_ == Integer:
         return const(_INTEGER_IDENTITY[monoid])
     raise DifferentiationError(f"a reduction by {monoid} of values of type {type_} has no derivative", span=eqn.span)

@@ -37,7 +37,8 @@ def jacobian(program, args, step=1e-6):
                 return flat(float_results(program, interpret(program, changed)))
 
             columns.append((moved(step) - moved(-step)) / (2 * step))
-    return np.array(columns).T
+    rows = len(flat(float_results(program, interpret(program, args))))
+    return np.array(columns).reshape(len(columns), rows).T
 
 
 def random_like(rng, values):
