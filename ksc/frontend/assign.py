@@ -1,4 +1,4 @@
-"""Binding of targets: names, and tuples of targets."""
+"""Binding of targets: names, elements, and tuples of targets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def assign(frame: Frame, target: ast.expr, value: Value) -> None:
             instead = "build a new object, for a dataclass by calling its class"
             frame.refuse(target, "attributes cannot be written in a kernel", instead, code="KS107")
         case ast.Subscript():
-            frame.refuse(
-                target, "an element of a tuple, list or dict cannot be written", "build a new one", code="KS107"
-            )
+            from ksc.frontend.subscripts import assign_subscript
+
+            assign_subscript(frame, target, value)
         case _:
             frame.refuse(target, "this cannot be assigned to in a kernel", "bind a plain name", code="KS104")
 

@@ -10,7 +10,8 @@ from types import FunctionType, ModuleType
 from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
 from ksc.frontend.guards import MISSING
-from ksc.frontend.values import BoundMethod, Closure, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.lists import LIST_METHODS, ListMethod
+from ksc.frontend.values import Array, BoundMethod, Closure, Ref, Static, Struct, Value, describe, scalar_type
 
 
 def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
@@ -18,6 +19,10 @@ def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
 
     Raises UnsupportedError (KS115) where the value has no such attribute.
     """
+    if isinstance(value, Ref | Array):
+        from ksc.frontend.tensors.members import tensor_attribute
+
+        return tensor_attribute(frame, value, name, node)
     if scalar_type(value) is not None:
         return _of_number(frame, value, name, node)
     if isinstance(value, Struct):
@@ -61,6 +66,8 @@ def _of_struct(frame: Frame, value: Struct, name: str, node: ast.expr) -> Value:
         return Static(DictView(value, name))
     elif name == "get":
         frame.refuse(node, "dict.get cannot be compiled", "index with a constant key", code="KS115")
+    if value.cls is list and name in LIST_METHODS:
+        return Static(ListMethod(name, value))
     member = _class_member(value.cls, name)
     if isinstance(member, property) and isinstance(member.fget, FunctionType):
         return call_method(frame, member.fget, value, [], node)

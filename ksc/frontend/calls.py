@@ -12,9 +12,10 @@ from ksc.errors import KnossosError
 from ksc.frontend.attributes import DictView
 from ksc.frontend.capture import capture, is_namedtuple_class
 from ksc.frontend.frame import Frame
-from ksc.frontend.functions import locate, parameters, run_body
-from ksc.frontend.join import abstract_leaves, atoms_for, rebuild, template_of
+from ksc.frontend.functions import Entry, locate, parameters, run_body
+from ksc.frontend.join import abstract_leaves, adopt, atoms_for, rebuild, template_of
 from ksc.frontend.library import NumberMethod, known_function
+from ksc.frontend.lists import ListMethod
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import derived_function, special_call
 from ksc.frontend.values import (
@@ -29,7 +30,7 @@ from ksc.frontend.values import (
     describe,
     leaves,
 )
-from ksc.ir.nodes import Var
+from ksc.ir.nodes import Span, Var
 
 Keywords = Mapping[str, Value]
 
@@ -80,8 +81,14 @@ def call_method(frame: Frame, function: FunctionType, owner: Value, args: Sequen
 
 
 def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
+    from ksc.frontend.tensors.members import InPlaceMethod
+
     if isinstance(obj, DictView):
         return obj.items()
+    if isinstance(obj, InPlaceMethod):
+        return obj.call(frame, args, kwargs, node)
+    if isinstance(obj, ListMethod):
+        return obj.call(frame, args, bool(kwargs), node)
     if isinstance(obj, NumberMethod):
         return known_function_call(frame, obj.function, [obj.owner, *args], kwargs, node)
     if obj is functools.partial and args:
@@ -124,22 +131,30 @@ def call_function(
     _, definition, _ = locate(function)
     values = bind_arguments(frame, function.__name__, definition, args, kwargs, defaults, node)
     try:
-        if any(_needs_inlining(value) for value in values):
+        if function in frame.functions.writing or any(_needs_inlining(value) for value in values):
             return _inline(frame, function, values, node)
-        entry = frame.functions.entry_for(function, tuple(map(template_of, values)), where)
+        entry = _entry(frame, function, values, where)
+        if entry is None:
+            return _inline(frame, function, values, node)
     except KnossosError as error:
         error.add_note(f"  in a call of {function.__qualname__!r} at {where.file}:{where.line}")
         raise
     assert entry.result is not None
-    if _needs_inlining(entry.result):
+    if _needs_inlining(entry.result) or (entry.shares and entry.inlinable):
         return _inline(frame, function, values, node)
     return _emit_call(frame, entry, values, node)
 
 
-def _emit_call(frame: Frame, entry: object, values: Sequence[Value], node: ast.AST) -> Value:
-    from ksc.frontend.functions import Entry
+def _entry(frame: Frame, function: FunctionType, values: Sequence[Value], where: Span) -> Entry | None:
+    """The function of the IR to call; None where it writes into an argument, so that it has to be inlined."""
+    try:
+        return frame.functions.entry_for(function, tuple(map(template_of, values)), where)
+    except WritesArgumentError:
+        frame.functions.writing.add(function)
+        return None
 
-    assert isinstance(entry, Entry)
+
+def _emit_call(frame: Frame, entry: Entry, values: Sequence[Value], node: ast.AST) -> Value:
     assert entry.result is not None
     pairs = zip(entry.arguments, values, strict=True)
     atoms = [atom for template, value in pairs for atom in atoms_for(frame, template, value, node)]
@@ -147,7 +162,12 @@ def _emit_call(frame: Frame, entry: object, values: Sequence[Value], node: ast.A
     outs: tuple[Var, ...] = ()
     if types or entry.effects or entry.function is None:
         outs = frame.emit(node, "call", atoms, types, params={"callee": entry.name}, names=["t"] * len(types))
-    return rebuild(entry.result, iter(outs))
+    result = adopt(frame, entry.result, rebuild(entry.result, iter(outs)))
+    if entry.shares or entry.function is None:
+        cells = [*storages(result), *(cell for value in values for cell in storages(value))]
+        for cell in cells[1:]:
+            cell.may_share(cells[0])
+    return result
 
 
 def _needs_inlining(value: Value) -> bool:

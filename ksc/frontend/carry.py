@@ -2,7 +2,7 @@
 
 A variable is *carried through* where an iteration may read or keep what it held before; the body is traced until
 the types of these no longer change. A variable that is only read after the loop is *carried out*: the body never sees
-it at its start.
+it at its start. Of the storages there were before the loop, those are carried that the body is found to write.
 """
 
 from __future__ import annotations
@@ -15,7 +15,21 @@ from ksc.frontend import operators
 from ksc.frontend.checkpoints import DEFAULT, SQUARE_ROOT
 from ksc.frontend.flow import GO_ON, Flow, any_of, branch, sequence
 from ksc.frontend.frame import Frame
-from ksc.frontend.join import atoms_for, generalise, rebuild, same_template, template_of, unbound, unify
+from ksc.frontend.join import (
+    Meeting,
+    abstract_leaves,
+    adopt,
+    adopt_contents,
+    atoms_for,
+    generalise_kept,
+    readable,
+    rebuild,
+    same_template,
+    template_of,
+    unbound,
+    unify,
+    unify_contents,
+)
 from ksc.frontend.logic import short_circuit
 from ksc.frontend.scope import After, Names, bound_names, kept_through, live_at_loop, may_exit_loop
 from ksc.frontend.values import (
@@ -24,28 +38,40 @@ from ksc.frontend.values import (
     TRUE,
     Abstract,
     Binding,
+    Cell,
     Dynamic,
     Poison,
     Static,
+    Struct,
     Value,
     describe,
     instantiate,
+    tensor_type,
 )
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Var, const
-from ksc.ir.types import Bool
+from ksc.ir.types import Bool, Integer
 
 _EXITS = ("<broke>", "<returned>", "<result>")
 """What a loop carries beside variables, called so that no variable can be."""
 
 
+Params = dict[str | Cell, list[Var]]
+"""The parameters of a block for each variable and storage."""
+
+
 @dataclass(slots=True, eq=False)
 class Body:
-    """One tracing of a loop's body: its equations, the parameters of what it carries through, and how it ends."""
+    """One tracing of a loop's body: its equations, the parameters of what it carries through, and how it ends.
+
+    ``started`` is what the storages held at its start, ``store`` what they hold at its end.
+    """
 
     builder: Builder
-    params: dict[str, list[Var]]
+    params: Params
     env: dict[str, Binding]
+    started: dict[Cell, Value]
+    store: dict[Cell, Value]
     flow: Flow
 
 
@@ -74,7 +100,8 @@ class Loop:
         self.through = [name for name in self.names if name in through]
         self.templates: dict[str, Value] = {name: self._initial(name) for name in self.names}
         for name in self.through:
-            self.templates[name] = generalise(self.templates[name])
+            self.templates[name] = generalise_kept(self.templates[name])
+        self.contents: dict[Cell, Value] = {}
         self.flags: tuple[Value, Value] = (FALSE, FALSE)
         self.value: Value = DEAD
 
@@ -124,46 +151,71 @@ class Loop:
 
     def _settle(self, start: Callable[[], None]) -> Body:
         """Trace the body until the templates of what is carried through no longer change."""
+        reconsidered = False
         while True:
             mark = len(self.frame.functions.entries)
             body = self._trace(start)
             if not self._widen(body):
-                return body
+                idle = [cell for cell in self.contents if body.store[cell] is body.started[cell]]
+                if reconsidered or not idle:
+                    return body
+                # What an earlier tracing wrote, when less was known of who shares it, need not be carried.
+                reconsidered = True
+                for cell in idle:
+                    del self.contents[cell]
             self.frame.functions.forget_closures(mark)
 
     def _trace(self, start: Callable[[], None]) -> Body:
         from ksc.frontend.statements import run_block
 
-        frame, params = self.frame, dict[str, list[Var]]()
+        frame, params, started = self.frame, Params(), dict[Cell, Value]()
 
         def code() -> Flow:
             self._enter(params)
+            started.update(frame.region.store)
             start()
             return run_block(frame, self.stmt.body, After(self.head, self.after.live, self.head, tail="loop"))
 
         traced = frame.aside(code)
-        return Body(traced.builder, params, traced.env, traced.outcome)
+        return Body(traced.builder, params, traced.env, started, traced.store, traced.outcome)
 
-    def _enter(self, params: dict[str, list[Var]]) -> None:
+    def _enter(self, params: Params) -> None:
         """Bind what is carried through to new parameters; what is carried out cannot be read yet."""
+        frame = self.frame
+        for cell, template in self.contents.items():
+            adopt_contents(frame, cell, template, instantiate(template, cell.name, params.setdefault(cell, [])))
         for name in self.names:
             if name in self.through:
-                value = instantiate(self.templates[name], name, params.setdefault(name, []))
+                template = self.templates[name]
+                value = adopt(frame, template, instantiate(template, name, params.setdefault(name, [])))
             else:
                 value = unbound(name, None)
-            self.frame.env[name] = Binding(value, None)
+            frame.env[name] = Binding(value, None)
 
     def _widen(self, body: Body) -> bool:
         """Widen the templates by what the body ends with; whether one that the body reads has changed."""
-        changed = False
+        frame, changed = self.frame, False
+        inner = [out for eqn in body.builder.eqns for out in eqn.outs]
+        inner += [param for params in body.params.values() for param in params]
+        meeting = Meeting(frame.region.store, inner)
         for name in self.names:
             before, now = self.templates[name], self._at_end(name, body)
-            new = template_of(unify(before, now, self._conflict(name, before, now)))
+            new = _closed(unify(before, now, self._conflict(name, before, now), meeting))
             changed = changed or (name in self.through and not same_template(before, new))
             self.templates[name] = new
+        for cell, held in frame.region.store.items():
+            if cell not in self.contents:
+                if not body.flow.alive or body.store[cell] is body.started[cell]:
+                    continue
+                self.contents[cell] = _content_template(cell, held)
+                changed = True
+            before, now = self.contents[cell], body.store[cell] if body.flow.alive else DEAD
+            new = unify_contents(cell, before, now, self._conflict(cell.name, before, now), meeting)
+            changed = changed or not same_template(before, new)
+            self.contents[cell] = new
         flow = body.flow
         self.flags = (_flag(flow.broke), _flag(flow.returned))
-        self.value = template_of(flow.value)
+        self.value = meeting.outward(readable(flow.value, body.store))
         return changed
 
     def _conflict(self, name: str, before: Value, now: Value) -> Poison:
@@ -171,30 +223,35 @@ class Loop:
         reason = (
             f"{name!r} is {describe(before)} before an iteration of the loop in line {line}, {describe(now)} after it"
         )
-        return Poison("KS202", reason, f"bind {name!r} to a value of the final type before the loop")
+        instead = f"bind {name!r} to a value of the final type before the loop"
+        if isinstance(before, Struct) and isinstance(now, Struct) and before.cls is now.cls is list:
+            instead = "write into a tensor made before the loop: `out = torch.zeros(n)`, `out[i] = …`"
+        return Poison("KS202", reason, instead)
 
     def _at_end(self, name: str, body: Body) -> Value:
         needed = body.flow.needed(After(self.head, self.after.live, self.head)) | self.frame.captured
         if not body.flow.alive or name not in needed:
             return DEAD
         binding = body.env.get(name)
-        return unbound(name, None) if binding is None else binding.value
+        return unbound(name, None) if binding is None else readable(binding.value, body.store)
 
-    def _rows(self) -> list[tuple[str, Value]]:
-        """Everything that is carried, in order, with its template."""
-        rows = [(name, self.templates[name]) for name in self.names]
-        return [*rows, *zip(_EXITS, (*self.flags, self.value), strict=True)]
+    def _rows(self) -> list[tuple[str | Cell, str, Value]]:
+        """Everything that is carried, in order: what it is, its name, its template."""
+        rows: list[tuple[str | Cell, str, Value]] = [(name, name, self.templates[name]) for name in self.names]
+        rows += [(cell, cell.name, template) for cell, template in self.contents.items()]
+        exits = zip(_EXITS, (*self.flags, self.value), strict=True)
+        return [*rows, *((name, name.strip("<>"), template) for name, template in exits)]
 
     # Blocks.
 
-    def _params(self, known: dict[str, list[Var]]) -> list[Var]:
+    def _params(self, known: Params) -> list[Var]:
         """The parameters of a block; where ``known`` lacks some they are new and never read."""
         params: list[Var] = []
-        for name, template in self._rows():
-            if name in known:
-                params.extend(known[name])
+        for key, name, template in self._rows():
+            if key in known:
+                params.extend(known[key])
             else:
-                instantiate(template, name.strip("<>"), params)
+                instantiate(template, name, params)
         return params
 
     def _cond_block(self, test: Callable[[], Value], *counter: Var) -> Block:
@@ -202,7 +259,7 @@ class Loop:
         frame, params = self.frame, list(counter)
 
         def code() -> Atom:
-            known: dict[str, list[Var]] = {}
+            known: Params = {}
             self._enter(known)
             flags = []
             for key, flag in zip(_EXITS[:2], self.flags, strict=True):
@@ -220,38 +277,47 @@ class Loop:
     def _body_block(self, body: Body, *index: Var, step: bool = False) -> Block:
         """The block of a traced body: its results are what it carries on, a counter first where it has to ``step``."""
         frame, flow = self.frame, body.flow
-        ends = [*(self._at_end(name, body) for name in self.names), flow.broke, flow.returned, flow.value]
-        with frame.block() as builder:
-            builder.eqns = body.builder.eqns
+        ends = [self._at_end(name, body) for name in self.names]
+        ends += [body.store[cell] if flow.alive else DEAD for cell in self.contents]
+        ends += [flow.broke, flow.returned, readable(flow.value, body.store)]
+        with frame.ending(body.builder, body.store):
             results = [frame.apply(self.stmt, "add", index[0], const(1))] if step else []
-            for (_, template), end in zip(self._rows(), ends, strict=True):
+            for (_, _, template), end in zip(self._rows(), ends, strict=True):
                 results.extend(atoms_for(frame, template, end, self.stmt))
-        return builder.block([*index, *self._params(body.params)], results)
+            return frame.builder.block([*index, *self._params(body.params)], results)
 
     def _emit(
         self, op: str, leading: list[Atom], blocks: list[Block], *, counted: bool = False, **options: object
     ) -> list[Value]:
         """Append the loop and bind the variables; the final flags and result."""
         frame, stmt = self.frame, self.stmt
-        starts = [*(self._initial(name) for name in self.names), FALSE, FALSE, DEAD]
+        rows = self._rows()
+        starts = [self._initial(name) for name in self.names]
+        starts += [frame.region.store[cell] for cell in self.contents]
         inits: list[Atom] = [const(0)] if counted else []
-        for (_, template), value in zip(self._rows(), starts, strict=True):
+        for (_, _, template), value in zip(rows, [*starts, FALSE, FALSE, DEAD], strict=True):
             inits.extend(atoms_for(frame, template, value, stmt))
         names = [param.name for param in blocks[-1].params][op == "for" :]
-        types = [init.type for init in inits]
+        types = [Integer] * counted + [leaf.type for _, _, row in rows for leaf in abstract_leaves(row)]
         checkpoint = {}
         if self.checkpoint is not None:
             checkpoint = {"checkpoint": self.checkpoint or (SQUARE_ROOT if op == "for" else DEFAULT)}
         params = {"carries": len(inits), **checkpoint, **options}
         outs = frame.emit(stmt, op, [*leading, *inits], types, names=names, params=params, blocks=blocks)
         remaining = iter(outs[counted:])
-        values = [rebuild(template, remaining) for _, template in self._rows()]
         span = frame.source.span(stmt, head=True)
         for name in bound_names([*stmt.body, *([stmt.target] if isinstance(stmt, ast.For) else [])]):
             frame.env[name] = Binding(unbound(name, None), None)
-        for name, value in zip(self.names, values, strict=False):
-            frame.env[name] = Binding(value, span)
-        return values[len(self.names) :]
+        exits = []
+        for key, _, template in rows:
+            value = rebuild(template, remaining)
+            if isinstance(key, Cell):
+                adopt_contents(frame, key, template, value)
+            elif key in _EXITS:
+                exits.append(adopt(frame, template, value))
+            else:
+                frame.env[key] = Binding(adopt(frame, template, value), span)
+        return exits
 
 
 def run_else(frame: Frame, stmt: ast.For | ast.While, flow: Flow, after: After) -> Flow:
@@ -272,3 +338,19 @@ def run_else(frame: Frame, stmt: ast.For | ast.While, flow: Flow, after: After) 
 def _flag(flag: Value) -> Value:
     """The template of a flag that starts as False."""
     return FALSE if flag is FALSE else Abstract(Bool)
+
+
+def _closed(template: Value) -> Value:
+    """The template with no variable of the IR but those of storages, which stay what they are."""
+    if isinstance(template, Struct) and template.cell is None:
+        return template.changed(tuple(map(_closed, template.items)))
+    return template_of(template) if isinstance(template, Dynamic) else template
+
+
+def _content_template(cell: Cell, held: Value) -> Value:
+    """The template of a storage that the loop writes."""
+    if isinstance(held, Struct):
+        return held.changed(tuple(map(generalise_kept, held.items)))
+    if isinstance(held, Poison):
+        return held
+    return Abstract(tensor_type(cell.elem, cell.sizes), tensor=not cell.sizes, sizes=cell.sizes)

@@ -39,6 +39,10 @@ _TABLE = (
     ErrorCode("KS118", "the value returned cannot leave a kernel", "return numbers, tuples, dataclasses of them"),
     ErrorCode("KS130", "a derivative rule that is missing or has the wrong form", "see custom_vjp and custom_jvp"),
     ErrorCode("KS131", "a function that is part of its own derivative", "differentiate another function"),
+    ErrorCode("KS120", "an argument of the kernel is changed", "work on a copy: `x = x.clone()`"),
+    ErrorCode("KS121", "a tensor or list is read that may have been changed under another name", "copy one of them"),
+    ErrorCode("KS122", "a view that cannot be written or made as PyTorch makes it", "copy the tensor first"),
+    ErrorCode("KS123", "a tensor whose size depends on the elements of another", "use torch.where() or a mask"),
     # Types.
     ErrorCode("KS200", "an operation on types that it is not defined for", "convert with float() or int()"),
     ErrorCode("KS201", "types that differ between the branches of an `if`", "convert on one side"),
@@ -51,6 +55,7 @@ _TABLE = (
     ),
     ErrorCode("KS207", "a tuple of another length than is unpacked or joined", "use the same length"),
     ErrorCode("KS208", "tensors whose sizes do not fit together", "use tensors of the same sizes"),
+    ErrorCode("KS209", "an index or a dimension out of range", "use one below the size"),
 )
 
 CODES = {entry.code: entry for entry in _TABLE}

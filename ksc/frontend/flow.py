@@ -13,12 +13,17 @@ from typing import NamedTuple
 
 from ksc.frontend.frame import Frame, Traced
 from ksc.frontend.join import (
+    Meeting,
     abstract_leaves,
+    adopt,
+    adopt_contents,
     atoms_for,
     branch_conflict,
+    readable,
     rebuild,
     unbound,
     unify,
+    unify_contents,
 )
 from ksc.frontend.scope import After
 from ksc.frontend.values import (
@@ -28,6 +33,7 @@ from ksc.frontend.values import (
     TRUE,
     Abstract,
     Binding,
+    Cell,
     Dynamic,
     Poison,
     Static,
@@ -112,25 +118,29 @@ def branch(
     dropped = [name for name in names if name not in needed]
     names = sorted(name for name in names if name in needed)
 
+    meeting = meeting_of(frame, sides)
     bindings = [tuple(_side_binding(frame, side, name, after) for side in sides) for name in names]
     rows: list[Row] = []
     for name, (a, b) in zip(names, bindings, strict=True):
         conflict = branch_conflict(name, a.value, b.value, (a.span, b.span))
-        rows.append(Row(name, _unify_bindings(name, a, b, conflict), a.value, b.value))
+        rows.append(Row(name, _unify_bindings(name, a, b, conflict, meeting), a.value, b.value))
     for label, left, right in zip(("broke", "continued", "returned"), flows[0].exits, flows[1].exits, strict=True):
-        rows.append(Row(label, unify(left, right, _IMPOSSIBLE), left, right))
+        rows.append(Row(label, unify(left, right, _IMPOSSIBLE, meeting), left, right))
     spans = (flows[0].value_span, flows[1].value_span)
-    conflict = branch_conflict("the result", flows[0].value, flows[1].value, spans)
-    result = unify(flows[0].value, flows[1].value, conflict)
+    ends = [readable(flow.value, side.store) for flow, side in zip(flows, sides, strict=True)]
+    conflict = branch_conflict("the result", ends[0], ends[1], spans)
+    result = unify(ends[0], ends[1], conflict, meeting)
     _check_result(frame, result, node)
-    rows.append(Row("result", result, flows[0].value, flows[1].value))
+    rows.append(Row("result", result, ends[0], ends[1]))
+    alive = flows[0].alive, flows[1].alive
+    contents = contents_rows(frame, sides, alive, meeting)
 
-    joined = join_rows(frame, cond, sides, rows, node)
+    joined = join_rows(frame, cond, sides, [*rows, *contents], node)
     for name, value, (a, b) in zip(names, joined, bindings, strict=False):
         frame.env[name] = Binding(value, a.span or b.span)
     for name in dropped:
         frame.env[name] = Binding(unbound(name, None), None)
-    broke, continued, returned, value = joined[len(names) :]
+    broke, continued, returned, value = joined[len(names) : len(rows)]
     return Flow(
         next=flows[0].next or flows[1].next,
         broke=broke,
@@ -145,12 +155,33 @@ _IMPOSSIBLE = Poison("KS201", "a truth value that is none", "")
 
 
 class Row(NamedTuple):
-    """Something that two sides give: its name, its template, and its value on each side."""
+    """Something that two sides give: its name, its template, and its value on each side.
+
+    It is the content of ``cell`` where there is one.
+    """
 
     name: str
     template: Value
     then: Value
     else_: Value
+    cell: Cell | None = None
+
+
+def meeting_of(frame: Frame, sides: Sequence[Traced]) -> Meeting:
+    """Where code that was traced on the side meets what was before it."""
+    return Meeting(frame.region.store, (out for side in sides for eqn in side.builder.eqns for out in eqn.outs))
+
+
+def contents_rows(frame: Frame, sides: Sequence[Traced], alive: Sequence[bool], meeting: Meeting) -> list[Row]:
+    """The storages whose content differs after the two sides."""
+    rows = []
+    for cell, before in frame.region.store.items():
+        a, b = (side.store[cell] if lives else DEAD for side, lives in zip(sides, alive, strict=True))
+        if all(end is before or end is DEAD for end in (a, b)):
+            continue
+        conflict = branch_conflict(cell.name, a, b, (None, None))
+        rows.append(Row(cell.name, unify_contents(cell, a, b, conflict, meeting), a, b, cell))
+    return rows
 
 
 def join_rows(
@@ -162,15 +193,21 @@ def join_rows(
     names = [name for row in open_ for name in _leaf_names(row.template, row.name)]
     blocks = []
     for side, which in zip(sides, ("then", "else_"), strict=True):
-        with frame.block() as builder:
-            builder.eqns = side.builder.eqns
+        with frame.ending(side.builder, side.store):
+            builder = frame.builder
             results = [atom for row in open_ for atom in atoms_for(frame, row.template, getattr(row, which), node)]
             blocks.append(builder.block((), results))
     types = [leaf.type for row in open_ for leaf in abstract_leaves(row.template)]
     outs: Iterator[Var] = iter(())
     if types or any(block.eqns for block in blocks):
         outs = iter(frame.emit(node, "if", [cond], types, names=names, blocks=blocks))
-    return [settled[k] if k in settled else rebuild(row.template, outs) for k, row in enumerate(rows)]
+    values: list[Value] = []
+    for k, row in enumerate(rows):
+        value = settled[k] if k in settled else rebuild(row.template, outs)
+        if row.cell is not None:
+            adopt_contents(frame, row.cell, row.template, value)
+        values.append(value if row.cell is not None else adopt(frame, row.template, value))
+    return values
 
 
 def _leaf_names(template: Value, name: str) -> list[str]:
@@ -192,14 +229,16 @@ def _side_binding(frame: Frame, side: Traced, name: str, after: After) -> Bindin
     if not flow.alive or name not in flow.needed(after) | frame.captured:
         return Binding(DEAD, None)
     binding = side.env.get(name)
-    return binding if binding is not None else Binding(unbound(name, None), None)
+    if binding is None:
+        return Binding(unbound(name, None), None)
+    return Binding(readable(binding.value, side.store), binding.span)
 
 
-def _unify_bindings(name: str, a: Binding, b: Binding, conflict: Poison) -> Value:
+def _unify_bindings(name: str, a: Binding, b: Binding, conflict: Poison, meeting: Meeting) -> Value:
     for mine, other in ((a, b), (b, a)):
         if isinstance(mine.value, Poison) and mine.span is None and not isinstance(other.value, Poison):
             return unbound(name, other.span)
-    return unify(a.value, b.value, conflict)
+    return unify(a.value, b.value, conflict, meeting)
 
 
 def _check_result(frame: Frame, result: Value, node: ast.AST) -> None:

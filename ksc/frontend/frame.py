@@ -21,7 +21,9 @@ from ksc.frontend.values import (
     Cell,
     Dynamic,
     Poison,
+    Ref,
     Static,
+    Struct,
     Value,
     as_constant,
     describe,
@@ -33,7 +35,7 @@ from ksc.ir.nodes import NO_PARAMS, Atom, Block, Const, Span, Var
 from ksc.ir.types import BoolType, Float, FloatType, Integer, IntegerType, Type
 
 if TYPE_CHECKING:
-    from ksc.frontend.functions import FunctionTable
+    from ksc.frontend.functions import Entry, FunctionTable
     from ksc.frontend.guards import GuardSet
 
 T = TypeVar("T")
@@ -44,22 +46,30 @@ PLACEHOLDER = "t"
 class Region:
     """One IR function under construction.
 
-    ``builder`` collects the innermost open block; ``sizes`` holds the sizes of tensors that were read there or in the
-    blocks around it, and ``equal`` the pairs of sizes that were found to agree.
+    Attributes:
+        builder: collects the innermost open block.
+        store: what each cell holds now: an Array, a list as a Struct, or a Poison where that is not known.
+        known: results that hold in the innermost block, by operation and operands: sizes that were read, sums of
+            integers, pairs of sizes that were found to agree.
+        lower: the least value that an Integer can have, where something is known of it.
+        entry: the function that is traced.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, entry: Entry | None = None) -> None:
         self.builder = Builder()
-        self.sizes: dict[tuple[Var | Cell, int], Atom] = {}
-        self.equal: set[frozenset[Atom]] = set()
+        self.store: dict[Cell, Value] = {}
+        self.known: dict[object, Atom] = {}
+        self.lower: dict[Var, int] = {}
+        self.entry = entry
 
 
 @dataclass(slots=True, eq=False)
 class Traced:
-    """A block traced on the side: its equations, the variables bound after it, and what its code gave."""
+    """A block traced on the side: its equations, the variables and the storages after it, and what its code gave."""
 
     builder: Builder
     env: dict[str, Binding]
+    store: dict[Cell, Value]
     outcome: Any
 
 
@@ -132,38 +142,83 @@ class Frame:
 
     def apply(self, node: ast.AST, op: str, *args: Atom, name: str = PLACEHOLDER) -> Atom:
         """Append a scalar primitive that stems from ``node``."""
+        from ksc.frontend.tensors.integers import note_lower
+
         self.builder.span = self.span(node)
-        return self.builder.apply(op, *args, name=name)
+        out = self.builder.apply(op, *args, name=name)
+        note_lower(self, op, args, out)
+        return out
 
     @contextmanager
     def block(self) -> Iterator[Builder]:
         """Collect equations in a new block."""
         region = self.region
-        outer = region.builder, region.sizes, region.equal
-        region.builder, region.sizes, region.equal = Builder(), dict(region.sizes), set(region.equal)
+        outer = region.builder, region.known
+        region.builder, region.known = Builder(), dict(region.known)
         try:
             yield region.builder
         finally:
-            region.builder, region.sizes, region.equal = outer
+            region.builder, region.known = outer
 
     def aside(self, code: Callable[[], T], env: dict[str, Binding] | None = None) -> Traced:
         """Run ``code`` in a new block with a copy of the variables (or of ``env``), leaving this frame as it was."""
-        saved = self.env
-        self.env = dict(saved if env is None else env)
+        region = self.region
+        saved = self.env, region.store
+        self.env, region.store = dict(self.env if env is None else env), dict(region.store)
         try:
             with self.block() as inner:
                 outcome = code()
-            return Traced(inner, self.env, outcome)
+            return Traced(inner, self.env, region.store, outcome)
         finally:
-            self.env = saved
+            self.env, region.store = saved
+
+    @contextmanager
+    def ending(self, builder: Builder, store: dict[Cell, Value]) -> Iterator[None]:
+        """Go on in a block that was traced on the side, without a trace of it afterwards but in its equations."""
+        saved = self.region.store
+        self.region.store = dict(store)
+        try:
+            with self.block() as again:
+                again.eqns = builder.eqns
+                yield
+        finally:
+            self.region.store = saved
+
+    @contextmanager
+    def attempt(self, *errors: type[Exception]) -> Iterator[None]:
+        """Take back what was traced, in this frame and its region, where one of ``errors`` is raised."""
+        region, builder = self.region, self.builder
+        count, saved = len(builder.eqns), (dict(self.env), dict(region.store), dict(region.known))
+        try:
+            yield
+        except errors:
+            del builder.eqns[count:]
+            self.env, region.store, region.known = saved
+            raise
 
     # Names.
 
     def bind(self, name: str, value: Value, node: ast.AST) -> None:
         """Bind a variable; a nameless equation before it takes its name."""
-        if isinstance(value, Dynamic) and isinstance(value.atom, Var) and value.atom.name == PLACEHOLDER:
-            value.atom.name = name
+        from ksc.frontend.lists import kept
+
+        value = kept(self, value)
+        if isinstance(value, Dynamic | Array):
+            self._call(value.atom, name)
+        elif isinstance(value, Ref) and not value.steps:
+            if value.cell.name == PLACEHOLDER:
+                value.cell.name = name
+            content = self.region.store.get(value.cell)
+            if isinstance(content, Array):
+                self._call(content.atom, name)
+        elif isinstance(value, Struct) and value.cell is not None and value.cell.name == PLACEHOLDER:
+            value.cell.name = name
         self.env[name] = Binding(value, self.span(node))
+
+    @staticmethod
+    def _call(atom: Atom, name: str) -> None:
+        if isinstance(atom, Var) and atom.name == PLACEHOLDER:
+            atom.name = name
 
     def lookup(self, name: str, node: ast.AST) -> Value:
         """The value of a variable, found as Python finds it.
@@ -182,12 +237,15 @@ class Frame:
         binding = scope.env.get(name)
         if binding is None:
             self.refuse(node, f"{name!r} is read before it is bound", "bind it first", code="KS112")
-        value = binding.value
+        from ksc.frontend.lists import current
+
+        value = current(self, binding.value, node)
         for leaf in leaves(value):
             if isinstance(leaf, Poison):
                 self.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
-            outer = isinstance(leaf, Dynamic) and isinstance(leaf.atom, Var) and scope.region is not self.region
-            if outer:
+            if scope.region is not self.region and (
+                isinstance(leaf, Ref) or (isinstance(leaf, Dynamic | Array) and isinstance(leaf.atom, Var))
+            ):
                 reason = f"a recursive local function reads {name!r} of the function around it"
                 self.refuse(node, reason, f"pass {name!r} as an argument", code="KS113")
         return value
@@ -243,7 +301,10 @@ class Frame:
         Raises TypeMismatchError (KS200) for a value that is neither.
         """
         from ksc.frontend.tensors.array import sizes_of
+        from ksc.frontend.tensors.views import read
 
+        if isinstance(value, Ref):
+            return read(self, value, node)
         if isinstance(value, Array):
             return Array(value.atom, sizes_of(self, node, value))
         if scalar_type(value) is None:
@@ -252,7 +313,9 @@ class Frame:
 
     def fresh(self, array: Array, node: ast.AST) -> Value:
         """The value of a tensor that was just computed, and shares its storage with no other."""
-        return array
+        cell = Cell(array.sizes, array.elem)
+        self.region.store[cell] = array
+        return Ref(cell, array.sizes)
 
     def cast(self, atom: Atom, to: Type, node: ast.AST) -> Atom:
         """``atom`` as a wider type: Bool to Integer to Float."""

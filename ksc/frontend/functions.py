@@ -16,9 +16,11 @@ from ksc.frontend.join import atoms_for, generalise, same_template, template_of
 from ksc.frontend.refuse import refuse
 from ksc.frontend.scope import EMPTY, After
 from ksc.frontend.source import FunctionNode, Source, function_source
+from ksc.frontend.storage import WritesArgumentError, kept_as_argument, storages
 from ksc.frontend.values import (
     NONE,
     Abstract,
+    Cell,
     Closure,
     Dead,
     Poison,
@@ -46,7 +48,8 @@ class Synthetic:
 class Entry:
     """One IR function: what it is a translation of, and once traced what it gives.
 
-    ``result`` is the template of its results, known beforehand only where the return type is annotated.
+    ``result`` is the template of its results, known beforehand only where the return type is annotated. ``shares``
+    holds where a result may be stored where an argument is, or another result.
     """
 
     name: str
@@ -58,6 +61,8 @@ class Entry:
     generalised: bool = False
     root: bool = False
     keeps_constants: bool = True
+    inlinable: bool = False
+    shares: bool = False
 
 
 class UnfinishedError(Exception):
@@ -82,6 +87,7 @@ class FunctionTable:
     inlining: list[Closure] = field(default_factory=list)
     inlining_functions: list[FunctionType | Closure] = field(default_factory=list)
     recursive: set[object] = field(default_factory=set)
+    writing: set[FunctionType] = field(default_factory=set)
     boxes: dict[str, tuple[Type, ...]] = field(default_factory=dict)
 
     def entry_for(self, callee: FunctionType | Closure, arguments: tuple[Value, ...], where: Span | None) -> Entry:
@@ -121,6 +127,7 @@ class FunctionTable:
         if entry.generalised:
             entry.root = False
         entry.keeps_constants = not (generalised or root)
+        entry.inlinable = not (generalised or root)
         mark = len(self.entries)
         self.entries.append(entry)
         self.active.append(entry)
@@ -131,7 +138,7 @@ class FunctionTable:
             del self.entries[mark:]
             if error.entry is not entry:
                 raise
-        except KnossosError:
+        except (KnossosError, WritesArgumentError):
             del self.entries[mark:]
             raise
         finally:
@@ -143,16 +150,21 @@ class FunctionTable:
         frame = Frame(
             functions=self,
             guards=self.guards,
-            region=Region(),
+            region=Region(entry),
             source=source,
             node=node,
             function=function,
             parent=callee.frame if isinstance(callee, Closure) else None,
         )
         params: list[Var] = []
+        given: list[Cell] = []
         for arg, template in zip(parameters(node), entry.arguments, strict=True):
-            frame.bind(arg.arg, instantiate(template, arg.arg, params), arg)
+            value = kept_as_argument(frame, instantiate(template, arg.arg, params), arg.arg)
+            given.extend(storages(value))
+            frame.bind(arg.arg, value, arg)
         value = run_body(frame, node)
+        groups = [cell.group for cell in storages(value)]
+        entry.shares = len(set(groups)) < len(groups) or any(cell.group in groups for cell in given)
         entry.result = _result_template(frame, entry, value, node)
         results = list(atoms_for(frame, entry.result, value, node))
         body = frame.builder.block(params, results)

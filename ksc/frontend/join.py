@@ -7,7 +7,8 @@ A *template* is a value whose run-time leaves are Abstract. ``unify`` finds it, 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 
 from ksc.frontend.frame import Frame
 from ksc.frontend.values import (
@@ -16,69 +17,237 @@ from ksc.frontend.values import (
     Abstract,
     Array,
     BoundMethod,
+    Cell,
     Closure,
     Dead,
     Dynamic,
     Poison,
     Range,
+    Ref,
+    Sizes,
     Static,
     Struct,
     Value,
     describe,
     is_weak,
+    known_sizes,
     leaves,
     map_leaves,
     runtime_value,
     same_object,
     scalar_type,
+    tensor_type,
 )
-from ksc.ir.nodes import Atom, Const, Span, default_value
-from ksc.ir.types import Float, Integer, Type
+from ksc.ir.nodes import Atom, Block, Const, Span, Var, const, default_value
+from ksc.ir.types import Float, Integer, TensorType, Type
 
 
 def generalise(value: Value) -> Value:
     """The template of a value that may become any other of its type: numbers lose their value."""
+
+    def leaf(part: Value, name: str) -> Value:
+        type_ = scalar_type(part)
+        return part if type_ is None else Abstract(type_, is_weak(part))
+
+    return map_leaves(leaf, template_of(value), "")
+
+
+def generalise_kept(value: Value) -> Value:
+    """``generalise`` where storages stay what they are: their content is none of the value's."""
+    if isinstance(value, Ref | Array) or (isinstance(value, Struct) and value.cell is not None):
+        return value
     if isinstance(value, Struct):
-        return value.with_items(tuple(generalise(item) for item in value.items))
-    type_ = scalar_type(value)
-    return value if type_ is None else Abstract(type_, is_weak(value))
+        return value.changed(tuple(map(generalise_kept, value.items)))
+    return generalise(value)
 
 
 def template_of(value: Value) -> Value:
-    """The template of a value: what is known at run time only loses its atom."""
+    """The template of a value where no storage is shared: what is known at run time only loses its atom."""
+    if isinstance(value, Struct):
+        return value.with_items(tuple(map(template_of, value.items)))
 
-    def leaf(part: Value, name: str) -> Value:
-        match part:
-            case Dynamic():
-                return Abstract(part.type, part.weak)
-            case Array():
-                return Abstract(part.atom.type, tensor=not part.sizes, sizes=part.sizes)
+    match value:
+        case Dynamic():
+            return Abstract(value.type, value.weak)
+        case Array() | Ref():
+            type_ = tensor_type(value.elem, value.sizes)
+            return Abstract(type_, tensor=not value.sizes)
+        case Abstract() if value.is_tensor:
+            return Abstract(value.type, tensor=value.tensor)
+        case _:
+            return value
+
+
+class Meeting:
+    """Where paths meet: what there was before they parted, and is still the same on all of them.
+
+    Args:
+        cells: the storages that there were.
+        inner: variables of the IR that are bound on one path only.
+    """
+
+    def __init__(self, cells: Container[Cell], inner: Iterable[Var]) -> None:
+        self.cells = cells
+        self.inner = frozenset(inner)
+        self._joined: dict[object, Cell] = {}
+
+    def has(self, atom: Atom | None) -> bool:
+        """Whether a variable of the IR is bound for all paths."""
+        return not isinstance(atom, Var) or atom not in self.inner
+
+    def sees(self, value: Value) -> bool:
+        """Whether a tensor or list is one that there was before."""
+        match value:
+            case Ref(cell=cell, sizes=sizes):
+                return cell in self.cells and all(map(self.has, (*sizes, *atoms_of(value.steps))))
+            case Array(atom=atom, sizes=sizes):
+                return all(map(self.has, (atom, *sizes)))
+            case Struct(cell=cell):
+                return cell is not None and cell in self.cells
             case _:
-                return part
+                return False
 
-    return map_leaves(leaf, value, "")
+    def joined(self, *values: Value) -> Cell:
+        """A cell that stands for one or another of these, depending on the path."""
+        own = [value.cell for value in values if isinstance(value, Abstract | Struct | Ref) and value.cell is not None]
+        known = next(
+            (
+                value.cell
+                for value in values
+                if isinstance(value, Abstract | Struct) and value.cell is not None and value.cell not in self.cells
+            ),
+            None,
+        )
+        key = tuple((value.cell, value.steps) if isinstance(value, Ref) else value for value in values)
+        cell = known if isinstance(known, Cell) else self._joined.setdefault(key, Cell())
+        for other in own:
+            cell.may_share(other)
+            cell.mixed = cell.mixed or other.mixed
+            if cell.name == "t":
+                cell.name = other.name
+        return cell
+
+    def outward(self, value: Value) -> Value:
+        """The template of what only one path gives."""
+        match value:
+            case Struct() if value.cls is list and value.cell is not None:
+                if self.sees(value):
+                    return value
+                items = tuple(map(self.outward, value.items))
+                return Struct(list, items, (), self.joined(_by_cell(value)))
+            case Struct():
+                return value.changed(tuple(map(self.outward, value.items)))
+            case Ref() | Array():
+                if self.sees(value):
+                    return value
+                cell = self.joined(value)
+                sizes = tuple(size if self.has(size) else None for size in value.sizes)
+                cell.sizes, cell.elem = sizes, value.elem
+                return Abstract(tensor_type(value.elem, sizes), tensor=not sizes, sizes=sizes, cell=cell)
+            case Abstract() if value.is_tensor:
+                return value
+            case _:
+                return template_of(value)
 
 
-def unify(a: Value, b: Value, conflict: Poison) -> Value:
+def _by_cell(value: Struct) -> Value:
+    assert value.cell is not None
+    return Ref(value.cell, ())
+
+
+def atoms_of(steps: object) -> Iterator[Atom]:
+    """The atoms that the steps of a view are made of."""
+    if isinstance(steps, Var | Const):
+        yield steps
+    elif isinstance(steps, tuple):
+        for part in steps:
+            yield from atoms_of(part)
+    elif is_dataclass(steps):
+        for field in fields(steps):
+            yield from atoms_of(getattr(steps, field.name))
+
+
+def unify(a: Value, b: Value, conflict: Poison, meeting: Meeting) -> Value:
     """The template that both values fit; ``conflict`` stands where they have nothing in common."""
     if isinstance(a, Dead):
-        return template_of(b)
+        return meeting.outward(b)
     if isinstance(b, Dead):
-        return template_of(a)
+        return meeting.outward(a)
     if isinstance(a, Poison):
         return a
     if isinstance(b, Poison):
         return b
     if isinstance(a, Struct) and isinstance(b, Struct):
+        if a.cell is not None and a.cell is b.cell and meeting.sees(a):
+            return a
         if a.cls is not b.cls or len(a.items) != len(b.items) or a.keys != b.keys:
             return conflict
-        return a.with_items(tuple(unify(x, y, conflict) for x, y in zip(a.items, b.items, strict=True)))
+        items = tuple(unify(x, y, conflict, meeting) for x, y in zip(a.items, b.items, strict=True))
+        if a.cls is list and a.cell is not None and b.cell is not None:
+            return Struct(list, items, (), meeting.joined(a, b))
+        return a.with_items(items)
+    if _is_tensor(a) or _is_tensor(b):
+        return _unify_tensors(a, b, conflict, meeting)
     if _same(a, b):
         return a
     type_ = common_type(a, b)
     if type_ is None:
         return conflict
     return Abstract(type_, type_ == Integer and is_weak(a) and is_weak(b))
+
+
+def _is_tensor(value: Value) -> bool:
+    return isinstance(value, Ref | Array) or (isinstance(value, Abstract) and value.is_tensor)
+
+
+def _unify_tensors(a: Value, b: Value, conflict: Poison, meeting: Meeting) -> Value:
+    if _same(a, b) and meeting.sees(a):
+        return a
+    first, second = _shape(a), _shape(b)
+    if first is None or second is None or len(first[1]) != len(second[1]):
+        return conflict
+    elem: Type | None = first[0] if first[0] == second[0] else None
+    for (mine, _), other in ((first, b), (second, a)):
+        if mine == Float and not _is_tensor(other) and is_weak(other):
+            elem = Float
+    if elem is None:
+        return conflict
+    sizes = tuple(x if x == y and meeting.has(x) else None for x, y in zip(first[1], second[1], strict=True))
+    cell = meeting.joined(a, b)
+    cell.sizes, cell.elem = sizes, elem
+    cell.mixed = cell.mixed or not (_is_tensor(a) and _is_tensor(b))
+    return Abstract(tensor_type(elem, sizes), tensor=not sizes, sizes=sizes, cell=cell)
+
+
+def _shape(value: Value) -> tuple[Type, Sizes] | None:
+    """Type of the elements and sizes of a tensor or number."""
+    match value:
+        case Ref() | Array():
+            return value.elem, value.sizes
+        case Abstract(type=TensorType(elem=elem), sizes=sizes):
+            return elem, sizes or known_sizes(value.type)
+        case _:
+            type_ = value.type if isinstance(value, Abstract) else scalar_type(value)
+            return None if type_ is None else (type_, ())
+
+
+def unify_contents(cell: Cell, a: Value, b: Value, conflict: Poison, meeting: Meeting) -> Value:
+    """The template of what a storage holds after either path."""
+    if isinstance(a, Struct) and isinstance(b, Struct):
+        if len(a.items) != len(b.items):
+            return conflict
+        items = tuple(unify(x, y, conflict, meeting) for x, y in zip(a.items, b.items, strict=True))
+        return Struct(list, items, (), cell)
+    for side in (a, b):
+        if isinstance(side, Poison):
+            return side
+    if isinstance(a, Struct | Dead) and isinstance(b, Struct | Dead):
+        given = a if isinstance(a, Struct) else b
+        assert isinstance(given, Struct)
+        return Struct(list, tuple(map(meeting.outward, given.items)), (), cell)
+    if _same(a, b) and meeting.sees(a):
+        return a
+    return Abstract(tensor_type(cell.elem, cell.sizes), tensor=not cell.sizes, sizes=cell.sizes)
 
 
 def common_type(a: Value, b: Value) -> Type | None:
@@ -107,6 +276,10 @@ def _same(a: Value, b: Value) -> bool:
             return a.node is b.node and a.frame is b.frame
         case BoundMethod(), BoundMethod():
             return a.function is b.function and _same_parts(a.owner, b.owner)
+        case Ref(), Ref():
+            return a.cell is b.cell and a.steps == b.steps and a.sizes == b.sizes
+        case Array(), Array():
+            return a.atom == b.atom
         case Range(), Range():
             return all(_same(x, y) for x, y in ((a.start, b.start), (a.stop, b.stop), (a.step, b.step)))
         case _:
@@ -125,6 +298,8 @@ def same_template(a: Value, b: Value) -> bool:
     if isinstance(a, Poison) and isinstance(b, Poison):
         return True
     if isinstance(a, Struct) and isinstance(b, Struct):
+        if a.cell is not b.cell:
+            return False
         same = a.cls is b.cls and a.keys == b.keys and len(a.items) == len(b.items)
         return same and all(same_template(x, y) for x, y in zip(a.items, b.items, strict=True))
     return _same(a, b)
@@ -143,27 +318,71 @@ def atoms_for(frame: Frame, template: Value, value: Value, node: ast.AST) -> Ite
             yield from atoms_for(frame, part, item, node)
     elif isinstance(template, Abstract):
         if isinstance(value, Dead | Poison):
-            yield dummy(template.type)
-        elif template.is_tensor:
+            yield dummy(frame, template.type, node)
+        elif isinstance(template.type, TensorType):
             yield frame.array(value, node).atom
+        elif template.tensor or isinstance(value, Ref | Array):
+            yield frame.cast(frame.array(value, node).atom, template.type, node)
         else:
             yield frame.cast(frame.atom(value, node), template.type, node)
 
 
-def dummy(type_: Type) -> Const:
-    """A constant for a place that is never read."""
+def dummy(frame: Frame, type_: Type, node: ast.AST) -> Atom:
+    """A value for a place that is never read."""
     value = default_value(type_)
-    assert value is not None, f"no default for {type_}"
-    return value
+    if value is not None:
+        return value
+    assert isinstance(type_, TensorType), f"no default for {type_}"
+    zero = default_value(type_.elem)
+    assert zero is not None
+    sizes = [const(size or 0) for size in type_.sizes]
+    index = tuple(Var("i", Integer) for _ in sizes)
+    return frame.emit(node, "build", sizes, [type_], blocks=[Block(index, (), (zero,))])[0]
 
 
 def rebuild(template: Value, atoms: Iterator[Atom]) -> Value:
-    """The template with the next of ``atoms`` in place of each run-time leaf."""
+    """The template with the next of ``atoms`` in place of each run-time leaf; tensors have no storage yet."""
     if isinstance(template, Struct):
-        return template.with_items(tuple(rebuild(item, atoms) for item in template.items))
+        return template.changed(tuple(rebuild(item, atoms) for item in template.items))
     if isinstance(template, Abstract):
         return runtime_value(template, next(atoms))
     return template
+
+
+def adopt(frame: Frame, template: Value, value: Value) -> Value:
+    """A value made for a template, each tensor and list in it in its storage."""
+    if isinstance(template, Struct) and isinstance(value, Struct):
+        if value.cell is not None and value.cell in frame.region.store:
+            return value
+        pairs = zip(template.items, value.items, strict=True)
+        made = value.changed(tuple(adopt(frame, part, item) for part, item in pairs))
+        if made.cell is not None:
+            frame.region.store[made.cell] = made
+        return made
+    if isinstance(template, Abstract) and isinstance(value, Array):
+        if template.cell is None:
+            return frame.fresh(value, frame.node)
+        frame.region.store[template.cell] = value
+        return Ref(template.cell, value.sizes)
+    return value
+
+
+def adopt_contents(frame: Frame, cell: Cell, template: Value, value: Value) -> None:
+    """Let a storage hold what was made for the template of its content."""
+    if isinstance(template, Struct) and isinstance(value, Struct):
+        pairs = zip(template.items, value.items, strict=True)
+        value = value.changed(tuple(adopt(frame, part, item) for part, item in pairs))
+    frame.region.store[cell] = value
+
+
+def readable(value: Value, store: Mapping[Cell, Value]) -> Value:
+    """The value with an error in place of what cannot be read any more."""
+
+    def leaf(part: Value, name: str) -> Value:
+        held = store.get(part.cell) if isinstance(part, Ref) else None
+        return held if isinstance(held, Poison) else part
+
+    return map_leaves(leaf, value, "")
 
 
 def branch_conflict(name: str, a: Value, b: Value, spans: tuple[Span | None, Span | None]) -> Poison:

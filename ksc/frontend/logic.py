@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from ksc.frontend.flow import Row, join_rows
+from ksc.frontend.flow import Row, contents_rows, join_rows, meeting_of
 from ksc.frontend.frame import Frame, Traced
-from ksc.frontend.join import branch_conflict, unify
+from ksc.frontend.join import Meeting, branch_conflict, unify
 from ksc.frontend.values import FALSE, TRUE, Dynamic, Poison, Static, Value, leaves, scalar_type
 from ksc.ir.nodes import Eqn
 from ksc.ir.types import Bool
@@ -29,19 +29,21 @@ def choose(
     sides = (frame.aside(then), frame.aside(else_))
     a, b = sides[0].outcome, sides[1].outcome
     span = frame.span(node)
-    template = unify(a, b, branch_conflict(what, a, b, (span, span)))
+    meeting = meeting_of(frame, sides)
+    template = unify(a, b, branch_conflict(what, a, b, (span, span)), meeting)
     for leaf in leaves(template):
         if isinstance(leaf, Poison):
             frame.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
     rows = [Row("t", template, a, b)]
-    bound = _rebound_rows(frame, sides, node)
-    values = join_rows(frame, frame.atom(cond, node), sides, [*rows, *bound], node)
-    for row, value in zip(bound, values[1:], strict=True):
+    bound = _rebound_rows(frame, sides, meeting, node)
+    contents = contents_rows(frame, sides, (True, True), meeting)
+    values = join_rows(frame, frame.atom(cond, node), sides, [*rows, *bound, *contents], node)
+    for row, value in zip(bound, values[1:], strict=False):
         frame.bind(row.name, value, node)
     return values[0]
 
 
-def _rebound_rows(frame: Frame, sides: tuple[Traced, Traced], node: ast.AST) -> list[Row]:
+def _rebound_rows(frame: Frame, sides: tuple[Traced, Traced], meeting: Meeting, node: ast.AST) -> list[Row]:
     """The variables that ``:=`` has bound on a side."""
     rows = []
     for name in sorted({*sides[0].env, *sides[1].env}):
@@ -51,7 +53,7 @@ def _rebound_rows(frame: Frame, sides: tuple[Traced, Traced], node: ast.AST) -> 
         missing = Poison("KS112", f"{name!r} may be unbound here", f"bind {name!r} on every path")
         a, b = (missing if binding is None else binding.value for binding in bindings)
         conflict = branch_conflict(name, a, b, (frame.span(node), frame.span(node)))
-        rows.append(Row(name, unify(a, b, conflict), a, b))
+        rows.append(Row(name, unify(a, b, conflict, meeting), a, b))
     return rows
 
 
@@ -59,7 +61,8 @@ def short_circuit(frame: Frame, is_and: bool, first: Value, rest: Callable[[], V
     """``first and rest`` (or ``or``) of truth values: an ``and`` where ``rest`` is cheap and safe, else an ``if``."""
     traced = frame.aside(rest)
     second = traced.outcome
-    if traced.env == frame.env and scalar_type(second) == Bool and _cheap(traced.builder.eqns):
+    unchanged = traced.env == frame.env and all(traced.store[cell] is held for cell, held in frame.region.store.items())
+    if unchanged and scalar_type(second) == Bool and _cheap(traced.builder.eqns):
         frame.builder.eqns.extend(traced.builder.eqns)
         if isinstance(second, Static):
             decided = bool(second.value) != is_and

@@ -21,6 +21,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import UNROLL_LIMIT, static_items
 from ksc.frontend.refuse import LoopTypeError, NeedsStaticError
 from ksc.frontend.scope import After, bound_names, live_at_loop
+from ksc.frontend.tensors.integers import bounded
 from ksc.frontend.values import FALSE, Dynamic, Range, Static, Value
 from ksc.ir.nodes import Atom, Var, const
 from ksc.ir.types import Integer
@@ -74,17 +75,13 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
 def _rolled_or(frame: Frame, rolled: Callable[[], Flow], unrolled: Callable[[], Flow] | None) -> Flow:
     """The loop as one of the IR, or where its body needs constants that only single iterations have, ``unrolled``."""
     mark = len(frame.functions.entries)
-    builder = frame.builder
-    count = len(builder.eqns)
-    env = dict(frame.env)
     try:
-        return rolled()
+        with frame.attempt(NeedsStaticError, LoopTypeError):
+            return rolled()
     except (NeedsStaticError, LoopTypeError):
         if unrolled is None:
             raise
     frame.functions.forget_closures(mark)
-    del builder.eqns[count:]
-    frame.env = env
     return unrolled()
 
 
@@ -119,17 +116,27 @@ def _rolled_for(
     )
     name = stmt.target.id if plain and isinstance(stmt.target, ast.Name) else "k"
     index = Var(name, Integer)
+    bounded(frame, index, 0)
 
     def bind_index() -> None:
         value: Value = Dynamic(index)
         if not plain:
             value = operators.binary(frame, ast.Mult(), value, iterable.step, stmt.iter)
             value = operators.binary(frame, ast.Add(), iterable.start, value, stmt.iter)
+            note_least(frame, value, iterable)
         assign(frame, stmt.target, value)
 
     return (
         loop.trace_counted_while(count, index, bind_index) if loop.exits else loop.trace_for(count, index, bind_index)
     )
+
+
+def note_least(frame: Frame, value: Value, iterable: Range) -> None:
+    """Note that an item of a range that counts down stays above its end."""
+    step, stop = iterable.step, iterable.stop
+    downwards = isinstance(step, Static) and step.value < 0
+    if downwards and isinstance(stop, Static) and isinstance(value, Dynamic):
+        bounded(frame, value.atom, stop.value + 1)
 
 
 def trip_count(frame: Frame, iterable: Range, node: ast.AST) -> Atom:

@@ -6,7 +6,6 @@ import ast
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ksc.frontend import operators
 from ksc.frontend.assign import assign
 from ksc.frontend.expressions import evaluate, truth
 from ksc.frontend.flow import BREAK, CONTINUE, GO_ON, Flow, branch, end_of, return_flow, sequence
@@ -15,6 +14,7 @@ from ksc.frontend.functions import define
 from ksc.frontend.loops import run_for, run_while
 from ksc.frontend.refuse import describe_node
 from ksc.frontend.scope import After, always_leaves, live_before, may_leave
+from ksc.frontend.subscripts import augment_subscript, augment_value
 from ksc.frontend.values import NONE, Static
 
 
@@ -93,11 +93,14 @@ def _ann_assign(frame: Frame, stmt: ast.AnnAssign, after: After) -> Flow:
 
 
 def _aug_assign(frame: Frame, stmt: ast.AugAssign, after: After) -> Flow:
+    if isinstance(stmt.target, ast.Subscript):
+        augment_subscript(frame, stmt.target, stmt.op, lambda: evaluate(frame, stmt.value), stmt)
+        return GO_ON
     if not isinstance(stmt.target, ast.Name):
-        frame.refuse(stmt, "an attribute or an element is written", "build a new value and bind it", code="KS107")
+        frame.refuse(stmt, "an attribute is written", "build a new value and bind it", code="KS107")
     current = frame.lookup(stmt.target.id, stmt.target)
     value = evaluate(frame, stmt.value)
-    assign(frame, stmt.target, operators.binary(frame, stmt.op, current, value, stmt))
+    assign(frame, stmt.target, augment_value(frame, stmt.op, current, value, stmt))
     return GO_ON
 
 

@@ -1,17 +1,24 @@
-"""Reading elements of tuples, lists, dicts and constants."""
+"""Reading and writing elements of tensors, tuples, lists, dicts and constants."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
 from ksc.frontend import operators
 from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
-from ksc.frontend.values import Static, Struct, Value, describe, scalar_type
+from ksc.frontend.iteration import static_items
+from ksc.frontend.lists import replace, set_item
+from ksc.frontend.tensors.assignment import assign_place, augmented, augmented_place
+from ksc.frontend.tensors.indexing import items_of, place_of, read_place
+from ksc.frontend.values import Array, Ref, Static, Struct, Value, describe, scalar_type
 
 
 def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
-    """``value[index]`` where the index is known at compile time."""
+    """``value[index]``: of a tensor anything, of a container at an index that is known at compile time."""
+    if isinstance(value, Ref | Array):
+        return read_place(frame, place_of(frame, value, items_of(frame, node.slice), node), node)
     index = _index(frame, node.slice)
     if scalar_type(value) is not None:
         frame.refuse(node, f"a number ({describe(value)}) has no elements", "index a tuple", code="KS200")
@@ -35,6 +42,61 @@ def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
         assert isinstance(element, Static)
         return capture(element.value, "the element", frame.span(node))
     frame.refuse(node, f"{describe(value)} has no elements", "index a tuple", code="KS200")
+
+
+def assign_subscript(frame: Frame, target: ast.Subscript, value: Value) -> None:
+    """``owner[index] = value``."""
+    owner = _owner(frame, target)
+    if isinstance(owner, Struct):
+        set_item(frame, owner, _list_index(frame, target), value, target)
+    else:
+        assign_place(frame, place_of(frame, owner, items_of(frame, target.slice), target), value, target)
+
+
+def augment_subscript(
+    frame: Frame, target: ast.Subscript, op: ast.operator, value: Callable[[], Value], node: ast.AST
+) -> None:
+    """``owner[index] op= value``; the owner and the index are evaluated once."""
+    owner = _owner(frame, target)
+    if not isinstance(owner, Struct):
+        place = place_of(frame, owner, items_of(frame, target.slice), target)
+        augmented_place(frame, op, place, value(), node)
+        return
+    index = _list_index(frame, target)
+    assert isinstance(index, Static)
+    found = operators.evaluate_static(frame, lambda items, k: items[k], (owner.items, index.value), target)
+    assert isinstance(found, Static)
+    item: Value = found.value
+    set_item(frame, owner, index, augment_value(frame, op, item, value(), node), target)
+
+
+def augment_value(frame: Frame, op: ast.operator, current: Value, value: Value, node: ast.AST) -> Value:
+    """What a variable holds after ``variable op= value``: tensors and lists are changed, all else is replaced."""
+    if isinstance(current, Ref):
+        return augmented(frame, op, current, value, node)
+    if isinstance(current, Struct) and current.cls is list and isinstance(op, ast.Add):
+        replace(frame, current, [*current.items, *static_items(frame, value, node)], node)
+        return current
+    return operators.binary(frame, op, current, value, node)
+
+
+def _owner(frame: Frame, target: ast.Subscript) -> Ref | Array | Struct:
+    from ksc.frontend.expressions import evaluate
+
+    owner = evaluate(frame, target.value)
+    if isinstance(owner, Ref | Array) or (isinstance(owner, Struct) and owner.cls is list):
+        return owner
+    reason = f"an element of {describe(owner)} cannot be written"
+    frame.refuse(target, reason, "build a new one", code="KS107")
+
+
+def _list_index(frame: Frame, target: ast.Subscript) -> Value:
+    if isinstance(target.slice, ast.Slice):
+        frame.refuse(target, "a slice of a list is written", "build a new list", code="KS107")
+    instead = "use a constant index, or a tensor in place of the list"
+    from ksc.frontend.expressions import evaluate
+
+    return Static(frame.require_static(evaluate(frame, target.slice), target.slice, "the index of a list", instead))
 
 
 def _index(frame: Frame, node: ast.expr) -> object:

@@ -80,18 +80,40 @@ class Array(Value):
 class Cell:
     """A storage. What it holds now is kept by the region of the trace, under the cell itself.
 
+    Cells that may be one and the same, because it depends on the arguments, form a *group*: a write to one of them
+    leaves it open what the others hold.
+
     Attributes:
-        sizes: those of the tensor that it holds, which never change.
+        sizes: those of the tensor that it holds, which never change; none for a list.
         elem: the type of the elements.
-        owner: says why it is never written, None where it may be.
+        owner: the argument whose storage it is, which is never written; None for any other.
+        mixed: whether what stands for the tensor may be a number.
+        name: what its content is called in the IR.
     """
 
-    __slots__ = ("elem", "owner", "sizes")
+    __slots__ = ("_parent", "elem", "mixed", "name", "owner", "sizes")
 
-    def __init__(self, sizes: Sizes, elem: Type, owner: str | None = None) -> None:
+    def __init__(self, sizes: Sizes = (), elem: Type = Float, *, owner: str | None = None, name: str = "t") -> None:
         self.sizes = sizes
         self.elem = elem
         self.owner = owner
+        self.mixed = False
+        self.name = name
+        self._parent: Cell | None = None
+
+    @property
+    def group(self) -> Cell:
+        """The cell that stands for all of the group."""
+        root = self
+        while root._parent is not None:
+            root = root._parent
+        return root
+
+    def may_share(self, other: Cell) -> None:
+        """Note that the two may be one."""
+        a, b = self.group, other.group
+        if a is not b:
+            a._parent = b
 
 
 class Step:
@@ -123,13 +145,14 @@ class Abstract(Value):
     """A value of this type, known at run time only.
 
     ``tensor`` holds for a tensor of rank 0, whose type is that of a number; ``sizes`` are those of a tensor which are
-    known where the value comes to be.
+    known where the value comes to be, and ``cell`` is where it is kept.
     """
 
     type: Type
     weak: bool = False
     tensor: bool = False
     sizes: Sizes = ()
+    cell: Cell | None = None
 
     @property
     def is_tensor(self) -> bool:
@@ -141,20 +164,26 @@ class Abstract(Value):
 class Struct(Value):
     """A container: ``cls`` is tuple, list, dict, or a namedtuple's or dataclass's class.
 
-    ``keys`` are the fields of a class or the keys of a dict; tuples and lists have none.
+    ``keys`` are the fields of a class or the keys of a dict; tuples and lists have none. A list that can change has a
+    ``cell``, which holds it as it is now; this is it as it was when it was read.
     """
 
     cls: type
     items: tuple[Value, ...]
     keys: tuple[Any, ...] = ()
+    cell: Cell | None = None
 
     def field(self, name: object) -> Value | None:
         """The part called ``name``, or None."""
         return self.items[self.keys.index(name)] if name in self.keys else None
 
     def with_items(self, items: tuple[Value, ...]) -> Struct:
-        """The same container with other parts."""
+        """A new container of the same kind with other parts."""
         return Struct(self.cls, items, self.keys)
+
+    def changed(self, items: tuple[Value, ...]) -> Struct:
+        """The same container, its parts being others."""
+        return Struct(self.cls, items, self.keys, self.cell)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -302,9 +331,16 @@ def map_leaves(fn: Callable[[Value, str], Value], value: Value, name: str) -> Va
     if not isinstance(value, Struct):
         return fn(value, name)
     keys = value.keys or tuple(range(len(value.items)))
-    return value.with_items(
+    return value.changed(
         tuple(map_leaves(fn, item, f"{name}_{key}") for key, item in zip(keys, value.items, strict=True))
     )
+
+
+def tensor_type(elem: Type, sizes: Sizes) -> Type:
+    """The type of a tensor: that of a number where it has no sizes."""
+    if not sizes:
+        return elem
+    return TensorType(len(sizes), elem, tuple(int(size.value) if isinstance(size, Const) else None for size in sizes))
 
 
 def known_sizes(type_: Type) -> Sizes:

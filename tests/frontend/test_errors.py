@@ -205,22 +205,23 @@ def attribute_write(x: float):
 
 @case
 def element_write(x: float):
-    values = [x, x]
+    values = (x, x)
     values[0] = 1.0
     return values[0]
 
 
 @case
 def augmented_element(x: float):
-    values = [x, x]
-    values[0] += 1.0
+    values = {"a": x}
+    values["a"] += 1.0
     return values[0]
 
 
 @case
-def append(x: float):
+def append(x: float, n: int):
     values = []
-    values.append(x)
+    for i in range(n):
+        values.append(x * i)
     return values[0]
 
 

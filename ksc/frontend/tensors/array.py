@@ -6,7 +6,8 @@ import ast
 from collections.abc import Callable, Sequence
 
 from ksc.frontend.frame import PLACEHOLDER, Frame
-from ksc.frontend.values import Array
+from ksc.frontend.tensors.integers import bounded
+from ksc.frontend.values import Array, Cell, Poison, Ref, Value
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import Atom, Const, Var
 from ksc.ir.types import Integer, TensorType
@@ -15,22 +16,28 @@ Element = Callable[[tuple[Atom, ...]], Atom]
 """The element at some indices; it emits into the innermost open block."""
 
 
-def size_of(frame: Frame, node: ast.AST, array: Array, dim: int) -> Atom:
+def size_of(frame: Frame, node: ast.AST, tensor: Array | Ref, dim: int) -> Atom:
     """The size of a dimension (0 or more): a constant where it is known, else a variable, read once."""
-    size = array.sizes[dim]
+    size = tensor.sizes[dim]
     if size is not None:
         return size
-    assert isinstance(array.atom, Var)
-    known = frame.region.sizes
-    if (array.atom, dim) not in known:
-        (out,) = frame.emit(node, "size", [array.atom], [Integer], names=["n"], params={"dim": dim})
-        known[array.atom, dim] = out
-    return known[array.atom, dim]
+    source: Value | None = tensor
+    key: Cell | Atom = tensor.cell if isinstance(tensor, Ref) else tensor.atom
+    if isinstance(tensor, Ref):
+        source = frame.region.store.get(tensor.cell)
+    if isinstance(source, Poison):
+        frame.refuse(node, source.reason, source.instead, code=source.code)
+    assert isinstance(source, Array)
+    known = frame.region.known
+    if ("size", key, dim) not in known:
+        (out,) = frame.emit(node, "size", [source.atom], [Integer], names=["n"], params={"dim": dim})
+        known["size", key, dim] = bounded(frame, out, 0)
+    return known["size", key, dim]
 
 
-def sizes_of(frame: Frame, node: ast.AST, array: Array) -> tuple[Atom, ...]:
+def sizes_of(frame: Frame, node: ast.AST, tensor: Array | Ref) -> tuple[Atom, ...]:
     """All sizes."""
-    return tuple(size_of(frame, node, array, dim) for dim in range(array.rank))
+    return tuple(size_of(frame, node, tensor, dim) for dim in range(tensor.rank))
 
 
 def element(frame: Frame, node: ast.AST, array: Array, indices: Sequence[Atom]) -> Atom:
@@ -45,6 +52,8 @@ def build(frame: Frame, node: ast.AST, sizes: Sequence[Atom], element: Element, 
     if not sizes:
         return Array(element(()), ())
     indices = index_variables(len(sizes))
+    for index in indices:
+        bounded(frame, index, 0)
     with frame.block() as builder:
         result = element(indices)
     block = builder.block(indices, [result])
@@ -61,6 +70,8 @@ def reduce(frame: Frame, node: ast.AST, monoid: str, sizes: Sequence[Atom], elem
     if not sizes:
         return element(())
     indices = index_variables(len(sizes))
+    for index in indices:
+        bounded(frame, index, 0)
     with frame.block() as builder:
         result = element(indices)
     block = builder.block(indices, [result])
@@ -82,10 +93,10 @@ def same_size(frame: Frame, node: ast.AST, a: Atom, b: Atom) -> Atom:
     if isinstance(a, Const) and isinstance(b, Const):
         reason = f"sizes {a.value} and {b.value} must agree"
         frame.refuse(node, reason, "use tensors whose sizes fit together", code="KS208")
-    pair = frozenset((a, b))
-    if pair not in frame.region.equal:
+    pair = ("same", frozenset((a, b)))
+    if pair not in frame.region.known:
         agree = frame.apply(node, "eq", a, b)
         names = " and ".join(str(x.value) if isinstance(x, Const) else x.name for x in (a, b))
         frame.emit(node, "assert", [agree], [], params={"message": f"sizes {names} must agree"})
-        frame.region.equal.add(pair)
+        frame.region.known[pair] = a
     return b if isinstance(b, Const) else a

@@ -1,0 +1,139 @@
+"""Lists that change: what a list holds is kept under its cell, so that all names of it see a change."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+
+from ksc.frontend.frame import Frame
+from ksc.frontend.storage import about_to_write
+from ksc.frontend.values import Array, Cell, Poison, Static, Struct, Value, describe
+
+
+def kept(frame: Frame, value: Value) -> Value:
+    """The value with a storage for each list and tensor in it that has none."""
+    if isinstance(value, Array):
+        return frame.fresh(value, frame.node)
+    if not isinstance(value, Struct):
+        return value
+    items = tuple(kept(frame, item) for item in value.items)
+    if value.cls is not list or value.cell is not None:
+        same = all(new is old for new, old in zip(items, value.items, strict=True))
+        return value if same else value.changed(items)
+    made = Struct(list, items, (), Cell())
+    assert made.cell is not None
+    frame.region.store[made.cell] = made
+    return made
+
+
+def current(frame: Frame, value: Value, node: ast.AST) -> Value:
+    """The value with each list in it as it is now."""
+    if not isinstance(value, Struct):
+        return value
+    if value.cell is not None and value.cell in frame.region.store:
+        held = frame.region.store[value.cell]
+        if isinstance(held, Poison):
+            frame.refuse(node, held.reason, held.instead, code=held.code)
+        assert isinstance(held, Struct)
+        value = held
+    items = tuple(current(frame, item, node) for item in value.items)
+    same = all(new is old for new, old in zip(items, value.items, strict=True))
+    return value if same else value.changed(items)
+
+
+def replace(frame: Frame, xs: Struct, items: Sequence[Value], node: ast.AST) -> None:
+    """Let the list hold other items."""
+    if xs.cell is None or xs.cell not in frame.region.store:
+        reason = "a list that is not a local variable's is changed"
+        frame.refuse(node, reason, "copy it first, as in `xs = list(xs)`", code="KS107")
+    about_to_write(frame, xs.cell, node)
+    frame.region.store[xs.cell] = kept(frame, xs.changed(tuple(items)))
+
+
+def _index(frame: Frame, xs: Struct, index: Value, node: ast.AST, *, inserting: bool = False) -> int:
+    instead = "use a constant index, or a tensor in place of the list"
+    k = frame.require_static(index, node, "the index of a list", instead)
+    size = len(xs.items)
+    if isinstance(k, bool) or not isinstance(k, int) or not (inserting or -size <= k < size):
+        frame.refuse(node, f"index {k!r} is not one of {describe(xs)}", "use an index below its length", code="KS117")
+    return k
+
+
+def _append(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Value:
+    replace(frame, xs, [*xs.items, args[0]], node)
+    return Static(None)
+
+
+def _extend(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Value:
+    from ksc.frontend.iteration import static_items
+
+    replace(frame, xs, [*xs.items, *static_items(frame, args[0], node)], node)
+    return Static(None)
+
+
+def _insert(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Value:
+    items = list(xs.items)
+    items.insert(_index(frame, xs, args[0], node, inserting=True), args[1])
+    replace(frame, xs, items, node)
+    return Static(None)
+
+
+def _pop(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Value:
+    items = list(xs.items)
+    k = _index(frame, xs, args[0] if args else Static(-1), node)
+    item = items.pop(k)
+    replace(frame, xs, items, node)
+    return item
+
+
+def _clear(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Value:
+    replace(frame, xs, [], node)
+    return Static(None)
+
+
+def _reverse(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Value:
+    replace(frame, xs, xs.items[::-1], node)
+    return Static(None)
+
+
+def _copy(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Value:
+    return kept(frame, Struct(list, xs.items))
+
+
+def set_item(frame: Frame, xs: Struct, index: Value, value: Value, node: ast.AST) -> None:
+    """``xs[index] = value``."""
+    items = list(xs.items)
+    items[_index(frame, xs, index, node)] = value
+    replace(frame, xs, items, node)
+
+
+LIST_METHODS: dict[str, tuple[Callable[[Frame, Struct, Sequence[Value], ast.AST], Value], tuple[int, ...]]] = {
+    "append": (_append, (1,)),
+    "extend": (_extend, (1,)),
+    "insert": (_insert, (2,)),
+    "pop": (_pop, (0, 1)),
+    "clear": (_clear, (0,)),
+    "reverse": (_reverse, (0,)),
+    "copy": (_copy, (0,)),
+}
+"""How a method of a list is traced, and the numbers of arguments that it takes."""
+
+
+class ListMethod:
+    """A method of a list, to be called."""
+
+    __slots__ = ("name", "owner")
+
+    def __init__(self, name: str, owner: Struct) -> None:
+        self.name = name
+        self.owner = owner
+
+    def call(self, frame: Frame, args: Sequence[Value], keywords: bool, node: ast.AST) -> Value:
+        """What the call gives; the list is taken as it is when it is called."""
+        method, counts = LIST_METHODS[self.name]
+        if keywords or len(args) not in counts:
+            many = " or ".join(map(str, counts))
+            frame.refuse(node, f"list.{self.name}() takes {many} arguments", "pass them by position", code="KS204")
+        owner = current(frame, self.owner, node)
+        assert isinstance(owner, Struct)
+        return method(frame, owner, args, node)
