@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ksc.errors import UnsupportedError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Span, Var
 from ksc.ir.sizes import OPCODES, Opcode, ShapeProgram, SizeOp, fold
-from ksc.ir.types import AccType, BoolType, IntegerType, TensorType, TupleType, Type
+from ksc.ir.types import AccType, BoolType, FloatType, IntegerType, TensorType, TupleType, Type
 
 DATA_DEPENDENT = "KS130"
 """The code of a result whose size is not known before the call."""
@@ -288,7 +288,8 @@ class _Analysis:
             for code in OPCODES:
                 if code == eqn.op:
                     return self.table.apply(code, *known)
-        return Unknown(f"a number made by {eqn.op}", eqn.span)
+        of_float = any(isinstance(arg.type, FloatType) for arg in eqn.args)
+        return Unknown("the value of a float" if of_float else f"what {eqn.op} gives", eqn.span)
 
     # Joining
 
@@ -378,7 +379,7 @@ def _stacked(analysis: _Analysis, eqn: Eqn, sizes: Sequence[Shape], elems: Seque
     """Tensors of these sizes made of such elements."""
     found: list[Shape] = []
     leading = tuple(
-        size if isinstance(size, Known | Unknown | Undecided) else Unknown(f"a number made by {eqn.op}", eqn.span)
+        size if isinstance(size, Known | Unknown | Undecided) else Unknown(f"what {eqn.op} gives", eqn.span)
         for size in sizes
     )
     for elem in elems:
