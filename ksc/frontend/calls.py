@@ -18,6 +18,7 @@ from ksc.frontend.library import NumberMethod, known_function
 from ksc.frontend.lists import ListMethod
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import derived_function, special_call
+from ksc.frontend.storage import WritesArgumentError, storages
 from ksc.frontend.values import (
     BoundMethod,
     Closure,
