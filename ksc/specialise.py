@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -156,7 +157,8 @@ class Specialisation:
 
         if derivation not in self._programs:
             # Derivatives are taken of the program as it was written: the passes turn powers into products.
-            self._programs[derivation] = optimise(forget_rules(derive(self._program, derivation)))
+            with self._nest_refused():
+                self._programs[derivation] = optimise(forget_rules(derive(self._program, derivation)))
         return self._programs[derivation]
 
     def source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
@@ -165,7 +167,8 @@ class Specialisation:
 
         programs = [(d, self.program_of(d)) for d in self._unit(derivation)]
         kind: Literal["tensor", "elementwise"] = "tensor" if self.takes_tensors else "elementwise"
-        return cpp.generate(Unit(self.name, programs, DTYPES[dtype], kind, self._doc, self._where))
+        with self._nest_refused():
+            return cpp.generate(Unit(self.name, programs, DTYPES[dtype], kind, self._doc, self._where))
 
     def built(self, derivation: str, dtype: torch.dtype) -> BuiltKernel:
         """The built unit that contains the derivation; builds it where the cache does not have it."""
@@ -179,6 +182,19 @@ class Specialisation:
                     self.name, identity, lambda: self.source(derivation, dtype)
                 )
             return self._built[unit[0], storage]
+
+    @contextmanager
+    def _nest_refused(self) -> Iterator[None]:
+        """Raise UnsupportedError where blocks inside blocks nest deeper than Python's stack."""
+        try:
+            yield
+        except RecursionError:
+            raise UnsupportedError(
+                f"{self.name} nests too deep to be compiled",
+                remedy="split it into several functions",
+                span=self.traced.span,
+                code="KS114",
+            ) from None
 
     @cached_property
     def _exact(self) -> str:

@@ -18,8 +18,8 @@ from ksc.paths import PACKAGE_DIR
 
 REMEDIES = {
     "linux": "install one (Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; Arch: pacman -S gcc),"
-    " or set CXX to the path of a C++17 compiler",
-    "darwin": "run xcode-select --install, or set CXX to the path of a C++17 compiler",
+    " or set CXX to the path of a C++20 compiler",
+    "darwin": "run xcode-select --install, or set CXX to the path of a C++20 compiler",
     "win32": "kernels need a compiler with GCC's command line: install LLVM or MinGW and set CXX to clang++ or g++",
 }
 
@@ -33,8 +33,11 @@ class Compiler:
 
 
 def find_compiler() -> Compiler:
-    """The compiler named by ``CXX``, else ``c++``. Raises BuildError, with the way to get one, where there is none."""
-    command = tuple(shlex.split(os.environ.get("CXX", ""))) or ("c++",)
+    """The compiler of kernels and core: that named by ``CXX``, else ``c++`` or ``g++``.
+
+    Raises BuildError, with the way to get one, where there is none.
+    """
+    command = tuple(shlex.split(os.environ.get("CXX", ""))) or ("c++" if shutil.which("c++") else "g++",)
     path = shutil.which(command[0])
     if path is None:
         asked = f"CXX names {command[0]!r}, which" if os.environ.get("CXX") else f"the C++ compiler {command[0]!r}"

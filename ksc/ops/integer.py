@@ -17,6 +17,7 @@ _BY_ZERO = Failure(
     "integer division or modulo by zero",
     cpp.CppForm("{1} == 0", cpp.EQUALITY, (cpp.NONE, cpp.ADDITIVE)),
     lambda a, b: b == 0,
+    "KS_ERROR_ZERO_DIVISION",
 )
 
 

@@ -36,7 +36,7 @@ class NonDifferentiable:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """When a primitive stops the kernel: a C++ condition over the operands, the same in Python, and the message.
+    """When a primitive stops the kernel: a C++ condition over the operands, the same in Python, the message and code.
 
     The compiled function itself is harmless there and gives some number, so the test may come before or after it.
     """
@@ -44,6 +44,7 @@ class Failure:
     message: str
     cpp: CppForm
     fails: Callable[..., bool]
+    code: Literal["KS_ERROR_ZERO_DIVISION", "KS_ERROR_DOMAIN"] = "KS_ERROR_DOMAIN"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ import importlib.machinery
 import importlib.util
 import logging
 import os
-import shlex
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -23,6 +21,7 @@ from types import ModuleType
 import torch
 
 from ksc.compiler.lock import exclusive
+from ksc.compiler.toolchain import find_compiler
 from ksc.compiler.trust import require_trusted
 from ksc.errors import BuildError
 from ksc.paths import build_root, prelude_dir
@@ -82,8 +81,7 @@ def find() -> Path | None:
 def _command(output: Path) -> list[str]:
     from torch.utils.cpp_extension import include_paths, library_paths
 
-    compiler = os.environ.get("CXX", "g++")
-    command = [*shlex.split(compiler), *_FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    command = [*find_compiler().command, *_FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
     command += [f"-I{prelude_dir()}"]
     for folder in (*include_paths(), sysconfig.get_path("include")):
         command += ["-isystem", folder]
@@ -120,13 +118,7 @@ def build(folder: Path | None = None) -> Path:
 def _compile(folder: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as scratch:
         output = Path(scratch) / target.name
-        command = _command(output)
-        if shutil.which(command[0]) is None:
-            raise BuildError(
-                f"the compiler {command[0]} was not found",
-                remedy="install g++ 10 or newer, or set CXX to a C++20 compiler",
-            )
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(_command(output), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BuildError(f"the runtime core did not compile:\n{done.stderr[-4000:]}")
         os.replace(output, target)

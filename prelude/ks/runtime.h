@@ -21,7 +21,8 @@ enum ks_error {
     KS_ERROR_INDEX = 3,         /* an index was out of range, or a size negative */
     KS_ERROR_RECURSION = 4,     /* recursion came too close to the end of the stack */
     KS_ERROR_MEMORY = 5,        /* the arena could not grow, or a size is too large for 64 bits */
-    KS_ERROR_SHAPE = 6          /* a result has other sizes than the host had computed for it */
+    KS_ERROR_SHAPE = 6,         /* a result has other sizes than the host had computed for it */
+    KS_ERROR_DOMAIN = 7         /* integer arithmetic has no result: NaN as an integer, a negative shift or power */
 };
 
 typedef struct ks_runtime ks_runtime;

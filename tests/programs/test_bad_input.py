@@ -369,3 +369,57 @@ def test_compiler_that_fails(cache: Path, tmp_path: Path) -> None:
     )
     assert said.count("broken") >= 2
     assert run_python(GRADIENT, cache) == "[6.0, 6.0, 6.0, 6.0]\n"
+
+
+def test_a_file_edited_after_its_import_is_refused(module: ModuleType) -> None:
+    path = Path(module.__file__)
+    path.write_text(SOURCE.replace("x + 1.0", "x + 2.0"))
+    with pytest.raises(UnsupportedError, match="edited after it was imported") as raised:
+        knossos.vmap(module.g)(X)
+    assert raised.value.code == "KS109"
+    assert raised.value.span.line == 3
+    path.write_text(SOURCE.replace("x + 1.0", "x + 1.0  # as before"))
+    assert knossos.vmap(module.g)(X).tolist() == (X + 1).tolist()
+    path.write_text(SOURCE.replace("x + 1.0", "x + 1"))
+    with pytest.raises(UnsupportedError, match="edited after it was imported"):
+        knossos.vmap(module.f)(X)
+
+
+def test_recursion_too_deep_names_the_function() -> None:
+    with pytest.raises(KernelRuntimeError, match="recursion is too deep in endless"):
+        knossos.register(endless)(1.0, 0)
+    with pytest.raises(KernelRuntimeError, match="recursion is too deep in the derivative of depth") as raised:
+        knossos.register(depth).vjp(1.0, 10**9, 1.0)
+    assert raised.value.code == "KS704"
+
+
+def shifted(x: int, n: int) -> int:
+    return x << n
+
+
+def powered(x: int, n: int) -> int:
+    return x**n
+
+
+def truncated(x: float) -> int:
+    return int(x)
+
+
+def divided(x: int, n: int) -> int:
+    return x // n
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "code", "message"),
+    [
+        (shifted, (1, -1), "KS707", "negative"),
+        (truncated, (math.nan,), "KS707", "NaN, infinite or too large"),
+        (truncated, (-math.inf,), "KS707", "NaN, infinite or too large"),
+        (divided, (1, 0), "KS702", "by zero"),
+    ],
+)
+def test_arithmetic_without_a_result_has_a_code_of_its_own(function, args, code, message) -> None:
+    with pytest.raises(KernelRuntimeError, match=message) as raised:
+        knossos.register(function)(*args)
+    assert raised.value.code == code
+    assert raised.value.span is not None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ksc.codegen.cpp import calls, control, tensors
 from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.memory import place_results
-from ksc.codegen.cpp.names import Scope, is_temporary
+from ksc.codegen.cpp.names import Scope, is_temporary, spoken
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
 from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.types import cpp_type, declaration
@@ -130,7 +130,7 @@ def print_function(
     writer = Writer(1)
     if recursive:
         printer.needs_runtime = True
-        writer.line(f'rt.check_stack({function.span.line if function.span else 0}, "{_plain(function.name)}");')
+        writer.line(f'rt.check_stack({function.span.line if function.span else 0}, "{_plain(spoken(function.name))}");')
     printer.block(function.body, _returning(printer), Context(writer, Scope(scope)))
     needs_runtime = printer.needs_runtime
     if needs_runtime:

@@ -72,6 +72,15 @@ def function_identifier(name: str) -> str:
     return f"{text}_" if text in ENTRY_NAMES or text.endswith(("_results", "_box")) else text
 
 
+def spoken(name: str) -> str:
+    """How messages call a function: by the user's name, that of a derivative by what it is the derivative of."""
+    derivative = False
+    while match := _DERIVED.fullmatch(name):
+        derivation, _, name = match.groups()
+        derivative |= derivation not in ("vmap", "some")
+    return f"the derivative of {name}" if derivative else name
+
+
 class Scope:
     """The names in use in one C++ scope and in those around it."""
 

@@ -264,7 +264,7 @@ class Printer:
         args[first] = with_width(args[first], eqn.args[first:])
         if record.failure is not None and self.may_fail(eqn):
             fails = self.apply(record.failure.cpp, args, eqn.span)
-            self.fail_if(fails, "KS_ERROR_ZERO_DIVISION", record.failure.message, eqn.span, at)
+            self.fail_if(fails, record.failure.code, record.failure.message, eqn.span, at)
         self.define(eqn.outs[0], self.apply(overload(eqn).cpp, args, eqn.span), at)
 
     def may_fail(self, eqn: Eqn) -> bool:

@@ -22,7 +22,7 @@ struct power_value_and_vjp_results {
 };
 
 static inline power_fwdpass_results power_fwdpass(ks::runtime &rt, float x, int64_t n) {
-    rt.check_stack(0, "[suffwdpass power]");
+    rt.check_stack(0, "the derivative of power");
     if (n <= 0) {
         return {1.0f, nullptr};
     }
@@ -36,7 +36,7 @@ static inline float power_revpass(ks::runtime &rt,
                                   int64_t n,
                                   float r_bar,
                                   const power_residuals_box *residuals) {
-    rt.check_stack(0, "[sufrevpass power]");
+    rt.check_stack(0, "the derivative of power");
     if (n <= 0) {
         return 0.0f;
     }
