@@ -107,6 +107,7 @@ _ACTIVATIONS_IN_TORCH = "celu hardshrink prelu relu selu threshold".split()
 
 
 def _entries() -> Iterator[tuple[object, Lowering]]:
+    function: Any
     for name in _SHARED.split():
         yield getattr(math, name), Lowering(name, ("x",))
     for name, op in _MATH_ONLY.items():

@@ -309,7 +309,7 @@ sample("scatter_add", lambda x, n, s: torch.scatter_add(x, 1, n, s), (M, ints(2,
 sample("index_add", lambda x, n, s: torch.index_add(x, 1, n, s, alpha=2.0), (M, ints(4, low=0, high=3), (2, 4)))
 sample("index_copy", lambda x, n, s: torch.index_copy(x, 0, n, s), ((3, 2), given([2, 0], torch.int64), (2, 2)))
 sample("index_fill", lambda x, n: torch.index_fill(x, 1, n, 4.0), (M, ints(2, low=0, high=3)))
-sample("embedding", lambda n, w: F.embedding(n, w), (ints(2, 3, low=0), (5, 2)))
+sample("embedding", lambda n, w: (F.embedding(n, w), F.embedding(n, w, padding_idx=-1)), (ints(2, 3, low=0), (5, 2)))
 
 # Products.
 sample(
@@ -394,3 +394,161 @@ sample(
 sample("normalize", lambda x: (F.normalize(x), F.normalize(x, p=1, dim=0)), (M,))
 sample("cosine_similarity", lambda x, y: F.cosine_similarity(x, y), (M, M))
 sample("pairwise_distance", lambda x, y: F.pairwise_distance(x, y), (M, M))
+sample(
+    "kl_div",
+    lambda x, y: (F.kl_div(x, y, reduction="batchmean"), F.kl_div(x, y, reduction="sum", log_target=True)),
+    (M, positive(2, 3)),
+)
+sample("layer_norm", lambda x, w, b: F.layer_norm(x, (3,), w, b), (M, (3,), (3,)))
+sample("rms_norm", lambda x, w: F.rms_norm(x, (3,), w, eps=1e-6), (M, (3,)))
+sample("layer_norm_plain", lambda x: F.layer_norm(x, (3, 2)), (C,))
+sample(
+    "nll_loss",
+    lambda x, t: (
+        F.nll_loss(x, t),
+        F.nll_loss(x, t, reduction="none", ignore_index=1),
+        F.nll_loss(x, t, reduction="sum"),
+    ),
+    (M, ints(2, low=0, high=3)),
+    ((2, 3, 2), ints(2, 2, low=0, high=3)),
+    ((3,), ints(low=0, high=3)),
+)
+sample(
+    "nll_loss_weight",
+    lambda x, t: F.nll_loss(x, t, torch.tensor([0.5, 2.0, 1.0]), ignore_index=1),
+    (M, given([0, 2], torch.int64)),
+)
+sample(
+    "cross_entropy",
+    lambda x, t: (
+        F.cross_entropy(x, t),
+        F.cross_entropy(x, t, reduction="none"),
+        F.cross_entropy(x, t, label_smoothing=0.1),
+    ),
+    (M, ints(2, low=0, high=3)),
+    ((2, 3, 2), ints(2, 2, low=0, high=3)),
+)
+sample(
+    "cross_entropy_weight",
+    lambda x, t: (
+        F.cross_entropy(x, t, torch.tensor([0.5, 2.0, 1.0]), ignore_index=1, label_smoothing=0.2),
+        F.cross_entropy(x, t, ignore_index=-1),
+    ),
+    (M, given([0, 2], torch.int64)),
+)
+sample(
+    "cross_entropy_probabilities",
+    lambda x, p: (
+        F.cross_entropy(x, p),
+        F.cross_entropy(x, p, label_smoothing=0.1, reduction="sum"),
+        F.cross_entropy(x, p, torch.tensor([0.5, 2.0, 1.0])),
+    ),
+    (M, positive(2, 3)),
+)
+sample(
+    "batch_norm",
+    lambda x, w, b: (
+        F.batch_norm(x, torch.tensor([0.5, 1.0, 2.0]), torch.tensor([1.0, 2.0, 0.5]), w, b),
+        F.batch_norm(x, None, None, w, b, training=True),
+    ),
+    ((2, 3), (3,), (3,)),
+    ((2, 3, 2), (3,), (3,)),
+)
+sample("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), ((2, 4, 3), (4,), (4,)))
+sample("instance_norm", lambda x: F.instance_norm(x), ((2, 2, 5),))
+sample("glu", lambda x: F.glu(x), ((2, 4),))
+sample("dropout", lambda x: (F.dropout(x, 0.5, training=False), F.dropout(x, p=0.0)), (M,))
+sample(
+    "attention",
+    lambda q, k, v: (F.scaled_dot_product_attention(q, k, v), F.scaled_dot_product_attention(q, k, v, is_causal=True)),
+    ((2, 3, 2), (2, 3, 2), (2, 3, 5)),
+)
+sample(
+    "attention_mask",
+    lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m, scale=0.5),
+    ((3, 2), (2, 2), (2, 5), (3, 2)),
+    ((1, 2), (2, 2), (2, 3), given([[True, False]], torch.bool)),
+)
+sample("cdist", lambda x, y: (torch.cdist(x, y), torch.cdist(x, y, p=1.0)), (M, (5, 3)), order=1)
+
+# Matrices.
+sample("det", lambda x: torch.det(x), ((3, 3),), ((2, 2, 2),), ((1, 1),))
+sample("slogdet", lambda x: torch.linalg.slogdet(x), ((3, 3),), ((2, 2, 2),))
+sample("logdet", lambda x: torch.logdet(x), (spd(3),))
+sample("inv", lambda x: (torch.linalg.inv(x), torch.inverse(x)), (spd(2),), (spd(2, 2),))
+sample("solve", lambda a, b: torch.linalg.solve(a, b), (spd(3), (3, 2)), (spd(2), (2,)), (spd(2, 2), (2, 2, 1)))
+sample("solve_right", lambda a, b: torch.linalg.solve(a, b, left=False), (spd(2), (3, 2)))
+sample(
+    "solve_triangular",
+    lambda a, b: (
+        torch.linalg.solve_triangular(a, b, upper=False),
+        torch.linalg.solve_triangular(a, b, upper=True, unitriangular=True),
+    ),
+    (spd(3), (3, 2)),
+)
+sample(
+    "cholesky",
+    lambda a: (
+        torch.linalg.cholesky(a @ a.mT + torch.eye(2)),
+        torch.linalg.cholesky(a @ a.mT + torch.eye(2), upper=True),
+    ),
+    ((2, 2),),
+    ((2, 2, 2),),
+)
+sample("cholesky_solve", lambda a, b: torch.cholesky_solve(b, torch.tril(a)), (spd(2), (2, 2)))
+sample(
+    "matrix_power",
+    lambda x: (torch.matrix_power(x, 3), torch.linalg.matrix_power(x, -1), torch.matrix_power(x, 0)),
+    (spd(2),),
+)
+sample("matrix_exp", lambda x: torch.matrix_exp(x), ((2, 2),))
+sample("multi_dot", lambda x, y, z: torch.linalg.multi_dot([x, y, z]), (M, (3, 2), (2, 5)))
+sample("cross", lambda x, y: (torch.linalg.cross(x, y), torch.cross(x, y, dim=-1)), ((3,), (3,)), (M, (1, 3)))
+sample("kron", lambda x, y: torch.kron(x, y), (M, (2, 2)), ((3,), M))
+
+# Methods.
+sample(
+    "methods",
+    lambda x: (x.sum(), x.mean(1), x.sin(), x.exp().log(), x.abs().sqrt(), x.clamp(min=0.0), x.pow(2), x.norm()),
+    (M,),
+)
+sample(
+    "methods_of_two",
+    lambda x, y: (x.add(y, alpha=2), x.mul(y), x.maximum(y), x.where(x > y, y), x.dot(y), x.lerp(y, 0.5)),
+    ((3,), (3,)),
+)
+sample(
+    "methods_over_dims",
+    lambda x: (
+        x.softmax(1),
+        x.cumsum(0),
+        x.max(1).values,
+        x.argmax(),
+        x.std(0),
+        x.amax((0, 1)),
+        x.prod(1),
+        x.logsumexp(1),
+    ),
+    (M,),
+)
+sample(
+    "methods_moving",
+    lambda x: (x.repeat(2, 1), x.flip(0), x.roll(1, 1), x.tile(2), x.tril(), x.sort(1).values, x.topk(2).values),
+    (M,),
+)
+sample(
+    "methods_reading",
+    lambda x, n: (x.gather(1, n), x.index_select(0, n[0] % 2), x.scatter_add(1, n, x), x.masked_fill(x > 0, 0.0)),
+    (M, ints(2, 3, low=0, high=3)),
+)
+sample(
+    "new",
+    lambda x: (
+        x.new_zeros(2, 3),
+        x.new_ones((2,)),
+        x.new_full((2,), 3.0),
+        x.new_zeros(x.shape),
+        torch.zeros(x.shape[0], 2),
+    ),
+    (M,),
+)

@@ -238,3 +238,50 @@ def trace(op: Op, input: Value) -> Value:
     rows, columns = x.sizes
     shorter = op.apply("min", rows, columns) if rows.atom != columns.atom else rows
     return op.result(op.rank_0(op.reduce("add", [shorter], lambda index: x[[*index, *index]])))
+
+
+@torch_function("linalg.cross")
+def linalg_cross(op: Op, input: Value, other: Value, *, dim: Value = Static(-1)) -> Value:
+    """The vector product along a dimension of size 3."""
+    a, b = op.tensor(input), op.tensor(other)
+    if a.rank != b.rank or not a.rank:
+        op.refuse("needs tensors of equal numbers of dimensions", "add dimensions with unsqueeze()")
+    place = op.dim(dim, a.rank)
+    three = op.number(3)
+    for tensor in (a, b):
+        op.require(tensor.sizes[place].eq(three), "cross(): the dimension has not size 3")
+    sizes = op.broadcast([a.sizes, b.sizes])
+
+    def body(index: list[Scalar]) -> Scalar:
+        following = [[*index[:place], (index[place] + k) % three, *index[place + 1 :]] for k in (1, 2)]
+        return a.spread(following[0]) * b.spread(following[1]) - a.spread(following[1]) * b.spread(following[0])
+
+    return op.result(op.build(sizes, body))
+
+
+@torch_function("cross")
+def cross(op: Op, input: Value, other: Value, dim: Value = NONE) -> Value:
+    """The vector product along a dimension, the first one of size 3 unless told."""
+    if op.static(dim, "dim") is not None:
+        return linalg_cross(op, input, other, dim=dim)
+    x = op.tensor(input)
+    known = [k for k, size in enumerate(x.sizes) if size.is_(3)]
+    if x.rank > 1 and not known:
+        op.refuse("without dim", "give the dimension: dim=-1")
+    return linalg_cross(op, input, other, dim=Static(known[0] if known else 0))
+
+
+@torch_function("kron")
+def kron(op: Op, input: Value, other: Value) -> Value:
+    """Each element of the first times the whole second tensor."""
+    a, b = op.tensor(input), op.tensor(other)
+    rank = max(a.rank, b.rank)
+    one = op.number(1)
+    left, right = ([*([one] * (rank - tensor.rank)), *tensor.sizes] for tensor in (a, b))
+
+    def body(index: list[Scalar]) -> Scalar:
+        outer = [i // size for i, size in zip(index, right, strict=True)]
+        inner = [i % size for i, size in zip(index, right, strict=True)]
+        return a[outer[rank - a.rank :]] * b[inner[rank - b.rank :]]
+
+    return op.result(op.build([m * n for m, n in zip(left, right, strict=True)], body))

@@ -19,10 +19,12 @@ from ksc.frontend.tensors import (
     extrema,
     gathering,
     joining,
+    members,
     pooling,
     prelude,
     reductions,
     scans,
+    shapes,
     sorting,
 )
 from ksc.frontend.tensors.refusals import REFUSED
@@ -38,10 +40,12 @@ MODULES = (
     extrema,
     gathering,
     joining,
+    members,
     pooling,
     prelude,
     reductions,
     scans,
+    shapes,
     sorting,
 )
 """The modules that enter functions in the table."""

@@ -237,12 +237,19 @@ def embedding(
     sparse: Value = FALSE,
 ) -> Value:
     """The rows of ``weight`` at indices."""
-    for name, value in (("padding_idx", padding_idx), ("max_norm", max_norm)):
-        if op.static(value, name) is not None:
-            op.refuse(f"with {name}", "index the weight, and mask what is read")
+    if op.static(max_norm, "max_norm") is not None:
+        op.refuse("with max_norm", "normalise the weight before")
     if op.flag(scale_grad_by_freq, "scale_grad_by_freq"):
         op.refuse("with scale_grad_by_freq", "index the weight")
     at, table = indices(op, input), op.tensor(weight)
     if table.rank != 2:
         op.refuse("needs a weight of two dimensions", "pass a matrix")
-    return op.result(op.build([*at.sizes, table.sizes[1]], lambda i: table[[at[i[:-1]], i[-1]]]))
+    padding = op.static(padding_idx, "padding_idx")
+    unused = None if padding is None else op.number(padding) if padding >= 0 else table.sizes[0] + padding
+
+    def body(index: list[Scalar]) -> Scalar:
+        row = at[index[:-1]]
+        entry = table[[row, index[-1]]]
+        return entry if unused is None else row.eq(unused).select(op.apply("stop_gradient", entry), entry)
+
+    return op.result(op.build([*at.sizes, table.sizes[1]], body))

@@ -15,11 +15,12 @@ from ksc.errors import KnossosError
 from ksc.frontend.frame import Frame
 from ksc.frontend.functions import locate
 from ksc.frontend.tensors.inlining import inlined
-from ksc.frontend.tensors.op import Op
+from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.reductions import over, shift_of
+from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import TABLE, Handler, objects
-from ksc.frontend.values import Static, Value
-from ksc.ops.library.tensors import forms, losses, normalising
+from ksc.frontend.values import NONE, Static, Struct, Value
+from ksc.ops.library.tensors import forms, losses, matrices, normalising
 
 
 def written(name: str, function: FunctionType) -> Handler:
@@ -55,7 +56,47 @@ def _shift(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], nod
     return op.result(over(op, x, dims, True, lambda sizes, at: shift_of(op, sizes, at)))
 
 
+def _each_matrix(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    op = Op(frame, "a function of matrices", node)
+    function = op.static(args[0], "function")
+    matrices = [op.tensor(value) for value in args[1:]]
+    if any(matrix.rank < 2 for matrix in matrices):
+        op.refuse("needs tensors of two dimensions or more", "add dimensions with unsqueeze()")
+    op.same(*matrices[0].sizes[-2:])
+    for matrix in matrices[1:]:
+        op.same(matrices[0].sizes[-1], matrix.sizes[-2])
+    batch = op.broadcast([matrix.sizes[:-2] for matrix in matrices])
+    shape: list[Struct] = []
+
+    def body(index: list[Scalar]) -> list[Tensor]:
+        found = inlined(frame, function, [op.result(spread_row(matrix, index)) for matrix in matrices], node)
+        if isinstance(found, Struct):
+            shape.append(found)
+            return [op.tensor(item) for item in found.items]
+        return [op.tensor(found)]
+
+    made = op.build_rows(batch, body)
+    return op.results(shape[0].cls, made, shape[0].keys) if shape else op.result(made[0])
+
+
+def spread_row(matrix: Tensor, index: Sequence[Scalar]) -> Tensor:
+    """The matrix that broadcasting puts at an index of the leading dimensions."""
+    own = list(index[len(index) - (matrix.rank - 2) :])
+    zero = matrix.op.number(0)
+    return matrix.row([zero if size.is_(1) else i for i, size in zip(own, matrix.sizes[:-2], strict=True)])
+
+
+def _require(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    op = Op(frame, "require", node)
+    holds, reason, instead = (op.static(value, "condition") for value in args)
+    if not holds:
+        frame.refuse(node, reason, instead, code="KS204")
+    return NONE
+
+
+TABLE[forms.require] = _require
 TABLE[forms.shift] = _shift
+TABLE[forms.each_matrix] = _each_matrix
 
 WRITTEN: Mapping[Callable[..., Any], tuple[str, ...]] = {
     normalising.softmax: ("softmax", "special.softmax"),
@@ -75,6 +116,18 @@ WRITTEN: Mapping[Callable[..., Any], tuple[str, ...]] = {
     normalising.glu: ("F.glu",),
     normalising.dropout: ("F.dropout",),
     normalising.scaled_dot_product_attention: ("F.scaled_dot_product_attention",),
+    matrices.det: ("det", "linalg.det"),
+    matrices.slogdet: ("slogdet", "linalg.slogdet"),
+    matrices.logdet: ("logdet",),
+    matrices.inv: ("linalg.inv",),
+    matrices.inverse: ("inverse",),
+    matrices.solve: ("linalg.solve",),
+    matrices.solve_triangular: ("linalg.solve_triangular",),
+    matrices.cholesky: ("linalg.cholesky",),
+    matrices.cholesky_solve: ("cholesky_solve",),
+    matrices.matrix_power: ("matrix_power", "linalg.matrix_power"),
+    matrices.matrix_exp: ("matrix_exp", "linalg.matrix_exp"),
+    matrices.multi_dot: ("linalg.multi_dot",),
     losses.mse_loss: ("F.mse_loss",),
     losses.l1_loss: ("F.l1_loss",),
     losses.smooth_l1_loss: ("F.smooth_l1_loss",),

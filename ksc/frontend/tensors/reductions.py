@@ -203,8 +203,8 @@ def logsumexp(op: Op, input: Value, dim: Value, keepdim: Value = FALSE) -> Value
 
 
 def shift_of(op: Op, sizes: list[Scalar], at: Element) -> Scalar:
-    """About the largest element, or 0 if that is infinite; rounded, so that it has no derivative."""
-    largest = op.apply("floor", op.reduce("max", sizes, lambda index: at(index)))
+    """The largest element, or 0 if that is infinite, without a derivative: to be subtracted before exp()."""
+    largest = op.apply("stop_gradient", op.reduce("max", sizes, lambda index: at(index)))
     return op.apply("isfinite", largest).select(largest, 0.0)
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ksc.ops.library.tensors.forms import require
+
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
     """The loss of all elements, as ``reduction`` says."""
@@ -13,7 +15,7 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
         return torch.mean(loss)
     if reduction == "sum":
         return torch.sum(loss)
-    assert reduction == "none", "reduction is 'mean', 'sum' or 'none'"
+    require(reduction == "none", "the reduction is not known", "use 'mean', 'sum' or 'none'")
     return loss
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ksc.ops.library.tensors.forms import shift
+from ksc.ops.library.tensors.forms import require, shift
 
 
 def softmax(input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -92,8 +92,9 @@ def rms_norm(
     count = len(normalized_shape)
     for k in range(count):
         assert input.shape[input.dim() - count + k] == normalized_shape[k], "normalized_shape is not that of the input"
-    assert eps is not None, "rms_norm() in a kernel needs eps: its default depends on the dtype"
-    result = input * torch.rsqrt(torch.mean(input * input, tuple(range(-count, 0)), keepdim=True) + eps)
+    require(eps is not None, "the default eps of rms_norm() depends on the dtype", "give eps")
+    least = 0.0 if eps is None else eps
+    result = input * torch.rsqrt(torch.mean(input * input, tuple(range(-count, 0)), keepdim=True) + least)
     return result if weight is None else result * weight
 
 
@@ -123,7 +124,7 @@ def batch_norm(
     if running_mean is None or running_var is None:
         dims = tuple(k for k in range(input.dim()) if k != 1)
         return scaled(standardised(input, dims, eps), weight, bias)
-    assert not training, "a kernel does not change running statistics: use training=False, or pass None for them"
+    require(not training, "batch_norm() would change the running statistics", "use training=False, or pass None")
     centred = input - of_channels(input, running_mean)
     return scaled(centred * of_channels(input, torch.rsqrt(running_var + eps)), weight, bias)
 
@@ -139,7 +140,7 @@ def instance_norm(
     eps: float = 1e-05,
 ) -> Tensor:
     """Each channel of each element of a batch made mean 0 and variance 1; scaled and moved."""
-    assert use_input_stats, "instance_norm() in a kernel takes the statistics of its input"
+    require(use_input_stats, "instance_norm() without the statistics of its input", "use batch_norm()")
     return scaled(standardised(input, tuple(range(2, input.dim())), eps), weight, bias)
 
 
@@ -163,7 +164,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Nothing, unless elements were to be dropped, which kernels cannot do."""
-    assert p == 0.0 or not training, "dropout() in training draws random numbers: pass a mask and multiply by it"
+    require(p == 0.0 or not training, "dropout() in training draws random numbers", "pass a mask and multiply by it")
     return input.clone()
 
 
@@ -178,7 +179,8 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """The values, weighted by the softmax of the products of queries and keys."""
-    assert dropout_p == 0.0 and not enable_gqa, "attention in a kernel has neither dropout nor groups of queries"
+    require(dropout_p == 0.0, "attention with dropout draws random numbers", "leave dropout_p at 0")
+    require(not enable_gqa, "attention with groups of queries", "repeat the keys and values with repeat_interleave()")
     factor = 1.0 / torch.sqrt(query.new_full((), query.shape[-1])) if scale is None else scale
     scores = torch.matmul(query, key.transpose(-2, -1)) * factor
     if is_causal:
