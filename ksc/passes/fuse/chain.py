@@ -14,7 +14,7 @@ from ksc.passes.fuse.sums import turn_accumulations_into_sums
 from ksc.passes.fuse.vertical import fuse_producers
 from ksc.passes.stores import turn_accumulations_into_stores
 
-ROUNDS = 16
+ROUNDS = 10
 """How often fusion is tried: what one round brings into one loop body is read once in the next."""
 
 
@@ -51,5 +51,6 @@ def has_tensors(program: Program) -> bool:
 
 
 def _tidy(program: Program) -> Program:
-    program = eliminate_common_subexpressions(hoist_common_reads(resolve_structure(program)))
+    program = resolve_structure(remove_dead_code(program))
+    program = eliminate_common_subexpressions(hoist_common_reads(program))
     return turn_accumulations_into_stores(turn_accumulations_into_sums(remove_dead_code(program)))

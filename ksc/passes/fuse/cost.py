@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ksc.ir.liveness import has_effect
-from ksc.ir.nodes import Block, Eqn, Var
+from ksc.ir.nodes import Block, Eqn, Var, walk
 from ksc.ops import PRIMITIVES
 from ksc.passes.cost import work
 from ksc.passes.fuse.facts import Facts, Place
@@ -16,6 +16,9 @@ CHEAP = 8
 
 SPLIT = 12
 """The cost up to which the terms of a sum are computed in a loop of their own beside the loop that needs them too."""
+
+LARGEST = 150
+"""The number of equations up to which a body is fused with others, so that none grows without bounds."""
 
 FREE = 1
 """The cost up to which an element is computed wherever it is read, however often: a view, a broadcast, a scaling."""
@@ -29,21 +32,30 @@ class Cost:
         work: about how many additions of floats it costs; reading memory and arithmetic of indices are free.
         fails: whether it may stop the kernel.
         acts: whether it has an effect, so that it must be evaluated where it is and nowhere else.
+        equations: how many they are.
     """
 
     work: int
     fails: bool
     acts: bool
+    equations: int = 1
 
     def beside(self, other: Cost) -> Cost:
         """Of two sides of which one is evaluated."""
-        return Cost(max(self.work, other.work), self.fails or other.fails, self.acts or other.acts)
+        work = 1 + max(self.work, other.work)
+        equations = 1 + self.equations + other.equations
+        return Cost(work, self.fails or other.fails, self.acts or other.acts, equations)
+
+    def with_part(self, part: Cost) -> Cost:
+        """With something that is computed in a place of it."""
+        return Cost(self.work + part.work, self.fails or part.fails, self.acts, self.equations + part.equations)
 
 
 def cost_of(block: Block, place: Place, facts: Facts, effectful: Collection[str]) -> Cost:
     """The cost of a block that stands at ``place``."""
     acts = any(has_effect(eqn, effectful, ()) or _adds(eqn) for eqn in block.eqns)
-    return Cost(work(block), any(fails(eqn, place, facts) for eqn in block.eqns), acts)
+    stops = any(fails(eqn, place, facts) for eqn in block.eqns)
+    return Cost(work(block), stops, acts, sum(1 for _ in walk(block)))
 
 
 def _adds(eqn: Eqn) -> bool:

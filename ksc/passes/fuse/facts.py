@@ -414,6 +414,8 @@ class Facts:
 
     def in_range(self, index: Atom, size: Size, place: Place) -> bool:
         """Whether an index, read at a place, is known to be at least 0 and below the size of a tensor that exists."""
+        if isinstance(index, Var) and index in self.counts and self.resolve(self.counts[index]) == size:
+            return True
         at, most = self.polynomial(index), self.polynomial(size)
         rules = [rule for inside in place.around() for rule in self._equal.get(inside, ())]
         at, most = _rewritten(at, rules), _rewritten(most, rules)

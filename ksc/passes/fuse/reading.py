@@ -31,16 +31,24 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The reads of one tensor that is not made whole for its own sake: of its elements, in range, and otherwise."""
+    """The reads of one tensor: of its elements, in range, those that are alike counted once, and any other.
+
+    Attributes:
+        elements: the different reads of elements.
+        whole: whether there are other reads than these and of sizes.
+        eqns: all equations that read elements.
+    """
 
     elements: Sequence[Element]
     whole: bool
+    eqns: Sequence[Eqn]
 
 
 def reading_of(tensor: Var, rank: int, facts: Facts) -> Reading:
     """How ``tensor`` is read; reads of elements have ``rank`` indices or more."""
     elements: list[Element] = []
     seen: set[tuple[object, ...]] = set()
+    eqns: list[Eqn] = []
     whole = False
     home = facts.places[tensor]
     for read in facts.reads.get(tensor, ()):
@@ -50,11 +58,12 @@ def reading_of(tensor: Var, rank: int, facts: Facts) -> Reading:
         if eqn is None or not is_element(eqn, tensor, rank) or not _in_range(eqn, tensor, read, facts):
             whole = True
             continue
+        eqns.append(eqn)
         key = (read.place, eqn.args)
         if key not in seen:
             seen.add(key)
             elements.append(_element(eqn, tensor, rank, read.place, home, facts))
-    return Reading(elements, whole)
+    return Reading(elements, whole, eqns)
 
 
 def is_element(eqn: Eqn, tensor: Var, rank: int) -> bool:

@@ -19,12 +19,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, default_value
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, default_value, walk
 from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars, replace
 from ksc.ir.types import TensorType, Type, is_scalar, join
-from ksc.passes.fuse.cost import CHEAP, FREE, Cost, cost_of
+from ksc.passes.fuse.cost import CHEAP, FREE, LARGEST, Cost, cost_of
 from ksc.passes.fuse.facts import Facts, Place
-from ksc.passes.fuse.reading import is_element, reading_of
+from ksc.passes.fuse.reading import reading_of
 
 
 def fuse_producers(program: Program, *, thrifty: bool = False) -> Program:
@@ -97,7 +97,8 @@ class _Fusion:
         self.facts, self.top = Facts.of(function)
         self.env: Env = {}
         self.sources: dict[Var, tuple[_Source, Cost]] = {}
-        self.fused: set[Var] = set()
+        self.fused: dict[Eqn, Var] = {}
+        self.moved: dict[Var, tuple[Eqn, Place]] = {}
 
     def run(self) -> Function:
         if not any(isinstance(var.type, TensorType) for var in self.facts.definitions):
@@ -107,12 +108,39 @@ class _Fusion:
 
     def block(self, block: Block, place: Place) -> Block:
         out: list[Eqn] = []
-        for eqn in block.eqns:
-            if self.is_fused_at(eqn, place):
-                self.replace_index(eqn, place, out)
-            else:
-                self.keep(eqn, place, out)
+        self.eqns(block.eqns, place, out)
         return Block(block.params, tuple(out), tuple(replace(result, self.env) for result in block.results))
+
+    def eqns(self, eqns: Sequence[Eqn], place: Place, out: list[Eqn]) -> None:
+        for eqn in eqns:
+            tensor = self.fused.get(eqn)
+            if tensor is None:
+                if not self.moves(eqn, place):
+                    self.keep(eqn, place, out)
+            elif tensor in self.moved:
+                loop, home = self.moved[tensor]
+                (body,) = loop.blocks
+                self.env.update(
+                    (param, replace(i, self.env)) for param, i in zip(body.params, eqn.args[1:], strict=True)
+                )
+                self.eqns(body.eqns, Place(loop, home), out)
+                self.env[eqn.outs[0]] = replace(body.results[0], self.env)
+            else:
+                self.replace_index(eqn, tensor, place, out)
+
+    def moves(self, eqn: Eqn, place: Place) -> bool:
+        """Whether this is a ``build`` whose body goes, as it is, to the one place that reads an element of it."""
+        if eqn.op != "build" or len(eqn.outs) != 1 or eqn.params.get("nested"):
+            return False
+        (tensor,) = eqn.outs
+        reads = [read.eqn for read in self.facts.reads.get(tensor, ())]
+        if len(reads) != 1 or reads[0] is None or len(reads[0].args) != len(eqn.args) + 1:
+            return False
+        self.enter_build(eqn, eqn.outs, place)
+        if self.fused.get(reads[0]) is not tensor:
+            return False
+        self.moved[tensor] = (eqn, place)
+        return True
 
     def keep(self, eqn: Eqn, place: Place, out: list[Eqn]) -> None:
         """Append an equation with its blocks fused, and see whether what it gives can be computed where it is read."""
@@ -125,8 +153,9 @@ class _Fusion:
             new = self.enter_if(new, place)
         out.append(new)
 
-    def replace_index(self, eqn: Eqn, place: Place, out: list[Eqn]) -> None:
-        source, _ = self.sources[eqn.args[0]]  # type: ignore[index]
+    def replace_index(self, eqn: Eqn, tensor: Var, place: Place, out: list[Eqn]) -> None:
+        """Compute an element in the place of the ``index`` that reads it."""
+        source, _ = self.sources[tensor]
         at = [replace(arg, self.env) for arg in eqn.args[1:]]
         first = len(out)
         value = self.emit(source, at, {}, eqn, place, out)
@@ -136,16 +165,6 @@ class _Fusion:
             self.enter_build(row, eqn.outs, place)
 
     # What is fused where.
-
-    def is_fused_at(self, eqn: Eqn, place: Place) -> bool:
-        """Whether this ``index`` reads a tensor that is not made for it, at a place that is in range."""
-        tensor = eqn.args[0] if eqn.op == "index" else None
-        if not isinstance(tensor, Var) or tensor not in self.fused:
-            return False
-        at = eqn.args[1:]
-        return is_element(eqn, tensor, self.sources[tensor][0].rank) and all(
-            self.facts.in_range(index, self.facts.size(tensor, dim), place) for dim, index in enumerate(at)
-        )
 
     def enter(self, tensor: Var, source: _Source, cost: Cost, *, alone: bool = True) -> None:
         """Decide whether a tensor is computed where it is read.
@@ -159,12 +178,14 @@ class _Fusion:
         elements = reading.elements
         if not elements or (cost.fails and (reading.whole or len(elements) > 1 or not elements[0].covers)):
             return
+        if cost.equations > LARGEST:
+            return
         repeats = any(element.repeats for element in elements)
         moved = len(elements) == 1 and alone
         if cost.work <= min(FREE, self.cheap) or (
             not (reading.whole or repeats) and (moved or cost.work <= self.cheap)
         ):
-            self.fused.add(tensor)
+            self.fused.update(dict.fromkeys(reading.eqns, tensor))
 
     def enter_build(self, eqn: Eqn, names: Sequence[Var], place: Place) -> None:
         """Enter the tensors of a ``build``, known by ``names``."""
@@ -173,6 +194,9 @@ class _Fusion:
         for k, name in enumerate(names):
             own = body if alone else prune_block(Block(body.params, body.eqns, body.results[k : k + 1]), self.effectful)
             cost = cost_of(own, Place(eqn, place), self.facts, self.effectful)
+            for inner in walk(own):
+                if inner in self.fused:
+                    cost = cost.with_part(self.sources[self.fused[inner]][1])
             self.enter(name, _Built(own), cost, alone=alone)
 
     def enter_if(self, eqn: Eqn, place: Place) -> Eqn:
@@ -188,7 +212,7 @@ class _Fusion:
                 known.update(dict.fromkeys(side.needs))
             cost = a.cost.beside(b.cost)
             source = _Chosen(eqn.args[0], (a.source, b.source), images)
-            self.enter(out, source, Cost(cost.work + 1, cost.fails, cost.acts))
+            self.enter(out, source, cost)
         if not any(needed):
             return eqn
         extra = [*needed[0], *needed[1]]
