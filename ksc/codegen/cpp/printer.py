@@ -315,11 +315,15 @@ def with_width(first: Expr, operands: Sequence[Atom]) -> Expr:
 
 
 def _read_by_others(pending: Sequence[tuple[str, Expr, str]], k: int, target: str) -> bool:
-    return any(target in value.reads for j, (_, value, _) in enumerate(pending) if j != k)
+    return any(_reads(value, target) for j, (_, value, _) in enumerate(pending) if j != k)
 
 
 def _reads_others(pending: Sequence[tuple[str, Expr, str]], k: int) -> bool:
-    return any(target in pending[k][1].reads for j, (target, _, _) in enumerate(pending) if j != k)
+    return any(_reads(pending[k][1], target) for j, (target, _, _) in enumerate(pending) if j != k)
+
+
+def _reads(value: Expr, name: str) -> bool:
+    return name in value.reads or name == value.text
 
 
 def assignment(target: str, value: Expr) -> str:

@@ -1,0 +1,44 @@
+"""The derivatives of loops that change tensors, compiled: the same numbers as by the interpreter."""
+
+import numpy as np
+import pytest
+
+from ksc.compiler import build_many, load
+from ksc.ir.interpret import interpret
+from ksc.passes import optimise
+from ksc.transforms import jvp, vjp
+from tests.codegen.harness import EXACT, call_tensors, tensor_source
+from tests.transforms.oracle import active, float_results, random_like
+from tests.transforms.tensor_loops import LOOPS
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """By name the derivatives of each program, their arguments and their kernels."""
+    rng = np.random.default_rng(0)
+    cases = {}
+    for name, (program, args) in LOOPS.items():
+        bars = random_like(rng, float_results(program, interpret(program, args)))
+        reverse = optimise(vjp(program))
+        cases[f"{name}_vjp"] = reverse, [*args, *bars]
+        if name in SECOND_ORDER:
+            dots = random_like(rng, [args[k] for k in active(program)])
+            cases[f"{name}_jvp"] = optimise(jvp(program)), [*args, *dots]
+            again = random_like(rng, float_results(reverse, interpret(reverse, [*args, *bars])))
+            cases[f"{name}_vjp_vjp"] = optimise(vjp(reverse)), [*args, *bars, *again]
+    sources = [tensor_source(name, program) for name, (program, _) in cases.items()]
+    built = build_many(sources, EXACT)
+    return {name: (*case, load(kernel)) for (name, case), kernel in zip(cases.items(), built, strict=True)}
+
+
+SECOND_ORDER = {"stencil", "triangle", "while_in_while", "rows_sometimes"}
+
+
+def test_compiled(kernels):
+    for name, (program, args, kernel) in kernels.items():
+        truth = interpret(program, args)
+        shapes = [np.shape(value) for value in truth]
+        status, values = call_tensors(kernel, f"ks_{name}", program, [np.asarray(arg) for arg in args], shapes)
+        assert status == 0, name
+        for value, true in zip(values, truth, strict=True):
+            np.testing.assert_allclose(value, true, rtol=1e-13, atol=1e-13, err_msg=name)
