@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ksc.checkpointing import checkpoint
     from ksc.custom import custom_jvp, custom_vjp, stop_gradient
     from ksc.decorators import elementwise, register, vmap
-    from ksc.functional import grad, gradcheck, jvp, value_and_grad, vjp
+    from ksc.functional import grad, gradcheck, hessian, hvp, jacobian, jvp, value_and_grad, vjp
     from ksc.kernel import Kernel
 
 __version__ = "0.1.0"
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(("custom_jvp", "custom_vjp", "stop_gradient"), "custom"),
     **dict.fromkeys(("elementwise", "register", "vmap"), "decorators"),
-    **dict.fromkeys(("grad", "gradcheck", "jvp", "value_and_grad", "vjp"), "functional"),
+    **dict.fromkeys(("grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"), "functional"),
     "Kernel": "kernel",
     "checkpoint": "checkpointing",
 }
@@ -36,6 +36,9 @@ __all__ = [
     "elementwise",
     "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
     "jvp",
     "register",
     "stop_gradient",

@@ -42,7 +42,7 @@ class Gradient(FastCallable):
         self.kernel = kernel
         self.with_value = with_value
 
-    def __call__(self, *args: Any, argnums: int | tuple[int, ...] = 0, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, argnums: int | str | tuple[int | str, ...] = 0, **kwargs: Any) -> Any:
         """Call the gradient with the arguments of the kernel."""
         gradient = self.kernel.gradient(argnums, with_value=self.with_value)
         result = gradient(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The function forms: ``grad``, ``value_and_grad``, ``vjp``, ``jvp`` and ``gradcheck``, which nest to any order."""
+"""The function forms of derivatives, which nest to any order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ksc.decorators import register
 from ksc.errors import ArgumentError
 from ksc.frontend.derived import made_of_constants
 from ksc.kernel import Kernel
+from ksc.whole import Argnums, Mode
 
 Function = Callable[..., Any]
 
@@ -21,8 +22,8 @@ def as_kernel(f: Function) -> Kernel:
 
 
 @made_of_constants
-def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Kernel:
-    """The kernel of the gradient of ``f``, which gives one float, with respect to ``argnums``.
+def grad(f: Function, argnums: Argnums = 0) -> Kernel:
+    """The kernel of the gradient of ``f``, which gives one float, with respect to ``argnums``, numbers or names.
 
     Where ``f`` maps over tensors this is the derivative at each lane.
     Raises DifferentiationError, on the first call, where there is no such gradient.
@@ -31,9 +32,55 @@ def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Kernel:
 
 
 @made_of_constants
-def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Kernel:
+def value_and_grad(f: Function, argnums: Argnums = 0) -> Kernel:
     """The kernel of the pair of result and gradient, see ``grad``."""
     return as_kernel(f).gradient(argnums, with_value=True)
+
+
+@made_of_constants
+def jacobian(f: Function, argnums: Argnums = 0, *, mode: Mode = "auto") -> Kernel:
+    """The kernel of all derivatives of the float results of ``f`` with respect to ``argnums``.
+
+    In the place of each float of the result stands the structure of the argument, a tuple of these for several
+    ``argnums``; in the place of each float of that a tensor with the sizes of the result and then those of the
+    argument, as ``torch.func.jacrev`` gives it. What is no float has None in its place. Where ``f`` maps over tensors
+    this is the Jacobian at each lane.
+
+    Args:
+        f: a function or kernel.
+        argnums: numbers or names of arguments.
+        mode: ``"forward"`` takes a direction for each element of the arguments, ``"reverse"`` one for each element of
+            the results; ``"auto"`` what needs fewer as far as types tell. The primal is computed once for all of them.
+
+    Raises DifferentiationError, on the first call, where there is no such derivative.
+    """
+    return as_kernel(f).jacobian.of(argnums, mode)
+
+
+@made_of_constants
+def hessian(f: Function, argnums: Argnums = 0, *, mode: Mode = "auto") -> Kernel:
+    """The kernel of the second derivatives of ``f``, which gives one float: the Jacobian of its gradient."""
+    return as_kernel(f).hessian.of(argnums, mode)
+
+
+def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """The Hessian of ``f``, which gives one float, times a tangent, without the Hessian: forward over reverse.
+
+    Args:
+        f: a function or kernel.
+        primals: its arguments; the Hessian is taken with respect to all that hold floats.
+        tangents: one for each of ``primals``; that of an argument that is no float is None.
+
+    Returns:
+        The product for one primal, a tuple with one for each of several, None for one that holds no float.
+    """
+    if len(primals) != len(tangents):
+        raise ArgumentError(f"{len(primals)} primals and {len(tangents)} tangents do not correspond")
+    kernel = as_kernel(f)
+    positions = kernel.float_positions(primals)
+    products = iter(kernel.gradient(positions).jvp(*primals, *tangents))
+    found = [next(products) if k in positions else None for k in range(len(primals))]
+    return found[0] if len(found) == 1 else tuple(found)
 
 
 def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]]:

@@ -25,10 +25,11 @@ from ksc.ir.nodes import Program
 from ksc.mapping import Mapping, inverse, permuted
 from ksc.notebook import kernel_html
 from ksc.specialise import Lanes, Specialisation
-from ksc.steps import Grad, tangent_of
+from ksc.steps import Grad, Step, float_leaves, tangent_of
 from ksc.torch import FastCallable, KernelModule, Operator
 from ksc.torch.operator import core
 from ksc.traced import TracedCalls
+from ksc.whole import Whole
 
 CallKind = Literal["primal", "vjp", "jvp"]
 
@@ -49,9 +50,11 @@ class Kernel(FastCallable):
         vjp: ``vjp(*args, *cotangents)``, the transposed Jacobian times a cotangent for each float result, past the
             autograd engine: a cotangent for each argument, None for one that is no float; for one argument just that.
         jvp: ``jvp(*args, *tangents)``, the Jacobian times a tangent for each float argument: a tangent for each result.
-        grad: ``grad(*args, argnums=0)``, the gradient of the one float result with respect to ``argnums``, at each lane
-            where the kernel maps; raises DifferentiationError where there is no such gradient.
+        grad: ``grad(*args, argnums=0)``, the gradient of the one float result with respect to ``argnums``, numbers or
+            names, at each lane where the kernel maps; raises DifferentiationError where there is no such gradient.
         value_and_grad: ``value_and_grad(*args, argnums=0)``, the pair of result and gradient, computed in one pass.
+        jacobian: ``jacobian(*args, argnums=0, mode="auto")``, all derivatives of the float results, see
+            ``knossos.jacobian``; ``hessian`` likewise.
 
     Raises:
         ArgumentError: arguments do not fit the parameters.
@@ -60,7 +63,7 @@ class Kernel(FastCallable):
         KernelRuntimeError: an assert failed, an integer was divided by zero, recursion went too deep.
     """
 
-    def __init__(self, fn: Callable[..., Any], mapping: Mapping, steps: tuple[Grad, ...] = ()) -> None:
+    def __init__(self, fn: Callable[..., Any], mapping: Mapping, steps: tuple[Step, ...] = ()) -> None:
         if not callable(fn):
             raise ArgumentError(f"a kernel is made of a function, not of a {type(fn).__name__}")
         self.__wrapped__ = fn
@@ -72,13 +75,15 @@ class Kernel(FastCallable):
         self.steps = steps
         self._lock = threading.RLock()
         self._specialisations: dict[Hashable, Specialisation] = {}
-        self._gradients: dict[Grad, Kernel] = {}
+        self._derived: dict[Step, Kernel] = {}
         self._latest: Specialisation | None = None
         self._traced = TracedCalls(self._flat_call)
         self.vjp = Derivative(self, "vjp")
         self.jvp = Derivative(self, "jvp")
         self.grad = Gradient(self, with_value=False)
         self.value_and_grad = Gradient(self, with_value=True)
+        self.jacobian = Whole(self, "jacobian")
+        self.hessian = Whole(self, "hessian")
         reload.remember(self)
 
     # Calling
@@ -93,13 +98,33 @@ class Kernel(FastCallable):
         self._arm(self, special, "primal")
         return rebuild(special.result, iter(self._flat(special, leaves, (), "primal")))
 
-    def gradient(self, argnums: int | tuple[int, ...] = 0, *, with_value: bool = False) -> Kernel:
+    def gradient(self, argnums: int | str | tuple[int | str, ...] = 0, *, with_value: bool = False) -> Kernel:
         """The kernel of ``grad``, or of ``value_and_grad``."""
-        step = Grad(argnums if isinstance(argnums, int) else tuple(argnums), with_value)
+        return self.derived(Grad(self.positions(argnums), with_value))
+
+    def derived(self, step: Step) -> Kernel:
+        """The kernel of what a step makes of the function."""
         with self._lock:
-            if step not in self._gradients:
-                self._gradients[step] = Kernel(self.__wrapped__, self.mapping, (*self.steps, step))
-            return self._gradients[step]
+            if step not in self._derived:
+                self._derived[step] = Kernel(self.__wrapped__, self.mapping, (*self.steps, step))
+            return self._derived[step]
+
+    def positions(self, argnums: int | str | Sequence[int | str]) -> int | tuple[int, ...]:
+        """The positions of arguments given by number or name. Raises ArgumentError for a name that is none of them."""
+        if isinstance(argnums, int):
+            return argnums
+        if isinstance(argnums, str):
+            names = list(self._signature.parameters)
+            if argnums not in names:
+                raise ArgumentError(f"{self.__name__}{self._written_signature} has no argument {argnums!r}")
+            return names.index(argnums)
+        positions = [self.positions(argnum) for argnum in argnums]
+        return tuple(position for position in positions if isinstance(position, int))
+
+    def float_positions(self, args: Sequence[Any]) -> tuple[int, ...]:
+        """The positions of the arguments that hold floats, in a call with ``args``."""
+        special, _ = self._specialise(args, {})
+        return tuple(k for k in range(len(special.params)) if float_leaves(special.params, k))
 
     def compile(
         self, example_inputs: Iterable[Any], *, derivations: Sequence[str] = ("", "v"), dtype: torch.dtype | None = None
@@ -167,7 +192,7 @@ class Kernel(FastCallable):
         return self._annotated().built("", torch.get_default_dtype()).source_path
 
     def __repr__(self) -> str:
-        steps = "".join("value_and_grad of " if step.with_value else "grad of " for step in reversed(self.steps))
+        steps = "".join(f"{step.name} of " for step in reversed(self.steps))
         code = getattr(self.__wrapped__, "__code__", None)
         place = f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
         return f"<knossos {self.mapping.name} of {steps}{self.__name__}{self._written_signature}{place}>"
@@ -448,7 +473,7 @@ def _look_up(module: str, qualname: str) -> Any:
     return found
 
 
-def _remade(kernel: Kernel, mapping: Mapping, steps: tuple[Grad, ...]) -> Kernel:
+def _remade(kernel: Kernel, mapping: Mapping, steps: tuple[Step, ...]) -> Kernel:
     return Kernel(kernel.__wrapped__, mapping, steps)
 
 

@@ -29,7 +29,7 @@ from ksc.ir.sizes import ShapeProgram
 from ksc.ir.text import exact_fingerprint, fingerprint
 from ksc.ir.types import TensorType, Type
 from ksc.mapping import Flags, Mapping
-from ksc.steps import Grad
+from ksc.steps import Step
 from ksc.torch import ArgSpec, LoadedEntry, Operator, OperatorCall, OpSpec, ResultSpec, declare, declared
 
 DTYPES: dict[torch.dtype, Dtype] = {
@@ -75,22 +75,25 @@ class Specialisation:
         fn: Callable[..., Any],
         params: Sequence[Value],
         names: Sequence[str],
-        steps: Sequence[Grad],
+        steps: Sequence[Step],
         mapping: Mapping,
         lanes: Sequence[Lanes],
         reference: Callable[[], tuple[Any, ...]],
     ) -> None:
         traced = trace(fn, params)
         program, result = traced.program, traced.result
-        sizes = None
+        sizes = _shapes(program) if steps and _has_tensors(program) else None
         for step in steps:
-            program, result = step(program, params, result)
-            sizes = step.sizes(params)
+            before = program
+            program, result = step(before, params, result)
+            sizes = step.sizes(params, before, sizes) if sizes is not None else None
         self.traced = traced
         self.params = tuple(params)
         self.lanes = tuple(lanes)
         self.result = result
         self.lane_ranks = [_rank(type_) for type_ in program.main.result_types]
+        for level in mapping.levels:
+            level.of_results(len(self.lane_ranks))
         self.takes_tensors = _has_tensors(program) or not _is_one_map(mapping, lanes)
         if self.takes_tensors and mapping.lift == "broadcast":
             raise UnsupportedError(
@@ -245,9 +248,8 @@ def _mapped(
 ) -> tuple[Program, ShapeProgram]:
     """The program of a tensor operator, the mapped dimensions being the first ones, and the sizes of its results."""
     from ksc.transforms import vmap
-    from ksc.transforms.shapes import shapes
 
-    found = sizes if sizes is not None else shapes(program)
+    found = sizes if sizes is not None else _shapes(program)
     for depth in range(len(mapping.levels) - 1, -1, -1):
         flags = [lane.mapped[depth] for lane in lanes]
         if not any(flags):
@@ -261,6 +263,12 @@ def _mapped(
             ) from None
         program = vmap(program, [0 if flag else None for flag in flags])
     return program, found
+
+
+def _shapes(program: Program) -> ShapeProgram:
+    from ksc.transforms.shapes import shapes
+
+    return shapes(program)
 
 
 def _identifier(fn: Callable[..., Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ksc.arguments import abstract_leaves, map_leaves
 from ksc.errors import DifferentiationError
@@ -37,32 +38,59 @@ class Grad:
                 "the gradient of a function is taken where it gives one float",
                 remedy="return one float, or use vjp, which takes a cotangent for each result",
             )
-        wanted = [self.argnums] if isinstance(self.argnums, int) else list(self.argnums)
-        positions = [_position(k, len(params)) for k in wanted]
-        if len(set(positions)) != len(positions):
-            raise DifferentiationError(f"argnums {self.argnums} names an argument twice")
-        wrt: list[int] = []
-        for position in positions:
-            chosen = _float_leaves(params, position)
-            if not chosen:
-                raise DifferentiationError(f"argument {position} of the function holds no float")
-            wrt += chosen
+        positions = chosen_arguments(self.argnums, params)
+        wrt = [leaf for k in positions for leaf in float_leaves(params, k)]
         derived = seed_ones(vjp(prepare(program), wrt=sorted(wrt), with_value=self.with_value))
         if wrt != sorted(wrt):
-            derived = _in_order(derived, [sorted(wrt).index(k) for k in wrt], kept=int(self.with_value))
+            derived = in_order(derived, [sorted(wrt).index(k) for k in wrt], kept=int(self.with_value))
         gradients = [map_leaves(params[k], tangent_of) for k in positions]
         gradient = gradients[0] if isinstance(self.argnums, int) else Struct(tuple, tuple(gradients))
         return derived, Struct(tuple, (result, gradient)) if self.with_value else gradient
 
-    def sizes(self, params: Sequence[Value]) -> ShapeProgram:
+    def sizes(self, params: Sequence[Value], program: Program, known: ShapeProgram) -> ShapeProgram:
         """The sizes of the results: those of the arguments."""
-        wanted = [self.argnums] if isinstance(self.argnums, int) else list(self.argnums)
         types = [type_ for param in params for _, type_ in abstract_leaves(param)]
-        leaves = [leaf for k in wanted for leaf in _float_leaves(params, _position(k, len(params)))]
+        leaves = [leaf for k in chosen_arguments(self.argnums, params) for leaf in float_leaves(params, k)]
         gradients = argument_sizes([(leaf, _rank(types[leaf])) for leaf in leaves])
         if not self.with_value:
             return gradients
         return ShapeProgram(gradients.ops, ((), *gradients.results), ((), *gradients.lines))
+
+    @property
+    def name(self) -> str:
+        """What a kernel with this step is called."""
+        return "value_and_grad" if self.with_value else "grad"
+
+
+class Step(Protocol):
+    """From a program, the templates of its parameters and that of its result to another program and its result."""
+
+    def __call__(self, program: Program, params: Sequence[Value], result: Value) -> tuple[Program, Value]:
+        """The program, of the same parameters, and the structure of its results."""
+
+    def sizes(self, params: Sequence[Value], program: Program, known: ShapeProgram) -> ShapeProgram:
+        """The sizes of the results, from those of the results of the ``program`` that the step is applied to."""
+
+    @property
+    def name(self) -> str:
+        """What a kernel with this step is called."""
+
+    def __hash__(self) -> int:
+        """Steps are known by value."""
+
+
+def chosen_arguments(argnums: int | tuple[int, ...], params: Sequence[Value]) -> list[int]:
+    """The positions of the arguments to differentiate by.
+
+    Raises DifferentiationError where one is not there, is named twice, or holds no float.
+    """
+    positions = [_position(k, len(params)) for k in ((argnums,) if isinstance(argnums, int) else argnums)]
+    if len(set(positions)) != len(positions):
+        raise DifferentiationError(f"argnums {argnums} names an argument twice")
+    for position in positions:
+        if not float_leaves(params, position):
+            raise DifferentiationError(f"argument {position} of the function holds no float")
+    return positions
 
 
 def tangent_of(leaf: Abstract) -> Value:
@@ -70,7 +98,7 @@ def tangent_of(leaf: Abstract) -> Value:
     return leaf if is_differentiable(leaf.type) else NONE
 
 
-def _float_leaves(params: Sequence[Value], position: int) -> list[int]:
+def float_leaves(params: Sequence[Value], position: int) -> list[int]:
     """The leaves of one parameter that carry a derivative, counted over all parameters."""
     start = sum(len(list(abstract_leaves(param))) for param in params[:position])
     types = [type_ for _, type_ in abstract_leaves(params[position])]
@@ -87,7 +115,7 @@ def _position(argnum: int, count: int) -> int:
     return argnum % count
 
 
-def _in_order(program: Program, order: Sequence[int], *, kept: int) -> Program:
+def in_order(program: Program, order: Sequence[int], *, kept: int) -> Program:
     """The program with its results after the first ``kept`` ones put in another order."""
     main = program.main
     tail = main.body.results[kept:]
