@@ -215,6 +215,11 @@ def _leaf(
     flags = tuple(rank > 0 and dim is not None for dim in dims)
     flat.append(Leaf(path, kind, value, flags, (*mapped, *rest), shared))
     annotated = isinstance(template, TensorOf) or (isinstance(template, Abstract) and template.is_tensor)
+    if scalars and annotated:
+        raise ArgumentError(
+            f"argument {path!r} is annotated as a tensor, and elementwise maps functions of numbers",
+            remedy="annotate it float, or use vmap, which maps over a leading dimension",
+        )
     if scalars or (template is not None and not annotated):
         return Abstract(TYPES[kind])
     if annotated and not isinstance(value, torch.Tensor):

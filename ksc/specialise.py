@@ -152,6 +152,11 @@ class Specialisation:
         """Whether everything that the trace read from outside the function is still the same."""
         return all(guard.holds() for guard in self.guards)
 
+    @property
+    def program(self) -> Program:
+        """The program before any pass: what derivatives are taken of, see ``ksc.derive.stages``."""
+        return self._program
+
     def program_of(self, derivation: str) -> Program:
         """The optimised program of a derivation, see ``ksc.derive``."""
         from ksc.derive import derive

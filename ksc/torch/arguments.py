@@ -157,15 +157,13 @@ def _check_tensors(spec: OpSpec, args: tuple[Any, ...]) -> None:
         shape = value.shape if isinstance(value, torch.Tensor) else ()
         if len(shape) != len(arg.sizes):
             what = f"has shape {tuple(shape)}" if isinstance(value, torch.Tensor) else "is a number"
-            raise ArgumentError(
-                f"the argument {arg.name} of {spec.name} {what}: "
-                f"a tensor of {len(arg.sizes)} dimension(s) belongs there"
-            )
-        for dim, (size, wanted) in enumerate(zip(shape, arg.sizes, strict=True)):
-            if wanted is not None and size != wanted:
+            wanted = f"a tensor of {len(arg.sizes)} dimension(s)" if arg.sizes else "a number"
+            raise ArgumentError(f"the argument {arg.name} of {spec.name} {what}: {wanted} belongs there")
+        for dim, (size, only) in enumerate(zip(shape, arg.sizes, strict=True)):
+            if only is not None and size != only:
                 raise ArgumentError(
                     f"the argument {arg.name} of {spec.name} has shape {tuple(shape)}: "
-                    f"the size of dimension {dim} is to be {wanted}"
+                    f"the size of dimension {dim} is to be {only}"
                 )
 
 

@@ -12,10 +12,20 @@ sys.path.append(str(Path(__file__).parent))
 
 from torch_kernels import PLUGGED, Plugged
 
+COMPILED = [kernel for kernel in PLUGGED if kernel.name.startswith("compiled-")]
+
 
 @pytest.fixture(params=PLUGGED, ids=[kernel.name for kernel in PLUGGED])
 def plugged(request: pytest.FixtureRequest) -> Plugged:
     """Each kernel that has to plug into PyTorch; add one to PLUGGED, and every test here runs for it."""
+    kernel: Any = request.param
+    assert isinstance(kernel, Plugged)
+    return kernel
+
+
+@pytest.fixture(params=COMPILED, ids=[kernel.name for kernel in COMPILED])
+def compiled(request: pytest.FixtureRequest) -> Plugged:
+    """Those that the compiler made, for tests that start processes."""
     kernel: Any = request.param
     assert isinstance(kernel, Plugged)
     return kernel

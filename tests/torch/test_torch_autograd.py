@@ -33,7 +33,9 @@ def test_backward_equals_reference(plugged: Plugged, dtype: torch.dtype) -> None
     args = plugged.inputs(5, 4, dtype=dtype, grad=True)
     got, want = gradients(plugged.call, args), gradients(plugged.reference, args)
     assert [g.dtype for g in got] == [dtype] * plugged.arity
-    assert_close(got, want)
+    # A sum in float32 depends on its order.
+    loose = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 and not plugged.elementwise else {}
+    assert_close(got, want, **loose)
 
 
 def test_forward_mode(plugged: Plugged) -> None:
@@ -153,7 +155,7 @@ def test_module_hooks(plugged: Plugged) -> None:
 
 
 def test_detect_anomaly_names_the_operator(plugged: Plugged) -> None:
-    args = plugged.inputs(4, grad=True)
+    args = plugged.inputs(4, 3, grad=True)
     with warnings.catch_warnings(record=True) as caught, torch.autograd.detect_anomaly(check_nan=True):
         warnings.simplefilter("always")
         result = as_tuple(plugged.call(*args))[0]
@@ -235,12 +237,11 @@ def test_integers_and_bools_carry_no_gradient() -> None:
 def test_autograd_function_is_the_operator(plugged: Plugged) -> None:
     function = plugged.autograd_function
     assert issubclass(function, torch.autograd.Function)
-    args = plugged.inputs(3, grad=True)
+    args = plugged.inputs(3, 2, grad=True)
     assert_close(function.apply(*args), plugged.reference(*args))
     assert_close(gradients(function.apply, args), gradients(plugged.reference, args))
-    assert_close(
-        torch.func.jacrev(function.apply)(*plugged.inputs(3)), torch.func.jacrev(plugged.reference)(*plugged.inputs(3))
-    )
+    args = plugged.inputs(3, 2)
+    assert_close(torch.func.jacrev(function.apply)(*args), torch.func.jacrev(plugged.reference)(*args))
 
 
 def test_autograd_function_backward_called_directly() -> None:

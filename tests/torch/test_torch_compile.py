@@ -77,7 +77,7 @@ def test_module_inside_compile(plugged: Plugged) -> None:
 
 
 def test_second_order_through_compiled_first_order(plugged: Plugged) -> None:
-    args = plugged.inputs(3)
+    args = plugged.inputs(3, 2)
     first = torch.compile(
         torch.func.grad(lambda *xs: total(plugged.call(*xs))), fullgraph=True, backend="aot_eager", dynamic=True
     )
@@ -156,13 +156,25 @@ def test_exported_program_trains(plugged: Plugged) -> None:
     assert_close(with_gradients(module, args), want)
 
 
+def shapes_of(plugged: Plugged, derivation: str, shape: tuple[int, ...]) -> list[torch.Size]:
+    """The shapes of the arguments of a derivation."""
+    args = [x.shape for x in plugged.inputs(*shape)]
+    results = [y.shape for y in as_tuple(plugged.reference(*plugged.inputs(*shape)))]
+    for letter in derivation:
+        args, results = (args + results, args) if letter == "v" else (args + args, results)
+    return args
+
+
 @pytest.mark.parametrize("shape", [(4, 3), (), (0, 2)])
 @pytest.mark.parametrize("derivation", ["", "v", "j", "vj"])
 def test_opcheck(plugged: Plugged, derivation: str, shape: tuple[int, ...]) -> None:
+    if shape == () and not plugged.elementwise:
+        shape = (1, 1)
     packet = getattr(torch.ops.knossos, plugged.op._schema.name.removeprefix("knossos::"))
     op = getattr(packet, derivation or "default")
-    count = len(op._schema.arguments)
-    filler = [torch.rand(shape, dtype=torch.float64) + 0.5 for _ in range(count)]
+    shapes = shapes_of(plugged, derivation, shape)
+    assert len(shapes) == len(op._schema.arguments)
+    filler = [torch.rand(each, dtype=torch.float64) + 0.5 for each in shapes]
     # The gradient of a second derivative would be of order three.
     args = tuple(arg.requires_grad_(len(derivation) < 2) for arg in filler)
     assert set(torch.library.opcheck(op, args).values()) == {"SUCCESS"}

@@ -56,11 +56,11 @@ LAYOUTS = {
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_layouts(plugged: Plugged, layout: str, dtype: torch.dtype) -> None:
     args = [LAYOUTS[layout](x) for x in plugged.inputs(6, 8, dtype=dtype)]
-    assert_close(plugged.call(*args), plugged.reference(*args))
+    assert_close(plugged.call(*args), plugged.reference(*args), equal_nan=True)
     seeds = [torch.rand_like(r) for r in as_tuple(plugged.reference(*args))]
     got = as_tuple(plugged.vjp(*args, *seeds))
     want = torch.func.vjp(plugged.reference, *args)[1](tuple(seeds) if len(seeds) > 1 else seeds[0])
-    assert_close(got, want)
+    assert_close(got, want, equal_nan=True)
 
 
 def test_results_keep_the_layout_as_pytorch_does() -> None:
@@ -71,11 +71,10 @@ def test_results_keep_the_layout_as_pytorch_does() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_computes_in_float32(plugged: Plugged, dtype: torch.dtype) -> None:
-    args = plugged.inputs(40, dtype=dtype)
+    args = plugged.inputs(*((40,) if plugged.elementwise else (10, 4)), dtype=dtype)
     wide = [arg.float() for arg in args]
-    assert_close(
-        as_tuple(plugged.call(*args)), tuple(r.to(dtype) for r in as_tuple(plugged.reference(*wide))), rtol=0, atol=0
-    )
+    exact = {"rtol": 0, "atol": 0} if plugged.elementwise else {}
+    assert_close(as_tuple(plugged.call(*args)), tuple(r.to(dtype) for r in as_tuple(plugged.reference(*wide))), **exact)
     grads = torch.autograd.grad(as_tuple(plugged.call(*[a.requires_grad_() for a in args]))[0].sum(), args)
     want = torch.autograd.grad(as_tuple(plugged.reference(*[a.requires_grad_() for a in wide]))[0].sum(), wide)
     assert_close(list(grads), [w.to(dtype) for w in want])
@@ -86,7 +85,8 @@ def test_large_arrays_in_parallel(plugged: Plugged, threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        args = plugged.inputs(300, 700, dtype=torch.float32)
+        # A sum of many numbers depends on their order.
+        args = plugged.inputs(300, 700, dtype=torch.float32 if plugged.elementwise else torch.float64)
         assert_close(plugged.call(*args), plugged.reference(*args))
         turned = [arg.t() for arg in args]
         assert_close(plugged.call(*turned), plugged.reference(*turned))

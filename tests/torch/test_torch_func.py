@@ -60,17 +60,17 @@ def _like(out: Any) -> Any:
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_transform_agrees_with_reference(plugged: Plugged, transform: str) -> None:
-    args = plugged.inputs(2, 3)
+    args = plugged.inputs(*plugged.shape)
     assert_close(TRANSFORMS[transform](plugged.call, *args), TRANSFORMS[transform](plugged.reference, *args))
 
 
 @pytest.mark.parametrize("transform", ["vmap", "grad", "jvp", "vjp", "jacrev", "jacfwd", "hessian", "vmap of grad"])
 @pytest.mark.parametrize("dynamic", [None, True])
-def test_transform_inside_compile(plugged: Plugged, transform: str, dynamic: bool | None) -> None:
-    args = plugged.inputs(2, 3)
-    apply, f = TRANSFORMS[transform], plugged.call
-    compiled = torch.compile(lambda *xs: apply(f, *xs), fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    assert_close(compiled(*args), apply(plugged.reference, *args))
+def test_transform_inside_compile(compiled: Plugged, transform: str, dynamic: bool | None) -> None:
+    args = compiled.inputs(*compiled.shape)
+    apply, f = TRANSFORMS[transform], compiled.call
+    traced = torch.compile(lambda *xs: apply(f, *xs), fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    assert_close(traced(*args), apply(compiled.reference, *args))
 
 
 def test_vmap_of_equal_shapes_sees_the_shapes_without_the_batch() -> None:

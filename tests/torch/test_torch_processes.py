@@ -28,7 +28,7 @@ def test_deepcopy_and_pickle_of_a_kernel(plugged: Plugged) -> None:
 
 def test_deepcopy_and_pickle_of_a_module(plugged: Plugged) -> None:
     module = plugged.module().eval()
-    args = plugged.inputs(3)
+    args = plugged.inputs(3, 2)
     for copied in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert copied is not module
         assert not copied.training
@@ -48,10 +48,10 @@ def test_an_operator_without_a_reference_does_not_pickle() -> None:
         pickle.dumps(operator.call)
 
 
-def test_save_and_load(plugged: Plugged) -> None:
-    model = network(plugged)
+def test_save_and_load(compiled: Plugged) -> None:
+    model = network(compiled)
     x = torch.rand(4, 6, dtype=torch.float64)
-    for saved in (plugged.module(), model):
+    for saved in (compiled.module(), model):
         file = io.BytesIO()
         torch.save(saved, file)
         file.seek(0)
@@ -61,7 +61,7 @@ def test_save_and_load(plugged: Plugged) -> None:
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
-    other = network(plugged)
+    other = network(compiled)
     for parameter in other.parameters():
         torch.nn.init.zeros_(parameter)
     other.load_state_dict(torch.load(file))
@@ -77,8 +77,8 @@ print("loaded")
 """
 
 
-def test_load_in_a_new_process(plugged: Plugged, tmp_path: Path) -> None:
-    model = network(plugged)
+def test_load_in_a_new_process(compiled: Plugged, tmp_path: Path) -> None:
+    model = network(compiled)
     x = torch.rand(4, 6, dtype=torch.float64)
     path = tmp_path / "model.pt"
     torch.save((model, x, model(x).detach()), path)
@@ -89,16 +89,16 @@ def test_load_in_a_new_process(plugged: Plugged, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_shared_memory_and_worker_processes(plugged: Plugged, method: str) -> None:
-    args = plugged.inputs(4, 3)
+def test_shared_memory_and_worker_processes(compiled: Plugged, method: str) -> None:
+    args = compiled.inputs(4, 3)
     wanted = [arg.clone().requires_grad_() for arg in args]
-    want = torch.autograd.grad(total(plugged.reference(*wanted)), wanted[0])[0]
-    module = plugged.module().share_memory()
+    want = torch.autograd.grad(total(compiled.reference(*wanted)), wanted[0])[0]
+    module = compiled.module().share_memory()
     if method == "fork":
         total(module(*wanted)).backward()
     shared = [arg.share_memory_() for arg in args]
     out = torch.zeros(4, 3, dtype=torch.float64).share_memory_()
-    worker = mp.get_context(method).Process(target=add_gradient, args=(plugged.name, module, shared, out))
+    worker = mp.get_context(method).Process(target=add_gradient, args=(compiled.name, module, shared, out))
     worker.start()
     worker.join(120)
     assert worker.exitcode == 0
@@ -106,14 +106,14 @@ def test_shared_memory_and_worker_processes(plugged: Plugged, method: str) -> No
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_data_loader_workers(plugged: Plugged, method: str) -> None:
-    args = plugged.inputs(6, 3)
+def test_data_loader_workers(compiled: Plugged, method: str) -> None:
+    args = compiled.inputs(6, 3)
     loader = torch.utils.data.DataLoader(
-        Samples(plugged.call, args), batch_size=2, num_workers=1, multiprocessing_context=method
+        Samples(compiled.call, args), batch_size=2, num_workers=1, multiprocessing_context=method
     )
     batches = [as_tuple(batch) for batch in loader]
     got = [torch.cat(parts) for parts in zip(*batches, strict=True)]
-    assert_close(got, list(as_tuple(plugged.reference(*args))))
+    assert_close(got, list(as_tuple(compiled.reference(*args))))
 
 
 def in_threads(count: int, work: Any) -> list[Any]:
@@ -139,18 +139,18 @@ def test_four_threads_at_once(plugged: Plugged) -> None:
     def work(i: int) -> list[Any]:
         outcome = []
         for size in (3, 1000, 50_000):
-            args = plugged.inputs(size, grad=True, seed=i)
+            args = plugged.inputs(size, 2, grad=True, seed=i)
             outcome.append(torch.autograd.grad(total(plugged.call(*args)), args))
         return outcome
 
     for i, got in enumerate(in_threads(4, work)):
         for size, grads in zip((3, 1000, 50_000), got, strict=True):
-            args = plugged.inputs(size, grad=True, seed=i)
+            args = plugged.inputs(size, 2, grad=True, seed=i)
             assert_close(grads, torch.autograd.grad(total(plugged.reference(*args)), args))
 
 
-def test_replicas_in_threads_over_chunks_of_a_batch(plugged: Plugged) -> None:
-    model = network(plugged)
+def test_replicas_in_threads_over_chunks_of_a_batch(compiled: Plugged) -> None:
+    model = network(compiled)
     x = torch.rand(8, 6, dtype=torch.float64)
     want = gradients(model, x)
     outputs = in_threads(2, lambda i: copy.deepcopy(model)(x.chunk(2)[i]))
@@ -160,11 +160,11 @@ def test_replicas_in_threads_over_chunks_of_a_batch(plugged: Plugged) -> None:
     assert_close(list(torch.autograd.grad(torch.cat(parts).mean(), list(model.parameters()))), want)
 
 
-def test_distributed_training_equals_the_full_batch(plugged: Plugged, tmp_path: Path) -> None:
+def test_distributed_training_equals_the_full_batch(compiled: Plugged, tmp_path: Path) -> None:
     x = torch.rand(8, 6, dtype=torch.float64)
     torch.save(x, tmp_path / "x.pt")
-    mp.spawn(run_ddp, args=(2, plugged.name, str(tmp_path)), nprocs=2)
-    want = gradients(network(by_name(plugged.name)), x)
+    mp.spawn(run_ddp, args=(2, compiled.name, str(tmp_path)), nprocs=2)
+    want = gradients(network(by_name(compiled.name)), x)
     for rank in range(2):
         assert_close(torch.load(tmp_path / f"{rank}.pt"), want)
 

@@ -87,6 +87,24 @@ def pair_reference(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torc
     return a * b, a / b + torch.sin(a)
 
 
+def rows(x: torch.Tensor) -> torch.Tensor:
+    """The lanes of a batch, each as one row; a number is its own lane."""
+    return x.flatten(1) if x.dim() > 1 else x.reshape(-1, 1)
+
+
+def vsqrl_reference(x: torch.Tensor) -> torch.Tensor:
+    lanes = rows(x)
+    t = torch.where(lanes.sum(1, keepdim=True) < 0, -0.125 * lanes, 0.5 * lanes**2)
+    return torch.mean(torch.sin(t) * t, 1).reshape(x.shape[:1])
+
+
+def coupled_reference(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    s = (rows(a) * rows(b)).sum(1, keepdim=True)
+    first = torch.sin(rows(a)) * s + rows(b)
+    second = s / (1.0 + (rows(b) ** 2).mean(1, keepdim=True))
+    return first.reshape(a.shape), second.reshape(a.shape[:1])
+
+
 @dataclass(frozen=True)
 class Plugged:
     """A kernel under test, its reference, and inputs: ``inputs(shape, dtype, seed)``.
@@ -104,6 +122,12 @@ class Plugged:
     autograd_function: type[torch.autograd.Function]
     reference: Callable[..., Any]
     arity: int
+    elementwise: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A small shape to transform functions of; the lanes of a kernel of tensors are tensors under vmap too."""
+        return (2, 3) if self.elementwise else (2, 3, 2)
 
     def inputs(self, *shape: int, dtype: torch.dtype = torch.float64, grad: bool = False, seed: int = 0) -> list[Any]:
         """Random arguments, clear of the kinks of relu3 and of division by small numbers."""
@@ -131,11 +155,15 @@ def plugged(name: str, operator: Operator, reference: Callable[..., Any]) -> Plu
     )
 
 
-def plugged_kernel(kernel: Kernel, reference: Callable[..., Any], arity: int) -> Plugged:
+def plugged_kernel(name: str, reference: Callable[..., Any], arity: int, *, elementwise: bool = True) -> Plugged:
+    kernel: Kernel = getattr(compiled_kernels, name)
+    if not elementwise:
+        # The operator is that of tensors of two dimensions.
+        kernel.compile([torch.rand(2, 2)] * arity, derivations=())
     operator = declared(kernel.op.name().removeprefix("knossos::"))
     assert operator is not None
     return Plugged(
-        f"compiled-{kernel.__name__}",
+        f"compiled-{name}",
         kernel,
         kernel.op,
         kernel.vjp,
@@ -145,14 +173,17 @@ def plugged_kernel(kernel: Kernel, reference: Callable[..., Any], arity: int) ->
         kernel.autogradFunction,
         reference,
         arity,
+        elementwise,
     )
 
 
 PLUGGED = [
     plugged("relu3", relu3, relu3_reference),
     plugged("pair", pair, pair_reference),
-    plugged_kernel(compiled_kernels.relu3, relu3_reference, 1),
-    plugged_kernel(compiled_kernels.pair, pair_reference, 2),
+    plugged_kernel("relu3", relu3_reference, 1),
+    plugged_kernel("pair", pair_reference, 2),
+    plugged_kernel("vsqrl", vsqrl_reference, 1, elementwise=False),
+    plugged_kernel("coupled", coupled_reference, 2, elementwise=False),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed
-from torch_kernels import PLUGGED, Plugged, total
+from torch_kernels import PLUGGED, Plugged, as_tuple, total
 
 
 def by_name(name: str) -> Plugged:
@@ -31,6 +31,8 @@ class Network(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         middle = self.activation(*(layer(x) for layer in self.layers))
         first: torch.Tensor = middle[0] if isinstance(middle, tuple) else middle
+        if first.dim() == 1:
+            first = first[:, None].expand(-1, 5)
         return self.last(first).square().sum(dim=1)
 
 
@@ -56,7 +58,8 @@ class Samples(torch.utils.data.Dataset[Any]):
         return len(self.args[0])
 
     def __getitem__(self, index: int) -> Any:
-        return self.kernel(*(x[index] for x in self.args))
+        rows = self.kernel(*(x[index : index + 1] for x in self.args))
+        return tuple(row[0] for row in as_tuple(rows))
 
 
 def run_ddp(rank: int, world: int, name: str, folder: str) -> None:
