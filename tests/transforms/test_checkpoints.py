@@ -11,7 +11,7 @@ from ksc.ir.text import parse, to_text
 from ksc.ir.verify import verify
 from ksc.passes import optimise
 from ksc.transforms import jvp, vjp
-from tests.codegen.harness import call, compiled
+from tests.codegen.harness import Host, call, compiled
 from tests.transforms.oracle import check_derivatives
 from tests.transforms.tapes import run_counting
 
@@ -80,18 +80,31 @@ def test_the_second_derivative_of_a_long_loop_is_as_small(monkeypatch):
     assert tapes.peak <= 16 * 50
 
 
+class Measured(Host):
+    """A host that knows the most bytes that were alloted at once."""
+
+    most = 0
+
+    def _alloc(self, rt, size):
+        address = super()._alloc(rt, size)
+        self.most = max(self.most, sum(map(len, self.blocks)))
+        return address
+
+
 def test_a_million_iterations_of_a_while():
     text = """(def f Float ((x : Float) (n : Integer))
       (let (((v i) (while :checkpoint {} ((v x) (i 0)) (lt i n) (values (add (sin v) (mul x 0.25)) (add i 1))))) v))"""
     n, x = 1_000_000, 0.5
     derived = optimise(vjp(parse(text.format(1000)), wrt=[0]))
     kernel = compiled("million", derived)
-    status, (bar,) = call(kernel, "ks_million", derived, [np.array([x]), np.array([n]), np.array([1.0])])
+    host = Measured()
+    status, (bar,) = call(kernel, "ks_million", derived, [np.array([x]), np.array([n]), np.array([1.0])], host=host)
     v, v_dot = x, 1.0
     for _ in range(n):
         v, v_dot = math.sin(v) + x * 0.25, math.cos(v) * v_dot + 0.25
     assert status == 0
     assert bar[0] == pytest.approx(v_dot, rel=1e-12)
+    assert host.most <= 100_000
 
 
 def test_text_and_forward_mode_keep_the_param():

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
-from ksc.compiler import build_many, load
+from ksc.compiler import build, build_many, load
 from ksc.ir.interpret import interpret
+from ksc.ir.text import parse
 from ksc.passes import optimise
 from ksc.transforms import jvp, vjp
 from tests.codegen.harness import EXACT, call_tensors, tensor_source
@@ -42,3 +44,27 @@ def test_compiled(kernels):
         assert status == 0, name
         for value, true in zip(values, truth, strict=True):
             np.testing.assert_allclose(value, true, rtol=1e-13, atol=1e-13, err_msg=name)
+
+
+DEEP = """(def f (Tensor 1 Float) ((x : (Tensor 1 Float)) (n : Integer))
+  (if (lte n 0) x
+    (let ((y (f (build (size x) (lam (i : Integer) (sin (add (index i x) (mul 0.1 (index 0 x)))))) (sub n 1))))
+      (build (size y) (lam (i : Integer) (mul (index i y) (exp (mul 0.001 (index i x)))))))))"""
+
+
+def test_recursion_ten_thousand_deep_keeps_tensors():
+    derived = optimise(vjp(parse(DEEP)))
+    kernel = load(build(tensor_source("deep", derived), EXACT))
+    x, n = np.array([0.3, 0.2, 0.1]), 10_000
+    status, (bar,) = call_tensors(kernel, "ks_deep", derived, [x, np.asarray(n), np.ones(3)], [(3,)])
+
+    point = torch.tensor(x, requires_grad=True)
+    states = [point]
+    for _ in range(n):
+        states.append(torch.sin(states[-1] + 0.1 * states[-1][0]))
+    y = states.pop()
+    while states:
+        y = y * torch.exp(0.001 * states.pop())
+    y.sum().backward()
+    assert status == 0
+    np.testing.assert_allclose(bar, point.grad.numpy(), rtol=1e-9)
