@@ -16,8 +16,11 @@ from dataclasses import replace
 from ksc.ir.nodes import Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import callees
 from ksc.ir.types import is_differentiable
-from ksc.passes import prepare
+from ksc.passes import PIPELINE, preparation, prepare
+from ksc.passes.forget_rules import forget_rules
 from ksc.transforms import jvp, vjp, vmap
+
+_TRANSFORMS = {"v": "vjp", "b": "vjp with the value", "j": "jvp", "m": "vmap"}
 
 _STEP = re.compile(r"([vjbm])([01]*)")
 
@@ -25,17 +28,37 @@ _STEP = re.compile(r"([vjbm])([01]*)")
 def derive(program: Program, derivation: str) -> Program:
     """The program that ``derivation`` makes of ``program``, not yet optimised."""
     for letter, seeds in _steps(derivation):
-        program = prepare(program)
-        if letter == "j":
-            params = [i for i, param in enumerate(program.main.params) if is_differentiable(param.type)]
-            program = jvp(program, wrt=_chosen(params, seeds) if seeds else None)
-        elif letter == "m":
-            program = vmap(program, [0 if digit == "1" else None for digit in seeds] if seeds else None)
-        else:
-            results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
-            source = _with_results(program, _chosen(results, seeds)) if seeds else program
-            program = vjp(source, with_value=letter == "b")
+        program = _transformed(prepare(program), letter, seeds)
     return program
+
+
+def stages(program: Program, derivation: str) -> Iterator[tuple[str, Program]]:
+    """What ``program`` is after each pass and transform on its way to the optimised ``derivation``, with a title.
+
+    The last one is what code is generated for.
+    """
+    yield "as traced", program
+    for letter, seeds in _steps(derivation):
+        for step in preparation(program):
+            program = step.run(program)
+            yield f"{step.name}: {step.why}", program
+        program = _transformed(program, letter, seeds)
+        yield _TRANSFORMS[letter], program
+    program = forget_rules(program)
+    for step in PIPELINE:
+        program = step.run(program)
+        yield f"{step.name}: {step.why}", program
+
+
+def _transformed(program: Program, letter: str, seeds: str) -> Program:
+    if letter == "j":
+        params = [i for i, param in enumerate(program.main.params) if is_differentiable(param.type)]
+        return jvp(program, wrt=_chosen(params, seeds) if seeds else None)
+    if letter == "m":
+        return vmap(program, [0 if digit == "1" else None for digit in seeds] if seeds else None)
+    results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
+    source = _with_results(program, _chosen(results, seeds)) if seeds else program
+    return vjp(source, with_value=letter == "b")
 
 
 def _steps(derivation: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ import inspect
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -165,6 +165,12 @@ class Kernel(FastCallable):
     def program(self) -> Program:
         """The optimised IR of the function as the kernel maps it."""
         return self._mapped("")
+
+    def stages(self, derivation: str = "") -> Iterator[tuple[str, str]]:
+        """The IR as text after each pass on the way to a derivation, each with its title, see ``ksc.derive``."""
+        from ksc.derive import stages
+
+        return ((title, _text(program)) for title, program in stages(self._annotated().program, derivation))
 
     @property
     def ir(self) -> str:

@@ -18,6 +18,9 @@ STAGES: dict[str, Callable[[Kernel], object]] = {
     "cpp": lambda kernel: kernel.cpp,
 }
 
+DERIVATIONS = {"ir": "", "cpp": "", "vjp": "v", "jvp": "j"}
+"""The derivation whose passes lead to a stage, see ``ksc.derive``."""
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
@@ -29,10 +32,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="ir",
         help="ir: as traced; vjp, jvp: its derivatives, reverse and forward; cpp: the generated C++ (default: ir)",
     )
+    parser.add_argument(
+        "--passes", action="store_true", help="print the IR after each pass on the way to the stage, and what it is for"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one stage."""
+    """Print one stage, or all that leads to it."""
+    if args.passes:
+        _print_passes(load_kernel(args.target), DERIVATIONS[args.stage])
+        return 0
     print(str(STAGES[args.stage](load_kernel(args.target))).rstrip("\n"))
     return 0
+
+
+def _print_passes(kernel: Kernel, derivation: str) -> None:
+    """Print the program after each step; one that changed nothing says so."""
+    before = None
+    for title, text in kernel.stages(derivation):
+        print(f";; {title}{' (nothing to do)' if text == before else ''}")
+        if text != before:
+            print(f"{text.rstrip()}\n")
+        before = text

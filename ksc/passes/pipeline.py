@@ -52,11 +52,14 @@ PIPELINE: tuple[Pass, ...] = (
 )
 
 
+def preparation(program: Program) -> tuple[Pass, ...]:
+    """The passes that come before a transform of this program: none where there are no tensors."""
+    return PREPARE if has_tensors(program) else ()
+
+
 def prepare(program: Program) -> Program:
     """Run the passes that come before differentiation; a program without tensors stays as it is."""
-    if not has_tensors(program):
-        return program
-    for step in PREPARE:
+    for step in preparation(program):
         program = step.run(program)
     return program
 

@@ -40,3 +40,16 @@ def test_a_refused_function_is_shown_with_its_line(tmp_path: Path, capsys: pytes
 def test_a_missing_file_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "gone.py:f"]) == 2
     assert capsys.readouterr().err == "[KS900] there is no file gone.py\n"
+
+
+@pytest.mark.parametrize("stage", ["ir", "vjp"])
+def test_shows_the_ir_after_each_pass(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from ksc.passes import PIPELINE
+
+    assert main(["show", f"{RELU3}:relu3", "--passes", "--stage", stage]) == 0
+    shown = capsys.readouterr().out
+    titles = [line for line in shown.splitlines() if line.startswith(";; ")]
+    assert titles[0] == ";; as traced"
+    assert (";; vjp" in titles) == (stage == "vjp")
+    assert len(titles) == len(PIPELINE) + (2 if stage == "vjp" else 1)
+    assert all(any(step.why in title for title in titles) for step in PIPELINE)
