@@ -19,8 +19,8 @@ class BuildOptions:
     """What a build may be asked for.
 
     Attributes:
-        contract: let the compiler fuse a multiplication and an addition into one rounding; tests that compare with the
-            interpreter turn it off.
+        contract: let the compiler fuse a multiplication and an addition into one rounding, and add up the terms of a
+            ``reduce`` in several lanes; tests that compare with the interpreter turn it off.
         debug: no optimisation, with debug information.
         march: the target's instruction set; ``native`` is this machine's.
         extra: further flags, after all others.
@@ -49,8 +49,7 @@ class BuildOptions:
             flags.append(f"-march={self.march}")
         if _is_x86() and not self.debug:
             flags.append("-mprefer-vector-width=512")
-        if not self.contract:
-            flags.append("-ffp-contract=off")
+        flags += ["-fopenmp-simd", "-DKS_SUMS_IN_LANES"] if self.contract else ["-ffp-contract=off"]
         return [*flags, *self.extra]
 
     def link_flags(self) -> list[str]:

@@ -8,4 +8,13 @@
 #define KS_FN inline
 #endif
 
+// Before a loop that sums: the terms may be added in several lanes, each in order, and the lanes at the end. The order
+// depends on nothing but the number of terms and the instruction set, so results repeat; but it is not that of the text.
+#if defined(KS_SUMS_IN_LANES) && !defined(__CUDACC__)
+#define KS_PRAGMA(text) _Pragma(#text)
+#define KS_SUM(...) KS_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
+#else
+#define KS_SUM(...)
+#endif
+
 #endif

@@ -6,6 +6,7 @@
 #include "ks/entry.h"
 #include "ks/half.h"
 #include "ks/limits.h"
+#include "ks/macros.h"
 #include "ks/map.h"
 #include "ks/runtime.h"
 #include "ks/scalar.h"

@@ -142,17 +142,18 @@ template <class T, int rank> class carried : public tensor<T, rank> {
   public:
     carried(runtime &rt, const tensor<T, rank> &start) : tensor<T, rank>(start), memory_(rt) {}
 
-    // What comes next, while the present one may still be read.
+    // A place to make what comes next, while the present one may still be read.
+    template <class... Size> tensor<T, rank> next(Size... sizes) {
+        const int64_t size[rank] = {(sizes > 0 ? int64_t{sizes} : 0)...};
+        return place(size);
+    }
+
+    // What comes next, unless it was made in its place.
     void keep(const tensor<T, rank> &value) {
-        const int64_t count = value.count();
-        if (spare_ == nullptr || capacity_ < count) {
-            spare_ = memory_.template like<T, rank>(value.size).data;
-            capacity_ = count;
+        if (spare_ == nullptr || value.data != spare_) {
+            put(memory_.rt(), place(value.size), value, 0);
         }
         next_ = tensor<T, rank>::at(spare_, value.size);
-        for (int64_t i = 0; i < count; ++i) {
-            spare_[i] = value.data[i];
-        }
     }
 
     // Goes on to what was kept.
@@ -167,6 +168,16 @@ template <class T, int rank> class carried : public tensor<T, rank> {
     }
 
   private:
+    tensor<T, rank> place(const int64_t *sizes) {
+        tensor<T, rank> there = tensor<T, rank>::at(spare_, sizes);
+        if (spare_ == nullptr || capacity_ < there.count()) {
+            there = memory_.template like<T, rank>(sizes);
+            spare_ = there.data;
+            capacity_ = there.count();
+        }
+        return there;
+    }
+
     lasting memory_;
     tensor<T, rank> next_;
     T *own_ = nullptr;

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ksc.codegen.cpp.expr import Expr, name_expr
-from ksc.codegen.cpp.memory import is_carried, open_scratch, winds_back
+from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, place_in, winds_back
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, with_width
 from ksc.codegen.cpp.stacks import Stack, stack, tape
@@ -162,6 +163,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     limit = once(p, count, at, "count", eqn.span)
     names = _carried(p, eqn, body.params[1:], at)
     tapes = _stacks(p, eqn, at, limit, [count])
+    _place_carried(p, eqn, names)
     scope = Scope(at.scope)
     i = scope.declare(index.name)
     p.bind(index, name_expr(i))
@@ -185,6 +187,7 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     cond, body = eqn.blocks
     names = _carried(p, eqn, body.params, at)
     tapes = _stacks(p, eqn, at, None, _trip_counts(p, eqn))
+    _place_carried(p, eqn, names)
     for own, shared in zip(cond.params, body.params, strict=True):
         if p.analysis.is_read(shared):
             p.bind(own, p.value(shared))
@@ -288,6 +291,27 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
         at.writer.statement(text, span or eqn.span)
     at.writer.comment(eqn.span)
     return names
+
+
+def _place_carried(p: Printer, eqn: Eqn, names: Sequence[str | None]) -> None:
+    """Have a tensor that each iteration makes anew made where it is kept; say where its sizes stay the same."""
+    body = eqn.blocks[-1]
+    first = len(eqn.args) - eqn.params["carries"]
+    params = body.params[len(body.params) - len(names) :]
+    for k, (name, param, result) in enumerate(zip(names, params, body.results, strict=False)):
+        if name is None or not isinstance(param.type, TensorType):
+            continue
+        sizes = element_sizes(p, eqn, result) if isinstance(result, Var) and result is not param else None
+        init = eqn.args[first + k]
+        if sizes is not None and p.in_range.has_sizes(init, [size.atom for size in sizes]):
+            p.in_range.same(param, init)
+            p.in_range.same(eqn.outs[k], init)
+        if is_carried(p, eqn, k):
+            place_in(p, eqn, result, partial(_next, name))
+
+
+def _next(name: str, sizes: Sequence[str]) -> str:
+    return f"{name}.next({', '.join(sizes)})"
 
 
 def _stacks(p: Printer, eqn: Eqn, at: Context, limit: Expr | None, sizes: Sequence[Atom]) -> list[Stack | None]:

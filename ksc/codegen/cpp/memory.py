@@ -38,7 +38,7 @@ def allocate(p: Printer, eqn: Eqn, k: int, sizes: Sequence[str], at: Context) ->
         elem = cpp_type(out.type.elem, p.float_type)
         at.writer.statement(f"{head} = ks::result<{elem}>(rt, {place}, {', '.join(sizes)});", eqn.span)
     else:
-        at.writer.statement(f"{head} = {place()};", eqn.span)
+        at.writer.statement(f"{head} = {place(sizes)};", eqn.span)
     return name
 
 
@@ -72,8 +72,11 @@ def _is_outside(atom: Atom, eqn: Eqn) -> bool:
     return not isinstance(atom, Var) or atom not in bound_in(eqn)
 
 
-def place_in(p: Printer, eqn: Eqn, atom: Atom, place: Callable[[], str]) -> bool:
-    """Have what a block of ``eqn`` gives made at ``place`` at once, where a ``build`` in it makes it; else False."""
+def place_in(p: Printer, eqn: Eqn, atom: Atom, place: Callable[[Sequence[str]], str]) -> bool:
+    """Have what a block of ``eqn`` gives made at ``place`` at once, where a ``build`` in it makes it; else False.
+
+    ``place`` gives the text for the place from those of the sizes.
+    """
     if not isinstance(atom, Var):
         return False
     root = p.storage.root(atom)
@@ -128,6 +131,8 @@ def winds_back(p: Printer, eqn: Eqn) -> bool:
     """Whether iterations of a loop need memory, of which nothing is needed after them."""
     *_, body = eqn.blocks
     kept = [result.type for result in body.results] + [param.type for param in body.params]
+    if eqn.params.get("nested", False) and eqn.op != "reduce" and any(_is_tensor(result) for result in body.results):
+        return False
     if any(_refers(type_) for type_ in kept) or any(_stores_reference(inner) for inner in _inside(p, eqn)):
         return False
     return any(_allocates(p, inner) for inner in _inside(p, eqn))
@@ -171,6 +176,10 @@ def _allocates(p: Printer, eqn: Eqn) -> bool:
 def _refers(type_: Type) -> bool:
     """Whether the elements of a value of the type refer to other memory."""
     return holds_memory(type_.elem) if isinstance(type_, TensorType) else holds_memory(type_)
+
+
+def _is_tensor(atom: Atom) -> bool:
+    return isinstance(atom.type, TensorType)
 
 
 def _stores_reference(eqn: Eqn) -> bool:

@@ -103,7 +103,7 @@ class Printer:
         self.analysis = analysis
         self.storage = storage
         self.copies = 0
-        self.places: dict[tuple[int, int], int | Callable[[], str]] = {}
+        self.places: dict[tuple[int, int], int | Callable[[Sequence[str]], str]] = {}
         self.float_type = float_type
         self.callees = callees
         self.needs_runtime = False

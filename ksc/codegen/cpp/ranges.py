@@ -185,6 +185,15 @@ class InRange:
         at = self._sum(index)
         return self._holds(at) and self._holds(self._size(tensor, dim).plus(Sum(-1)).plus(at, -1))
 
+    def has_sizes(self, tensor: Atom, sizes: Sequence[Atom | None]) -> bool:
+        """Whether a tensor is known to have all of these sizes."""
+        if not isinstance(tensor, Var) or tensor in self._clipped:
+            return False
+        return all(
+            size is not None and self._sum(size).plus(self._size(tensor, dim), -1) == Sum()
+            for dim, size in enumerate(sizes)
+        )
+
     def is_size(self, atom: Atom) -> bool:
         """Whether an integer is known not to be negative."""
         return self._holds(self._sum(atom))

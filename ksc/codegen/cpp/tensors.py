@@ -92,7 +92,7 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
         return ", ".join(p.value(param).text for param in body.params)
 
     def put_part(k: int) -> bool:
-        return place_in(p, eqn, body.results[k], lambda: f"{stacks[k].name}.part({indices()})")
+        return place_in(p, eqn, body.results[k], lambda _: f"{stacks[k].name}.part({indices()})")
 
     # A part that is made in the body is made in its place.
     placed = {k for k in live if stacks[k].in_parts and put_part(k)}
@@ -150,7 +150,8 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
                 text = f"ks::combine(rt, {names[k]}, {value.text}, {_line(eqn.span)}, {operation});"
             inside.writer.statement(text, value.span or eqn.span)
 
-    _nest(p, eqn, sizes, Finish(write), at)
+    sums = [names[k] for k in live if monoid == "add" and isinstance(eqn.outs[k].type, FloatType)]
+    _nest(p, eqn, sizes, Finish(write), at, sums=sums if len(sums) == len(live) else ())
 
 
 def _operation(monoid: str, type_: Type, float_type: str) -> str:
@@ -183,8 +184,13 @@ def _combined(monoid: str, name: str, value: Expr) -> Expr:
     return Expr(CppExpr(f"{name} {symbol} {text}"), infix=(symbol, name, text))
 
 
-def _nest(p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Context) -> None:
-    """Loops over the block's parameters, the first outermost."""
+def _nest(
+    p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Context, *, sums: Sequence[str] = ()
+) -> None:
+    """Loops over the block's parameters, the first outermost.
+
+    Where all that the body does is to add to ``sums``, the additions need not be made in order.
+    """
     (body,) = eqn.blocks
     writers = [at.writer]
     scope = Scope(at.scope)
@@ -201,7 +207,10 @@ def _nest(p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Conte
         open_scratch(p, inside)
     p.block(body, finish, inside)
     p.in_range.facts = facts
+    in_lanes = bool(sums) and not any(line.text.endswith("{") or "rt" in line.text for line in writers[-1].lines)
     for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
+        if in_lanes and inner is writers[-1]:
+            outer.line(f"KS_SUM({', '.join(sums)})", eqn.span)
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)
         outer.line("}", eqn.span)

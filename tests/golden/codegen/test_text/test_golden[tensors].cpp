@@ -44,6 +44,7 @@ static inline tensors_results tensors(ks::runtime &rt, float x, int64_t n) {
         sums(2) -= c;
     }
     float norm = 0.0f;
+    KS_SUM(norm)
     for (int64_t i = 0; i < 3; ++i) {
         const float t = sums(i);
         norm += t * t;
