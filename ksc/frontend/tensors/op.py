@@ -11,6 +11,7 @@ import torch
 
 from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.array import element, index_variables, reduce, same_size, sizes_of
+from ksc.frontend.tensors.integers import bounded, lower
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.values import Array, Ref, Static, Struct, Value, describe, scalar_type
 from ksc.ir.builder import stack_type
@@ -229,7 +230,10 @@ class Op:
 
     def require_size(self, size: Scalar, what: str = "a size") -> Scalar:
         """A size that must not be negative."""
-        self.require(size >= 0, f"{self.name}(): {what} is negative")
+        known = lower(self.frame, size.atom)
+        if known is None or known < 0:
+            self.require(size >= 0, f"{self.name}(): {what} is negative")
+            bounded(self.frame, size.atom, 0)
         return size
 
     # Equations.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ksc.frontend import operators
+from ksc.frontend.tensors import integers
 from ksc.frontend.values import Dynamic, Static, Value, scalar_type
 from ksc.ir.nodes import Atom, Const, Var
 from ksc.ir.types import Bool, Float, Integer, Type
@@ -14,13 +15,19 @@ from ksc.ir.types import Bool, Float, Integer, Type
 if TYPE_CHECKING:
     from ksc.frontend.tensors.op import Op
 
-ScalarLike = "Scalar | Atom | float | int | bool"
+_INTEGERS = {
+    ast.Add: integers.add,
+    ast.Sub: integers.sub,
+    ast.Mult: integers.mul,
+    ast.FloorDiv: integers.div,
+    ast.Mod: integers.mod,
+}
 
 
 class Scalar:
     """A number that the trace knows, or a variable of the IR; operators emit into the innermost open block.
 
-    Constants are folded, and so are sums with 0 and products with 1 of Integers.
+    Constants are folded, and an Integer that was computed before is the same variable again.
     """
 
     __slots__ = ("op", "value")
@@ -77,13 +84,9 @@ class Scalar:
     def _binary(self, symbol: ast.operator, left: object, right: object) -> Scalar:
         op = self.op
         a, b = Scalar.of(op, left), Scalar.of(op, right)  # type: ignore[arg-type]
-        if a.type == b.type == Integer:
-            if isinstance(symbol, ast.Add | ast.Sub) and b.is_(0):
-                return a
-            if (isinstance(symbol, ast.Add) and a.is_(0)) or (isinstance(symbol, ast.Mult) and a.is_(1)):
-                return b
-            if isinstance(symbol, ast.Mult | ast.FloorDiv) and b.is_(1):
-                return a
+        exact = _INTEGERS.get(type(symbol)) if a.type == b.type == Integer else None
+        if exact is not None:
+            return Scalar.of(op, exact(op.frame, op.node, a.atom, b.atom))
         return Scalar.of(op, operators.binary(op.frame, symbol, a.value, b.value, op.node))
 
     def _compare(self, symbol: ast.cmpop, other: object) -> Scalar:
