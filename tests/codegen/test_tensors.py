@@ -185,3 +185,28 @@ def test_results_with_storage_of_half_precision():
     status, (out,) = call_tensors(kernel, "ks_stencil", program, [x], [(2,)], "float16")
     assert status == 0
     np.testing.assert_array_equal(out, [1.0, 2.0])
+
+
+UNSOUND = {
+    # A count below zero stacks nothing, but is not the size of what it stacks.
+    "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n"
+    " (let ((n (sub 0 k)) (s (for (i n) () 1.0)))\n"
+    "  (if (gt (size s) 0) (index n s) (index (add n 2) x))))": "index out of range",
+    # Nothing was made by this build, so nothing is known of the sizes of its elements.
+    "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n"
+    " (let ((m (sub 0 k)) (s (build :nested false 0 (lam (i : Integer) (build m (lam (j : Integer) 1.0))))))\n"
+    "  (index (add m 2) x)))": "index out of range",
+    # A sum of integers that are no sizes may wrap.
+    "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n"
+    " (let (s (add k 9223372036854775805))\n"
+    "  (if (gte k 0) (if (lt s (size x)) (index s x) 0.0) 0.0)))": "index out of range",
+}
+
+
+@pytest.mark.parametrize("text", UNSOUND)
+def test_checks_stay_where_nothing_is_known(text):
+    program = parse(text)
+    kernel = load(build(tensor_source("f", program), STRICT))
+    host = Host()
+    status, _ = call_tensors(kernel, "ks_f", program, [vector3(), np.array(3)], [()], host=host)
+    assert (status, host.error and host.error[2]) == (1, UNSOUND[text])

@@ -70,6 +70,7 @@ def stack(p: Printer, eqn: Eqn, k: int, sizes: Sequence[Expr], element: Atom, at
     inner = element_sizes(p, eqn, element)
     if inner is not None:
         name = allocate(p, eqn, k, leading + [size.text for size in inner], at)
+        clipped = clipped or not all(size.atom is None or p.in_range.is_size(size.atom) for size in inner)
         p.in_range.tensor(out, [*counts, *(size.atom for size in inner)], clipped=clipped)
         return Stack(name, "parts")
     name = p.declare(out, at)
