@@ -375,6 +375,81 @@ def test_stop_gradient_in_kernels():
     assert knossos.grad(knossos.grad(f))(3.0, 2.0) == 0.0
 
 
+def test_stop_gradient_of_tensors_and_structures():
+    def f(x: torch.Tensor, y: float):
+        kept = knossos.stop_gradient({"x": x, "y": (y, 2)})
+        return torch.sum(kept["x"] * x) + torch.sum(x.detach()) + kept["y"][0] * y * kept["y"][1]
+
+    x = torch.rand(4, dtype=DOUBLE)
+    kernel = knossos.register(f)
+    bars = kernel.grad(x, 3.0, argnums=(0, 1))
+    torch.testing.assert_close(bars[0], x)
+    assert float(bars[1]) == 6.0
+    torch.testing.assert_close(kernel.jvp(x, 3.0, x, 1.0), torch.sum(x * x) + 6.0)
+
+
+def norm(x):
+    return torch.sqrt(torch.sum(x * x))
+
+
+@knossos.custom_vjp
+def custom_norm(x: torch.Tensor):
+    return norm(x)
+
+
+def norm_forward(x):
+    return norm(x), (x, norm(x))
+
+
+def norm_backward(saved, bar):
+    x, length = saved
+    return (bar * x / length,)
+
+
+custom_norm.defvjp(norm_forward, norm_backward)
+
+
+@knossos.custom_jvp
+def custom_sine(x: torch.Tensor, k: int):
+    return torch.sin(k * x)
+
+
+@custom_sine.defjvp
+def sine_rule(primals, tangents):
+    x, k = primals
+    return torch.sin(k * x), k * torch.cos(k * x) * tangents[0]
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_rules_of_tensors(n):
+    x = torch.rand(n, dtype=DOUBLE) + 0.1
+    for custom, plain in ((custom_norm, norm), (lambda x: custom_sine(x, 3), lambda x: torch.sin(3 * x))):
+        for mode in ("forward", "reverse"):
+            found = knossos.jacobian(custom, mode=mode)(x)
+            torch.testing.assert_close(found, torch.func.jacrev(plain)(x))
+        kernel = knossos.register(lambda x, custom=custom: torch.sum(custom(x) * custom(x)))
+        expected = torch.func.hessian(lambda x, plain=plain: torch.sum(plain(x) * plain(x)))(x)
+        torch.testing.assert_close(knossos.hessian(kernel)(x), expected)
+    assert knossos.gradcheck(custom_norm, (x,))
+    rows = torch.rand(3, n, dtype=DOUBLE)
+    torch.testing.assert_close(
+        knossos.vmap(knossos.grad(custom_norm))(rows), torch.func.vmap(torch.func.grad(norm))(rows)
+    )
+
+
+def test_a_cotangent_of_the_wrong_shape_is_refused():
+    @knossos.custom_vjp
+    def f(x: torch.Tensor):
+        return torch.sum(x)
+
+    f.defvjp(lambda x: (torch.sum(x), x), lambda x, bar: (torch.sum(x) * bar,))
+    with pytest.raises(knossos.errors.KnossosError):
+        f.kernel.grad(torch.rand(3))
+    f.defvjp(lambda x: (torch.sum(x), x), lambda x, bar: (bar * torch.cat([x, x]),))
+    with pytest.raises(knossos.errors.KnossosError):
+        knossos.grad(f)(torch.rand(3))
+
+
 def test_stop_gradient_hides_infinite_derivatives():
     f = knossos.register(lambda x: math.sqrt(knossos.stop_gradient(x)) + x)
     assert f.grad(0.0) == 1.0

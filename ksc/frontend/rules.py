@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, NoReturn
 
+import torch
+
 from ksc.errors import KnossosError
+from ksc.frontend import operators
 from ksc.frontend.calls import bind_arguments, call_function, defaults_of
 from ksc.frontend.frame import Frame, Region
 from ksc.frontend.functions import Entry, FunctionTable, Synthetic, declared_result, locate
@@ -22,7 +25,7 @@ from ksc.frontend.join import abstract_leaves, atoms_for, generalise, rebuild, s
 from ksc.frontend.library import known_function
 from ksc.frontend.values import NONE, Abstract, Dynamic, Static, Struct, Value, describe, instantiate, map_leaves
 from ksc.ir.nodes import Atom, Block, Function, Var, const
-from ksc.ir.types import Float, Integer, TensorType, is_differentiable
+from ksc.ir.types import Float, Integer, TensorType, compatible, is_differentiable
 from ksc.ops.intrinsics import stop_gradient
 
 if TYPE_CHECKING:
@@ -232,9 +235,23 @@ def _tangent_atoms(frame: Frame, rule: FunctionType, template: Value, like: Valu
             elif isinstance(given, Struct):
                 _refuse_tangent(frame, rule, template, given)
             else:
-                yield from atoms_for(frame, template, given, frame.node)
+                primal = next(atoms_for(frame, template, like, frame.node))
+                (atom,) = atoms_for(frame, template, given, frame.node)
+                if not compatible(atom.type, type_):
+                    _refuse_tangent(frame, rule, template, given)
+                _require_sizes(frame, rule, primal, atom)
+                yield atom
         case _ if not nothing:
             _refuse_tangent(frame, rule, template, given)
+
+
+def _require_sizes(frame: Frame, rule: FunctionType, own: Atom, given: Atom) -> None:
+    """Stop the kernel where a rule gives a tensor of other sizes than that which it belongs to."""
+    message = f"the derivative rule {rule.__name__} gives a tensor of other sizes than what it belongs to"
+    builder = frame.builder
+    for dim in range(own.type.rank if isinstance(own.type, TensorType) else 0):
+        sizes = [builder.emit("size", [t], [Integer], names=["n"], params={"dim": dim})[0] for t in (own, given)]
+        builder.emit("assert", [builder.apply("eq", *sizes, name="same")], [], params={"message": message})
 
 
 def _refuse_tangent(frame: Frame, rule: FunctionType, template: Value, given: Value) -> NoReturn:
@@ -266,12 +283,17 @@ def trace_stop_gradient(frame: Frame, args: Sequence[Value], kwargs: Mapping[str
     """``stop_gradient(x)``: each float of a structure by itself."""
     if len(args) + len(kwargs) != 1 or any(key != "x" for key in kwargs):
         frame.refuse(node, "stop_gradient() takes one argument", "pass one value, maybe a tuple", code="KS204")
-    handler = known_function(stop_gradient)
-    assert handler is not None
+    of_numbers, of_tensors = known_function(stop_gradient), known_function(torch.Tensor.detach)
+    assert of_numbers is not None
+    assert of_tensors is not None
 
     def leaf(part: Value, name: str) -> Value:
+        if operators.is_tensor(part):
+            return of_tensors(frame, [part], {}, node)
         if isinstance(part, Dynamic):
-            return handler(frame, [part], {}, node) if part.type == Float else part
-        return part
+            return of_numbers(frame, [part], {}, node) if part.type == Float else part
+        if isinstance(part, Static):
+            return part
+        frame.refuse(node, f"stop_gradient() of {describe(part)}", "pass numbers, tensors or tuples of them")
 
     return map_leaves(leaf, (*args, *kwargs.values())[0], "")
