@@ -6,8 +6,9 @@
 An abstract run of the program: of a tensor it keeps the sizes, of an Integer or Bool the expression that gives it
 where there is one, of anything else nothing. ``build`` gives its arguments, ``update`` the sizes of what it updates, an
 ``if`` what both sides agree on, or a choice where its condition is known; a loop's carries are taken to be constant
-until they are seen to change. A size that comes from an element of a tensor, a Float or a loop's count of its own turns
-is not known beforehand, and a result that has one is refused.
+until they are seen to change. Two sizes that an ``assert`` compares are one from there on. A size that comes from an
+element of a tensor, a Float or a loop's count of its own turns is not known beforehand, and a result that has one is
+refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Span, Var
 from ksc.ir.sizes import OPCODES, Opcode, ShapeProgram, SizeOp, fold
 from ksc.ir.types import AccType, BoolType, FloatType, IntegerType, TensorType, TupleType, Type
 
-DATA_DEPENDENT = "KS130"
+DATA_DEPENDENT = "KS123"
 """The code of a result whose size is not known before the call."""
 
 
@@ -200,6 +201,9 @@ class _Analysis:
         # The calls that are open, outermost first, each with what it is taken to give.
         self.open: dict[tuple[str, Shapes], _Assumption] = {}
         self.assumed = _NONE_ASSUMED
+        self.comparisons: dict[Var, tuple[Known, Known]] = {}
+        # Of sizes that were asserted to be equal, each with the one that stands for it.
+        self.equal: dict[Known, Known] = {}
 
     def argument(self, k: int, type_: Type) -> Shape:
         match type_:
@@ -283,6 +287,8 @@ class _Analysis:
                 return arg
         known = [arg for arg in args if isinstance(arg, Known)]
         if len(known) == len(args):
+            if eqn.op == "eq" and isinstance(eqn.args[0].type, IntegerType):
+                self.comparisons[eqn.outs[0]] = (known[0], known[1])
             if eqn.op in _LOWERED:
                 return _LOWERED[eqn.op](self.table, known)
             for code in OPCODES:
@@ -291,11 +297,30 @@ class _Analysis:
         of_float = any(isinstance(arg.type, FloatType) for arg in eqn.args)
         return Unknown("the value of a float" if of_float else f"what {eqn.op} gives", eqn.span)
 
+    # Sizes that are equal
+
+    def assume(self, condition: Atom) -> None:
+        """Take note of an assertion where it compares two sizes."""
+        if isinstance(condition, Var) and condition in self.comparisons:
+            a, b = map(self.representative, self.comparisons[condition])
+            if a != b:
+                self.equal[b] = a
+
+    def representative(self, number: Known) -> Known:
+        while number in self.equal:
+            number = self.equal[number]
+        return number
+
+    def same(self, a: Shape, b: Shape) -> bool:
+        if isinstance(a, Known) and isinstance(b, Known):
+            return self.representative(a) == self.representative(b)
+        return a == b
+
     # Joining
 
     def join(self, a: Shape, b: Shape, why: str, span: Span | None) -> Shape:
         """What is known of a value that is either of two."""
-        if a == b or isinstance(b, Undecided):
+        if self.same(a, b) or isinstance(b, Undecided):
             return a
         match a, b:
             case Undecided(), _:
@@ -334,8 +359,11 @@ class _Analysis:
         """The carries of a loop, once what changes is no longer taken to be known, and the other results of a turn."""
         carries = inits
         while True:
+            before = dict(self.equal)
             results = turn(carries)
             after = tuple(self.join(a, b, _LOOP, span) for a, b in zip(carries, results[: len(carries)], strict=True))
+            # What a turn asserts is not known where the loop has none.
+            self.equal = before
             if after == carries:
                 return carries, results[len(carries) :]
             carries = after
@@ -398,7 +426,9 @@ def _counters(block: Block, count: int, span: Span | None) -> Env:
 
 
 def _if(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
+    before = dict(analysis.equal)
     then, else_ = (analysis.block(block, env) for block in eqn.blocks)
+    analysis.equal = before
     return tuple(analysis.choose(args[0], a, b, eqn.span) for a, b in zip(then, else_, strict=True))
 
 
@@ -498,6 +528,11 @@ def _box(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
     return (_OPAQUE,)
 
 
+def _assert(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
+    analysis.assume(eqn.args[0])
+    return ()
+
+
 def _nothing(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
     return ()
 
@@ -518,6 +553,6 @@ _RULES: Mapping[str, Callable[[_Analysis, Eqn, Shapes, Env], Shapes]] = {
     "box": _box,
     "unbox": _unbox,
     "acc_add": _nothing,
-    "assert": _nothing,
+    "assert": _assert,
     "print": _nothing,
 }
