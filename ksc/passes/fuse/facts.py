@@ -330,7 +330,12 @@ class Facts:
         if not isinstance(symbol, Var):
             return None
         if symbol in self.counts:
-            return self.polynomial(self.resolve(self.counts[symbol]))
+            count = self.resolve(self.counts[symbol])
+            clamped = self.definition(count) if isinstance(count, Var) else None
+            if clamped is not None and clamped.op == "max" and clamped.args[1] == const(0):
+                # The loop runs, so its count is not the zero.
+                count = clamped.args[0]
+            return self.polynomial(count)
         eqn = self.definition(symbol)
         if eqn is None or eqn.op not in ("imod", "idiv"):
             return None

@@ -11,6 +11,8 @@ sides compute on the way become results of the ``if`` itself. This is done where
   or is cheap and read in several such places (``ksc.passes.fuse.cost``);
 * an element that may stop the kernel is read whatever happens;
 * nothing with an effect is moved.
+
+The body of a tensor of one element stands for that element wherever it is read.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, default_value, walk
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, default_value, walk
 from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars, replace
 from ksc.ir.types import TensorType, Type, is_scalar, join
 from ksc.passes.fuse.cost import CHEAP, FREE, LARGEST, Cost, cost_of
@@ -99,6 +101,7 @@ class _Fusion:
         self.sources: dict[Var, tuple[_Source, Cost]] = {}
         self.fused: dict[Eqn, Var] = {}
         self.moved: dict[Var, tuple[Eqn, Place]] = {}
+        self.single: dict[Var, Atom] = {}
 
     def run(self) -> Function:
         if not any(isinstance(var.type, TensorType) for var in self.facts.definitions):
@@ -115,8 +118,10 @@ class _Fusion:
         for eqn in eqns:
             tensor = self.fused.get(eqn)
             if tensor is None:
-                if not self.moves(eqn, place):
+                if not self.opens(eqn, place, out) and not self.moves(eqn, place):
                     self.keep(eqn, place, out)
+            elif tensor in self.single:
+                self.env[eqn.outs[0]] = self.single[tensor]
             elif tensor in self.moved:
                 loop, home = self.moved[tensor]
                 (body,) = loop.blocks
@@ -127,6 +132,21 @@ class _Fusion:
                 self.env[eqn.outs[0]] = replace(body.results[0], self.env)
             else:
                 self.replace_index(eqn, tensor, place, out)
+
+    def opens(self, eqn: Eqn, place: Place, out: list[Eqn]) -> bool:
+        """Put the body of a ``build`` of one element, of which only that is read, in its place."""
+        if eqn.op != "build" or eqn.params.get("nested") or any(size != const(1) for size in eqn.args):
+            return False
+        (body,) = eqn.blocks
+        readings = [reading_of(tensor, len(eqn.args), self.facts) for tensor in eqn.outs]
+        if any(reading.whole for reading in readings) or not all(is_scalar(result.type) for result in body.results):
+            return False
+        self.env.update(dict.fromkeys(body.params, const(0)))
+        self.eqns(body.eqns, Place(eqn, place), out)
+        for tensor, reading, result in zip(eqn.outs, readings, body.results, strict=True):
+            self.single[tensor] = replace(result, self.env)
+            self.fused.update(dict.fromkeys(reading.eqns, tensor))
+        return True
 
     def moves(self, eqn: Eqn, place: Place) -> bool:
         """Whether this is a ``build`` whose body goes, as it is, to the one place that reads an element of it."""
@@ -195,7 +215,7 @@ class _Fusion:
             own = body if alone else prune_block(Block(body.params, body.eqns, body.results[k : k + 1]), self.effectful)
             cost = cost_of(own, Place(eqn, place), self.facts, self.effectful)
             for inner in walk(own):
-                if inner in self.fused:
+                if inner in self.fused and self.fused[inner] not in self.single:
                     cost = cost.with_part(self.sources[self.fused[inner]][1])
             self.enter(name, _Built(own), cost, alone=alone)
 
