@@ -8,7 +8,19 @@
                                                 (mul p_bar x)))))
 
 The forward loop stacks every carry; tapes that the reversed body does not read are removed with everything else
-that is not read, so ``s = s + x * i`` keeps nothing.
+that is not read, so ``s = s + x * i`` keeps nothing. A tensor that changes in place has no tape: the reversed loop
+carries it and takes each iteration back (``undo``).
+
+    t = (for n x (lam (i t)                 t olds = (for n x (lam (i t)
+          (let a (index i t)                        (let a (index i t)
+            (update i t (mul a a)))))                 (tuple (update i t (mul a a)) a))))
+                              ⟶             x_bar _ = (for n t_bar t reversed (lam (i t_bar t)
+                                              (let ((t (update i t (index i olds)))
+                                                    (v_bar (index i t_bar))
+                                                    (a (index i t)))
+                                                (tuple (update i t_bar (add (mul v_bar a) (mul v_bar a))) t)))))
+
+A loop with checkpoints is cut into segments first (``segments``).
 """
 
 from __future__ import annotations

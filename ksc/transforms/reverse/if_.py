@@ -7,6 +7,10 @@
 So the derivative of a side that was not taken is never evaluated. Values of a side are computed again in its
 reverse, but for those of recursive calls, which the forward ``if`` gives as further results; the other side gives
 any value for them.
+
+The cotangent of a tensor that has one already goes through the ``if`` instead of being added to afterwards:
+
+    y = (if c (index i t) 0.0)      ⟶      t_bar = (if c (withacc t_bar (acc_add i t_bar y_bar)) t_bar)
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
 """The reverse of ``index``: the cotangent is added at the same place.
 
-y = (index i x)      ⟶      (acc_add x_bar i y_bar)
+y = (index i x)      ⟶      (acc_add i x_bar y_bar)
+
+x_bar is the accumulator around the outermost loop that x is free in, or else what was added to x_bar so far:
+
+                     ⟶      x_bar = (withacc x_bar (lam x_bar (acc_add i x_bar y_bar)))
 """
 
 from __future__ import annotations

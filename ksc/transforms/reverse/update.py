@@ -1,6 +1,8 @@
 """The reverse of ``update``: the value written takes the cotangent of its place, which is zero before.
 
-y = (update x i v)      ⟶      v_bar = (index i y_bar),  x_bar = (update y_bar i 0.0)
+y = (update i x v)      ⟶      v_bar = (index i y_bar),  x_bar = (update i y_bar 0.0)
+
+y_bar is not read after that, so its memory becomes that of x_bar.
 """
 
 from __future__ import annotations
@@ -22,6 +24,6 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
         name = f"{atom_name(value)}_bar"
         scope.add(value, builder.emit("index", [bar, *at], [tangent_type(value.type)], names=[name])[0])
     if scope.wants(tensor):
-        nothing = zero_of_part(builder, eqn.outs[0], len(at))
+        nothing = zero_of_part(builder, tensor, len(at))
         name = f"{atom_name(tensor)}_bar"
         scope.add(tensor, builder.emit("update", [bar, *at, nothing], [bar.type], names=[name])[0])

@@ -5,6 +5,8 @@ v = (while x (lt v 10.0) (mul v v))
                           ⟶             x_bar = (for n v_bar reversed (lam (i v_bar)
                                           v = (index i tape)
                                           (add (mul v_bar v) (mul v_bar v))))
+
+Tensors that change in place, and checkpoints, are as in ``for``.
 """
 
 from __future__ import annotations
