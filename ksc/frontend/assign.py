@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 
 from ksc.frontend.frame import Frame
-from ksc.frontend.iteration import static_items
-from ksc.frontend.values import Value, describe
+from ksc.frontend.iteration import iteration_of, static_items
+from ksc.frontend.tensors.array import same_size, size_of
+from ksc.frontend.values import Array, Ref, Static, Value, describe
+from ksc.ir.nodes import const
 
 
 def assign(frame: Frame, target: ast.expr, value: Value) -> None:
@@ -31,7 +33,14 @@ def _unpack(frame: Frame, target: ast.expr, elts: list[ast.expr], value: Value) 
     for element in elts:
         if isinstance(element, ast.Starred):
             frame.refuse(element, "a starred target", "name each element, or use a slice", code="KS104")
-    items = static_items(frame, value, target)
+    if isinstance(value, Ref | Array) and value.rank:
+        # As many items as targets: where the size is not known, that is checked at run time.
+        same_size(frame, target, size_of(frame, target, value, 0), const(len(elts)))
+        found = iteration_of(frame, value, target)
+        assert found is not None
+        items = [found.item(frame, Static(k)) for k in range(len(elts))]
+    else:
+        items = static_items(frame, value, target)
     if len(items) != len(elts):
         reason = f"{describe(value)} cannot be unpacked into {len(elts)} variables"
         frame.refuse(target, reason, f"use {len(items)} targets", code="KS207")

@@ -20,11 +20,14 @@ from ksc.frontend.source import plain_function
 from ksc.frontend.special import derived_function, special_call
 from ksc.frontend.storage import WritesArgumentError, storages
 from ksc.frontend.values import (
+    Array,
     BoundMethod,
     Closure,
     Dynamic,
+    Iteration,
     Partial,
     Range,
+    Ref,
     Static,
     Struct,
     Value,
@@ -94,6 +97,8 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
         return known_function_call(frame, obj.function, [obj.owner, *args], kwargs, node)
     if obj is functools.partial and args:
         return Partial(args[0], tuple(args[1:]), dict(kwargs))
+    if not isinstance(obj, type) and getattr(obj, "__knossos_maps__", False) is True:
+        _refuse_mapped_tensors(frame, [*args, *kwargs.values()], node)
     special = special_call(obj)
     if special is not None:
         return special(frame, args, kwargs, node)
@@ -114,6 +119,13 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
     if obj is print:
         frame.refuse(node, reason, "print the results after the call of the kernel", code="KS106")
     frame.refuse(node, reason, "use a function of math or torch, or one written in Python", code="KS106")
+
+
+def _refuse_mapped_tensors(frame: Frame, args: Sequence[Value], node: ast.AST) -> None:
+    """A kernel that maps means its function, which is the same thing for numbers alone."""
+    if any(isinstance(leaf, Array | Ref) and leaf.rank > 0 for arg in args for leaf in leaves(arg)):
+        reason = "a kernel made by vmap or elementwise is called with a tensor inside another kernel"
+        frame.refuse(node, reason, "call the function itself on each row, in a loop", code="KS106")
 
 
 def known_function_call(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
@@ -173,7 +185,7 @@ def _emit_call(frame: Frame, entry: Entry, values: Sequence[Value], node: ast.AS
 
 def _needs_inlining(value: Value) -> bool:
     return any(
-        isinstance(leaf, Closure | Range | Partial)
+        isinstance(leaf, Closure | Range | Partial | Iteration)
         or (isinstance(leaf, BoundMethod) and any(isinstance(part, Dynamic) for part in leaves(leaf.owner)))
         for leaf in leaves(value)
     )

@@ -13,7 +13,7 @@ import torch
 from ksc.errors import KnossosError
 from ksc.frontend import operators
 from ksc.frontend.frame import Frame
-from ksc.frontend.iteration import static_items
+from ksc.frontend.iteration import backwards, enumerated, is_lazy, static_items, zipped
 from ksc.frontend.source import plain_function
 from ksc.frontend.tensors import elementwise
 from ksc.frontend.tensors.array import sizes_of
@@ -306,6 +306,13 @@ def _sequence(cls: type) -> Handler:
 def _zip(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
     strict = kwargs.get("strict", FALSE)
     _arity(frame, "zip", args, {key: value for key, value in kwargs.items() if key != "strict"}, 0, 1 << 20, node)
+    lazy = (
+        zipped(frame, args, isinstance(strict, Static) and bool(strict.value), node)
+        if any(map(is_lazy, args))
+        else None
+    )
+    if lazy is not None:
+        return lazy
     columns = [static_items(frame, arg, node) for arg in args]
     if isinstance(strict, Static) and strict.value and len({len(column) for column in columns}) > 1:
         frame.refuse(node, "zip(strict=True) of different lengths", "use the same length", code="KS207")
@@ -315,6 +322,9 @@ def _zip(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
 def _enumerate(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
     start = kwargs.get("start", args[1] if len(args) > 1 else Static(0))
     _arity(frame, "enumerate", args, {key: value for key, value in kwargs.items() if key != "start"}, 1, 2, node)
+    lazy = enumerated(frame, args[0], start, node)
+    if lazy is not None:
+        return lazy
     first = frame.require_static(start, node, "the start of enumerate()", "use a constant")
     rows = enumerate(static_items(frame, args[0], node), first)
     return Struct(tuple, tuple(Struct(tuple, (Static(k), item)) for k, item in rows))
@@ -331,6 +341,9 @@ def _reversed(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], 
             return Range(last, before, Static(-1))
         case Range():
             frame.refuse(node, "reversed() of a range with a step", "write the range backwards", code="KS111")
+    lazy = backwards(frame, args[0], node)
+    if lazy is not None:
+        return lazy
     return Struct(tuple, tuple(reversed(static_items(frame, args[0], node))))
 
 

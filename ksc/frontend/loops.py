@@ -18,12 +18,12 @@ from ksc.frontend.carry import Loop, run_else
 from ksc.frontend.checkpoints import checkpoints_of
 from ksc.frontend.flow import GO_ON, Flow, sequence
 from ksc.frontend.frame import Frame
-from ksc.frontend.iteration import UNROLL_LIMIT, static_items
+from ksc.frontend.iteration import UNROLL_LIMIT, iteration_of, static_items
 from ksc.frontend.refuse import LoopTypeError, NeedsStaticError
 from ksc.frontend.scope import After, bound_names, live_at_loop
 from ksc.frontend.tensors.integers import bounded
-from ksc.frontend.values import FALSE, Dynamic, Range, Static, Value
-from ksc.ir.nodes import Atom, Var, const
+from ksc.frontend.values import FALSE, Array, Dynamic, Iteration, Range, Ref, Static, Value
+from ksc.ir.nodes import Atom, Const, Var, const
 from ksc.ir.types import Integer
 
 RETRY_LIMIT = 64
@@ -39,6 +39,8 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
     if isinstance(iterable, Static) and isinstance(iterable.value, range):
         bounds = iterable.value
         iterable = Range(Static(bounds.start), Static(bounds.stop), Static(bounds.step))
+    if isinstance(iterable, Ref | Array | Iteration):
+        return _run_lazy(frame, stmt, iterable, after, every)
     if not isinstance(iterable, Range):
         return _unrolled(frame, stmt, static_items(frame, iterable, stmt.iter), after)
     fixed = _static_range(frame, iterable, stmt.iter)
@@ -49,6 +51,28 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
         items = [Static(index) for index in fixed]
         unrolled = partial(_unrolled, frame, stmt, items, after)
     return _rolled_or(frame, partial(_rolled_for, frame, stmt, iterable, fixed, after, every), unrolled)
+
+
+def _run_lazy(frame: Frame, stmt: ast.For, iterable: Value, after: After, every: int | None) -> Flow:
+    """Trace a loop over the items of tensors, made from an index in each iteration."""
+    found = iteration_of(frame, iterable, stmt.iter)
+    assert found is not None
+    count = found.count
+    known = int(count.value) if isinstance(count, Const) else None
+    if known == 0:
+        return run_else(frame, stmt, GO_ON, after)
+
+    def rolled() -> Flow:
+        index = Var("k", Integer)
+        bounded(frame, index, 0)
+        loop = Loop(frame, stmt, after, at_least_once=known is not None, checkpoint=every)
+        trace = loop.trace_counted_while if loop.exits else loop.trace_for
+        return trace(count, index, lambda: assign(frame, stmt.target, found.item(frame, Dynamic(index))))
+
+    def unrolled() -> Flow:
+        return _unrolled(frame, stmt, static_items(frame, found, stmt.iter), after)
+
+    return _rolled_or(frame, rolled, unrolled if known is not None and known <= RETRY_LIMIT else None)
 
 
 def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
@@ -120,23 +144,22 @@ def _rolled_for(
 
     def bind_index() -> None:
         value: Value = Dynamic(index)
-        if not plain:
-            value = operators.binary(frame, ast.Mult(), value, iterable.step, stmt.iter)
-            value = operators.binary(frame, ast.Add(), iterable.start, value, stmt.iter)
-            note_least(frame, value, iterable)
-        assign(frame, stmt.target, value)
+        assign(frame, stmt.target, value if plain else range_item(frame, iterable, value, stmt.iter))
 
     return (
         loop.trace_counted_while(count, index, bind_index) if loop.exits else loop.trace_for(count, index, bind_index)
     )
 
 
-def note_least(frame: Frame, value: Value, iterable: Range) -> None:
-    """Note that an item of a range that counts down stays above its end."""
+def range_item(frame: Frame, iterable: Range, index: Value, node: ast.AST) -> Value:
+    """The item of a range at an index; of one that counts down it is known that it stays above its end."""
+    scaled = operators.binary(frame, ast.Mult(), index, iterable.step, node)
+    value = operators.binary(frame, ast.Add(), iterable.start, scaled, node)
     step, stop = iterable.step, iterable.stop
     downwards = isinstance(step, Static) and step.value < 0
     if downwards and isinstance(stop, Static) and isinstance(value, Dynamic):
         bounded(frame, value.atom, stop.value + 1)
+    return value
 
 
 def trip_count(frame: Frame, iterable: Range, node: ast.AST) -> Atom:

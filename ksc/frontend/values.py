@@ -226,6 +226,14 @@ class Range(Value):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Iteration(Value):
+    """Something that gives as many items as the arguments tell: ``item`` makes the one at an index."""
+
+    count: Atom
+    item: Callable[[Frame, Value], Value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Poison(Value):
     """The variable must not be read: ``reason`` and ``instead`` are the error, with its ``code``."""
 
@@ -398,6 +406,8 @@ def describe(value: Value) -> str:
             return f"the method {function.__name__}"
         case Range():
             return "a range"
+        case Iteration():
+            return "an iteration over tensors"
         case Partial():
             return "a partial function"
         case _:

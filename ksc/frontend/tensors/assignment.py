@@ -44,7 +44,7 @@ def _stretched(
 
     def at(index: Sequence[Atom]) -> Atom:
         tail = index[len(index) - len(inner) :]
-        picked = [ZERO] * extra + [ZERO if size == ONE else k for k, size in zip(inner, tail, strict=True)]
+        picked = [ZERO] * extra + [ZERO if size == ONE else k for k, size in zip(tail, inner, strict=True)]
         return converted(frame, node, element(frame, node, value, picked), to)
 
     return at
