@@ -52,6 +52,11 @@ class Gradient(FastCallable):
         return result
 
     @property
+    def __knossos_maps__(self) -> bool:
+        """As for the kernel."""
+        return self.kernel.__knossos_maps__
+
+    @property
     def __knossos_derived__(self) -> Derived | None:
         """The derivative that a call inside another kernel means."""
         return self.kernel.gradient(with_value=self.with_value).__knossos_derived__

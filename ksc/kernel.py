@@ -235,6 +235,11 @@ class Kernel(FastCallable):
         return self.__wrapped__
 
     @property
+    def __knossos_maps__(self) -> bool:
+        """Whether the kernel maps over tensors, which its function does not."""
+        return self.mapping.lift != "scalar"
+
+    @property
     def __knossos_derived__(self) -> Derived | None:
         """The derivative that a call inside another kernel means."""
         return Derived(self.__wrapped__, self.steps) if self.steps else None

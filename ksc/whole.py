@@ -117,6 +117,11 @@ class Whole(FastCallable):
         return self.of(argnums, mode)(*args, **kwargs)
 
     @property
+    def __knossos_maps__(self) -> bool:
+        """As for the kernel."""
+        return self.kernel.__knossos_maps__
+
+    @property
     def __knossos_derived__(self) -> Any:
         """The derivative that a call inside another kernel means."""
         return self.of().__knossos_derived__

@@ -332,6 +332,13 @@ class TestVmap:
         want = func.vmap(apply_reference, (0, 1, None, None), (1, 0))(layers.weight, layers.bias, 1.5, x)
         assert_close(tuple(out), want)
 
+    def test_a_call_inside_another_kernel(self) -> None:
+        twice = knossos.vmap(lambda x: x * 2.0)
+        assert knossos.register(lambda x: twice(x) + 1.0)(3.0) == 7.0
+        for mapped in (vsqrl, vsqrl.grad, knossos.elementwise(lambda x: x * 2.0)):
+            with pytest.raises(UnsupportedError, match="made by vmap or elementwise"):
+                knossos.register(lambda x, mapped=mapped: mapped(x))(rand(2, 2))
+
     def test_an_empty_batch(self) -> None:
         empty = torch.empty(0, 4, 4, dtype=F64, requires_grad=True)
         assert vsqrl(empty).shape == (0,)
