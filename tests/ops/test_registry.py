@@ -25,9 +25,7 @@ DECLARED = {"stop_gradient"}
 SMOOTH = [
     r
     for r in RECORDS
-    if r.name not in DECLARED
-    and r.overloads[0].result == Float
-    and any(r.is_differentiable(k) for k in range(r.arity))
+    if r.name not in DECLARED and r.overloads[0].result == Float and any(r.is_differentiable(k) for k in range(r.arity))
 ]
 IN_TORCH = [r for r in SMOOTH if r.reference and r.name != "floordiv"]
 DTYPES = {Float: torch.float64, Integer: torch.int64, Bool: torch.bool}

@@ -88,6 +88,9 @@ UNTAKEN = [
     ("(def f Float (x : Float) (if (eq x 0.0) (mul 2.0 x) (div (sin x) x)))", 0.0, 2.0),
     ("(def f Float (x : Float) (if (lt x 1.0) x (exp (exp (exp x)))))", 0.5, 1.0),
     ("(def f Float (x : Float) (if (lt x 1.0) x (exp (mul x 1e308))))", 0.5, 1.0),
+    ("(def f Float (x : Float) (let ((y (sqrt x))) (if (gt x 0.0) y (mul 2.0 x))))", 0.0, 2.0),
+    ("(def f Float (x : Float) (let ((y (log x))) (if (gt x 0.0) (if (gt x 1.0) y 0.0) (mul 2.0 x))))", 0.0, 2.0),
+    ("(def f Float (x : Float) (let ((s (sin x)) (y (sqrt s)) (z (log y))) (if (gt x 0.0) z s)))", 0.0, 1.0),
 ]
 
 
