@@ -95,6 +95,19 @@ SAMPLES: dict[str, Sample] = {
         copies=1,
         blocks=2,
     ),
+    "swapped_sums": Sample(
+        """
+(def swapped_sums (Values (Tensor 2 Float) (Tensor 2 Float)) ((x : (Tensor 2 Float)) (y : (Tensor 2 Float)) (n : Integer))
+  (for (i n) ((a x) (b y))
+    (let ((t (index (tuple 0 0) a))
+          (p (withacc ((acc b)) (acc_add (tuple 0 1) acc t)))
+          (q (withacc ((acc a)) (acc_add (tuple 1 0) acc 2.0))))
+      (values p q))))
+""",
+        [matrix(2, 2), matrix(2, 2) + 1.0, 5],
+        copies=2,
+        blocks=2,
+    ),
     "part_read_later": Sample(
         """
 (def part_read_later (Values Float (Tensor 2 Float)) ((x : (Tensor 2 Float)))

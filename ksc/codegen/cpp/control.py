@@ -372,13 +372,15 @@ def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:
         value = p.value(init)
         copy = p.copied(eqn, k, at)
         if copy is None and isinstance(init, Var) and isinstance(init.type, TensorType):
-            name = p.named(init, at)
+            p.named(init, at)
+            held = p.value(init)
         else:
             name = p.declare(out if p.analysis.is_read(out) else param, at)
             head = declaration(init.type, name, p.float_type, const=copy is not None)
             at.writer.line(f"{head} = {copy or value.text};", eqn.span)
-        p.bind(param, name_expr(name))
-        p.bind(out, name_expr(name))
+            held = name_expr(name)
+        p.bind(param, held)
+        p.bind(out, held)
         p.in_range.same(param, init)
         p.in_range.same(out, init)
 

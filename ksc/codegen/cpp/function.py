@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ksc.codegen.cpp import calls, control, tensors
+from ksc.codegen.cpp import callbacks, calls, control, tensors
 from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.memory import place_results
 from ksc.codegen.cpp.names import Scope, is_temporary, spoken
@@ -31,6 +31,7 @@ HANDLERS: Mapping[str, Handler] = {
     "build": tensors.print_build,
     "reduce": tensors.print_reduce,
     "call": calls.print_call,
+    "callback": callbacks.print_callback,
     "box": calls.print_box,
     "unbox": calls.print_unbox,
     "assert": calls.print_assert,

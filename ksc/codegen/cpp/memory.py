@@ -110,7 +110,7 @@ def place_results(p: Printer, block: Block, results: Sequence[Atom]) -> None:
 
 def _is_made_once(p: Printer, eqn: Eqn, n: int) -> bool:
     match eqn.op:
-        case "build":
+        case "build" | "callback":
             return True
         case "for":
             return n >= int(eqn.params["carries"]) or (
@@ -165,7 +165,7 @@ def _allocates(p: Printer, eqn: Eqn) -> bool:
         case "for" | "while":
             stacks = len(eqn.outs) > eqn.params["carries"]
             return stacks or any(key == id(eqn) for key, _ in p.storage.copied)
-        case "reduce":
+        case "reduce" | "callback":
             return any(isinstance(out.type, TensorType) for out in eqn.outs)
         case "call":
             return p.callees[eqn.params["callee"]].needs_runtime

@@ -174,7 +174,7 @@ class Printer:
         atom = eqn.args[k]
         assert isinstance(atom, Var)
         at.writer.comment(eqn.span)
-        at.writer.line(f"// copies {atom.name}: {reason}", eqn.span)
+        at.writer.line(f"// copies {self.value(atom).text}: {reason}", eqn.span)
         self.copies += 1
         self.needs_runtime = True
         place = self.places.get((id(eqn), k - len(eqn.args) + eqn.params.get("carries", len(eqn.args))))

@@ -14,7 +14,7 @@ static inline ks::tensor<float, 2> sort_rows(ks::runtime &rt, ks::tensor<float, 
     for (int64_t i = 0; i < m.size[0]; ++i) {
         ks::scratch scratch(rt);
         // (for (i (size v)) ((v v))
-        // copies t: it is not the kernel's to change
+        // copies m.part(i): it is not the kernel's to change
         const ks::tensor<float, 1> v = ks::copy(rt, m.part(i));
         for (int64_t i_2 = 0; i_2 < m.size[1]; ++i_2) {
             // (for (j (sub (size v) 1)) ((v v))
