@@ -149,16 +149,20 @@ def _together(eqns: Sequence[Eqn]) -> list[Eqn]:
 
 
 def _lifted(eqn: Eqn) -> list[Eqn]:
-    """An ``if`` whose sides add to one place gives what is to be added there as a result."""
+    """An ``if`` whose sides add to one place gives what is to be added there as a result.
+
+    An index may be in range only where its side is taken: such an addition is lifted only if both sides make it.
+    """
     inside = {out for block in eqn.blocks for inner in block.eqns for out in inner.outs}
     sides: list[dict[Place, Eqn]] = [
         {e.args[:-1]: e for e in block.eqns if _is_scalar_add(e) and not inside.intersection(e.args[:-1])}
         for block in eqn.blocks
     ]
-    places = list(dict.fromkeys([*sides[0], *sides[1]]))
+    every = dict.fromkeys([*sides[0], *sides[1]])
+    places = [place for place in every if len(place) == 1 or all(place in side for side in sides)]
     if not places:
         return [eqn]
-    gone = {add for side in sides for add in side.values()}
+    gone = {side[place] for side in sides for place in places if place in side}
     zero: Const = const(0.0)
     blocks = []
     for block, side in zip(eqn.blocks, sides, strict=True):
