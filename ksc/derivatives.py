@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from ksc.frontend.special import Derived
 from ksc.torch import FastCallable
 from ksc.torch.operator import core
+from ksc.traced import TracedCalls, describe
 
 if TYPE_CHECKING:
     from ksc.kernel import Kernel
@@ -19,9 +22,14 @@ class Derivative(FastCallable):
     def __init__(self, kernel: Kernel, kind: Literal["vjp", "jvp"]) -> None:
         self.kernel = kernel
         self.kind: Literal["vjp", "jvp"] = kind
+        self._traced = TracedCalls(lambda args: kernel._flat_call(args, kind))
 
     def __call__(self, *args: Any) -> Any:
         """Call the derivative with the arguments, then the seeds."""
+        if torch.compiler.is_dynamo_compiling():
+            index = self._traced.find(describe(args))
+            if index >= 0:
+                return self._traced.calls[index](*args)
         return self.kernel._call_derivative(self.kind, args)
 
     def __repr__(self) -> str:
@@ -41,9 +49,14 @@ class Gradient(FastCallable):
     def __init__(self, kernel: Kernel, *, with_value: bool) -> None:
         self.kernel = kernel
         self.with_value = with_value
+        self._traced = TracedCalls(lambda args: kernel.gradient(with_value=with_value)._flat_call(args))
 
     def __call__(self, *args: Any, argnums: int | str | tuple[int | str, ...] = 0, **kwargs: Any) -> Any:
         """Call the gradient with the arguments of the kernel."""
+        if torch.compiler.is_dynamo_compiling() and argnums == 0 and not kwargs:
+            index = self._traced.find(describe(args))
+            if index >= 0:
+                return self._traced.calls[index](*args)
         gradient = self.kernel.gradient(argnums, with_value=self.with_value)
         result = gradient(*args, **kwargs)
         # The fast path is for calls that name no argnums.

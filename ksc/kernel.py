@@ -28,7 +28,7 @@ from ksc.specialise import Lanes, Specialisation
 from ksc.steps import Grad, Step, float_leaves, tangent_of
 from ksc.torch import FastCallable, KernelModule, Operator
 from ksc.torch.operator import core
-from ksc.traced import TracedCalls
+from ksc.traced import TracedCalls, describe
 from ksc.whole import Whole
 
 CallKind = Literal["primal", "vjp", "jvp"]
@@ -91,7 +91,7 @@ class Kernel(FastCallable):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's results for ``args``: tensors, numbers or structures of these."""
         if torch.compiler.is_dynamo_compiling() and not kwargs:
-            index = self._traced.find(self._traced.describe(args))
+            index = self._traced.find(describe(args))
             if index >= 0:
                 return self._traced.calls[index](*args)
         special, leaves = self._specialise(args, kwargs)
@@ -324,12 +324,19 @@ class Kernel(FastCallable):
             "or compile(example_inputs), so that it knows their number of dimensions",
         )
 
-    def _flat_call(self, args: tuple[Any, ...]) -> Callable[..., Any] | None:
-        """What calls with such arguments come to, where the operator itself is the kernel."""
-        special, _ = self._specialise(args, {})
+    def _flat_call(self, args: tuple[Any, ...], kind: CallKind = "primal") -> Callable[..., Any] | None:
+        """What calls with such arguments come to, where the operator itself, or its derivative, is the kernel's."""
+        special, _ = self._specialise(args[: len(self._signature.parameters)], {})
+        return special.call(kind) if self._is_flat(special, kind) else None
+
+    def _is_flat(self, special: Specialisation, kind: CallKind) -> bool:
+        """Whether arguments and results pass between the kernel and its operator as they are."""
         if not self.mapping.is_plain or not all(isinstance(param, Abstract) for param in special.params):
-            return None
-        return special.operator.call if _is_flat(special.result) else None
+            return False
+        spec = special.spec
+        if kind == "vjp":
+            return len(spec.float_args) == len(spec.args)
+        return _is_flat(special.result) and (kind == "primal" or len(spec.float_results) == len(spec.results))
 
     def _mapped(self, derivation: str) -> Program:
         from ksc.transforms import vmap
@@ -340,21 +347,14 @@ class Kernel(FastCallable):
 
     def _arm(self, call: FastCallable, special: Specialisation, kind: CallKind) -> None:
         """Let later calls like this one take the fast path, where the flat results are the results."""
-        if not self.mapping.is_plain or not all(isinstance(param, Abstract) for param in special.params):
+        if not self._is_flat(special, kind):
             return
-        spec = special.spec
-        flat = {
-            "primal": _is_flat(special.result),
-            "vjp": len(spec.float_args) == len(spec.args),
-            "jvp": _is_flat(special.result) and len(spec.float_results) == len(spec.results),
-        }[kind]
-        if flat:
-            guards = tuple((guard.container, guard.name, guard.seen) for guard in special.guards)
-            if special.takes_tensors or self.mapping.lift != "same" or all(map(_is_number, self._templates)):
-                call.arm(special.call(kind), guards)
-            else:
-                # What is not annotated was a number in each lane; with more axes it is a tensor.
-                call.arm(special.call(kind), guards, len(self.mapping.levels))
+        guards = tuple((guard.container, guard.name, guard.seen) for guard in special.guards)
+        if special.takes_tensors or self.mapping.lift != "same" or all(map(_is_number, self._templates)):
+            call.arm(special.call(kind), guards)
+        else:
+            # What is not annotated was a number in each lane; with more axes it is a tensor.
+            call.arm(special.call(kind), guards, len(self.mapping.levels))
 
     def _call_derivative(self, kind: Literal["vjp", "jvp"], args: tuple[Any, ...]) -> Any:
         count = len(self._signature.parameters)

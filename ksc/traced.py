@@ -38,22 +38,22 @@ class TracedCalls:
         position._dynamo_marked_constant = True  # type: ignore[attr-defined]
         self.find = position
 
-    @staticmethod
-    def describe(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """What tells apart arguments that need operators of their own, None where there is a structure among them."""
-        found: list[Any] = []
-        for arg in args:
-            if isinstance(arg, torch.Tensor):
-                found.append((arg.dtype, "".join(["1" if size == 1 else "n" for size in arg.shape])))
-            elif isinstance(arg, bool):
-                found.append("bool")
-            elif isinstance(arg, int | torch.SymInt):
-                found.append("int")
-            elif isinstance(arg, float | torch.SymFloat):
-                found.append("float")
-            else:
-                return None
-        return tuple(found)
+
+def describe(args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What tells apart arguments that need operators of their own, None where there is a structure among them."""
+    found: list[Any] = []
+    for arg in args:
+        if isinstance(arg, torch.Tensor):
+            found.append((arg.dtype, "".join(["1" if size == 1 else "n" for size in arg.shape])))
+        elif isinstance(arg, bool):
+            found.append("bool")
+        elif isinstance(arg, int | torch.SymInt):
+            found.append("int")
+        elif isinstance(arg, float | torch.SymFloat):
+            found.append("float")
+        else:
+            return None
+    return tuple(found)
 
 
 def _example(description: Any) -> Any:

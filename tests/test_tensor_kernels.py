@@ -371,7 +371,16 @@ class TestIdentity:
         assert_close(pickle.loads(pickle.dumps(vsqrl))(x[None]), vsqrl(x[None]))
         assert_close(pickle.loads(pickle.dumps(sqrl.nnModule))(x), sqrl(x))
 
-    def test_a_kernel_inside_a_kernel_and_a_structure_under_compile(self) -> None:
+    def test_derivatives_under_compile(self) -> None:
+        def all_of(x: torch.Tensor) -> Any:
+            return sqrl.vjp(x, x.sum()), sqrl.jvp(x, x), sqrl.grad(x), sqrl.value_and_grad(x)[0], vsqrl.grad(x)
+
+        x = rand(3, 2)
+        compiled = torch.compile(all_of, fullgraph=True, backend="aot_eager", dynamic=True)
+        assert_close(compiled(x), all_of(x))
+        assert_close(compiled(rand(4, 5)), all_of(rand(4, 5)))
+
+    def test_a_structure_under_compile(self) -> None:
         layer, x = Layer(rand(2, 3), rand(2), 1.5), rand(3, seed=1)
         compiled = torch.compile(lambda w, b, v: tuple(apply_layer(Layer(w, b, 1.5), v)), backend="aot_eager")
         assert_close(compiled(layer.weight, layer.bias, x), apply_reference(layer.weight, layer.bias, 1.5, x))

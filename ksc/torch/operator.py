@@ -160,6 +160,7 @@ class Operator:
             self._load,
             self._error,
         )
+        getattr(torch.ops.knossos, spec.name).__class__ = Overloads
         self.op = self.overload("")
         if spec.float_args and spec.float_results:
             for derivation in _EAGER_DERIVATIONS:
@@ -172,7 +173,6 @@ class Operator:
     def overload(self, derivation: str) -> Any:
         """The operator of a derivation: ``""`` the primal, ``"v"`` its vjp before cotangents are summed, and so on."""
         packet = getattr(torch.ops.knossos, self.spec.name)
-        packet.__class__ = Overloads
         return getattr(packet, derivation or "default")
 
     def __call__(self, *args: Any) -> Any:
