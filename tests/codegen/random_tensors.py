@@ -130,9 +130,9 @@ class Maker:
         results: list[Atom] = []
         for carry in carries:
             choice = self.random.random()
-            if choice < 0.5 and isinstance(carry.type, TensorType):
+            if choice < 0.35 and isinstance(carry.type, TensorType):
                 results.append(self.updated(b, pool, carry.type, carry))
-            elif choice < 0.8:
+            elif choice < 0.55:
                 results.append(self.random.choice([c for c in carries if c.type == carry.type]))
             else:
                 results.append(self.pick(b, pool, carry.type))
