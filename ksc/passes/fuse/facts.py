@@ -345,7 +345,8 @@ class Facts:
         if eqn.op == "imod":
             return divisor
         dividend = self.polynomial(eqn.args[0])
-        if not self._at_least_zero(dividend, {}):
+        # A size may be known as a multiple of the very quotient.
+        if symbol in dividend.symbols() or not self._at_least_zero(dividend, {}):
             return None
         most = self._largest(dividend)
         if most is None:
