@@ -73,6 +73,9 @@ template <class T> KS_FN bool signbit(T x) { return copysign(T(1), x) < T(0); }
 
 KS_FN int64_t max(int64_t a, int64_t b) { return a >= b ? a : b; }
 KS_FN int64_t min(int64_t a, int64_t b) { return a <= b ? a : b; }
+KS_FN int64_t clamp_min(int64_t a, int64_t low) { return a < low ? low : a; }
+KS_FN int64_t clamp_max(int64_t a, int64_t high) { return a > high ? high : a; }
+KS_FN int64_t clamp(int64_t a, int64_t low, int64_t high) { return clamp_max(clamp_min(a, low), high); }
 template <class T> KS_FN T max(T a, T b) { return a >= b || a != a ? a : b; }
 template <class T> KS_FN T min(T a, T b) { return a <= b || a != a ? a : b; }
 template <class T> KS_FN T clamp_min(T a, T low) { return a < low || low != low ? low : a; }
