@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ksc.callback import callback
     from ksc.checkpointing import checkpoint
     from ksc.custom import custom_jvp, custom_vjp, stop_gradient
     from ksc.decorators import elementwise, register, vmap
@@ -25,11 +26,13 @@ _HOMES = {
     **dict.fromkeys(("elementwise", "register", "vmap"), "decorators"),
     **dict.fromkeys(("grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"), "functional"),
     "Kernel": "kernel",
+    "callback": "callback",
     "checkpoint": "checkpointing",
 }
 
 __all__ = [
     "Kernel",
+    "callback",
     "checkpoint",
     "custom_jvp",
     "custom_vjp",

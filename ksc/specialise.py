@@ -24,7 +24,7 @@ from ksc.compiler.toolchain import generator_digest
 from ksc.errors import ArgumentError, UnsupportedError
 from ksc.frontend import trace
 from ksc.frontend.values import Value
-from ksc.ir.nodes import Program
+from ksc.ir.nodes import Program, walk
 from ksc.ir.sizes import ShapeProgram
 from ksc.ir.text import exact_fingerprint, fingerprint
 from ksc.ir.types import TensorType, Type
@@ -208,6 +208,10 @@ class Specialisation:
     def _exact(self) -> str:
         return exact_fingerprint(self._program)
 
+    @cached_property
+    def _calls_back(self) -> bool:
+        return any(eqn.op == "callback" for f in self._program.functions.values() for eqn in walk(f.body))
+
     @property
     def _where(self) -> str:
         return f"{Path(self.traced.span.file).name}:{self.traced.span.line}"
@@ -215,9 +219,10 @@ class Specialisation:
     def _unit(self, derivation: str) -> tuple[str, ...]:
         """The derivations compiled together: value and vjp are wanted in one breath, others alone.
 
-        Those of a tensor operator take longer to compile, and each is compiled when it is wanted.
+        Those of a tensor operator take longer to compile, and each is compiled when it is wanted; those of a program
+        with callbacks may not exist.
         """
-        if self.takes_tensors:
+        if self.takes_tensors or self._calls_back:
             return (derivation,)
         together = ("", "v", "b") if self.spec.float_args and self.spec.float_results else ("",)
         return together if derivation in together else (derivation,)

@@ -21,8 +21,9 @@ from ksc.frontend import operators
 from ksc.frontend.calls import bind_arguments, call_function, defaults_of
 from ksc.frontend.frame import Frame, Region
 from ksc.frontend.functions import Entry, FunctionTable, Synthetic, declared_result, locate
-from ksc.frontend.join import abstract_leaves, atoms_for, generalise, rebuild, same_template, template_of
+from ksc.frontend.join import abstract_leaves, adopt, atoms_for, generalise, rebuild, same_template, template_of
 from ksc.frontend.library import known_function
+from ksc.frontend.scope import EMPTY
 from ksc.frontend.values import NONE, Abstract, Dynamic, Static, Struct, Value, describe, instantiate, map_leaves
 from ksc.ir.nodes import Atom, Block, Function, Var, const
 from ksc.ir.types import Float, Integer, TensorType, compatible, is_differentiable
@@ -52,11 +53,20 @@ def trace_root(table: FunctionTable, special: Special, arguments: Sequence[Value
     return entry
 
 
-def define(table: FunctionTable, entry: Entry, function: FunctionType, body: Body) -> None:
-    """Trace ``body`` as the IR function of ``entry``, in the scope of a Python function."""
-    source, node, _ = locate(function)
+def define(table: FunctionTable, entry: Entry, place: FunctionType | Frame, body: Body) -> None:
+    """Trace ``body`` as the IR function of ``entry``, in the scope of a Python function or at the place of a call."""
+    if isinstance(place, Frame):
+        source, node, function = place.source, place.node, place.function
+    else:
+        source, node, function = locate(place)
     frame = Frame(
-        functions=table, guards=table.guards, region=Region(), source=source, node=node, function=function, parent=None
+        functions=table,
+        guards=table.guards,
+        region=Region(),
+        source=source,
+        node=node,
+        function=function,
+        locals_=EMPTY if isinstance(place, Frame) else None,
     )
     params: list[Var] = []
     entry.result, results = body(frame, params)
@@ -95,7 +105,7 @@ def call_with_rule(
     types = [leaf.type for leaf in abstract_leaves(primal.result)]
     params = {"callee": primal.name, rule.kind: derivative.name, "transpose": True}
     outs = frame.emit(node, "call", atoms, types, params=params, names=["t"] * len(types))
-    return rebuild(primal.result, iter(outs))
+    return adopt(frame, primal.result, rebuild(primal.result, iter(outs)))
 
 
 def _entries(table: FunctionTable, rule: CustomRule, templates: tuple[Value, ...]) -> tuple[Entry, Entry]:

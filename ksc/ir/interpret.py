@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ksc.errors import ArgumentError, InvalidIRError, KernelRuntimeError
+from ksc.ir.host import host_function
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Span, Var
-from ksc.ir.types import BoxType, Type
+from ksc.ir.types import BoxType, TensorType, Type
 from ksc.ir.values import Representation, Value, copied, element
 from ksc.ops import PRIMITIVES
 from ksc.ops.record import Width
@@ -254,6 +255,27 @@ def _acc_add(machine: _Machine, eqn: Eqn, values: Values) -> Values:
     return ()
 
 
+def _callback(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+    # Host functions take tensors of torch, which programs without callbacks can do without.
+    import torch
+
+    count = eqn.params["operands"]
+    sizes = iter(values[count:])
+    given = [torch.from_numpy(_as_array(machine, v, a.type)) for v, a in zip(values, eqn.args[:count], strict=False)]
+    places = []
+    for out in eqn.outs:
+        shape = [next(sizes) for _ in range(out.type.rank)] if isinstance(out.type, TensorType) else []
+        elem = out.type.elem if isinstance(out.type, TensorType) else out.type
+        places.append(np.zeros(shape, machine.represent.dtype(elem)))
+    host_function(eqn.params["name"])(given, [torch.from_numpy(place) for place in places])
+    return tuple(place if place.ndim else place.item() for place in places)
+
+
+def _as_array(machine: _Machine, value: Value, type_: Type) -> np.ndarray[Any, Any]:
+    elem = type_.elem if isinstance(type_, TensorType) else type_
+    return np.array(value, machine.represent.dtype(elem))
+
+
 def _tuple(machine: _Machine, eqn: Eqn, values: Values) -> Values:
     return (values,)
 
@@ -347,6 +369,7 @@ PLAIN_OPS: Mapping[str, Callable[[_Machine, Eqn, Values], Values]] = {
     "update": _update,
     "size": _size,
     "acc_add": _acc_add,
+    "callback": _callback,
     "tuple": _tuple,
     "get": _get,
     "box": _box,

@@ -33,6 +33,7 @@ The plain ops that are not scalar primitives:
     call a* -> r*, params callee                           tuple a* -> Tuple; get t -> element, params n (from 0)
                    (and rev, fwd: functions that are its derivatives, given by hand; transpose: the one that is
                    not given is the transpose of the other)
+    callback a* size* -> r*, params name, operands, results: a function of the host, see ksc.ir.host
     box a* -> Box, params name; unbox b -> a*              assert c -> (), params message; print a* -> ()
 """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ksc.errors import InvalidIRError, TypeMismatchError
+from ksc.ir import host
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import MONOIDS, Block, Eqn, Function, Program
 from ksc.ir.types import (
@@ -299,6 +300,18 @@ def _derivative(role: str, name: object, callee: Function, program: Program) -> 
     )
 
 
+def _callback(eqn: Eqn, types: Types, program: Program | None) -> Types:
+    _blocks(eqn, 0)
+    _param(eqn, "name", str)
+    operands = _param(eqn, "operands", int)
+    assert isinstance(operands, int)
+    _integers(eqn, types[operands:], "the sizes")
+    try:
+        return host.result_types(str(_param(eqn, "results", str)), eqn.args[operands:])
+    except ValueError as broken:
+        raise InvalidIRError(f"callback: {broken}") from None
+
+
 def _tuple(eqn: Eqn, types: Types, program: Program | None) -> Types:
     _blocks(eqn, 0)
     _require(not any(map(holds_acc, types)), "an accumulator cannot be an element of a tuple")
@@ -367,6 +380,7 @@ RULES: Mapping[str, Rule] = {
     "size": _size,
     "acc_add": _acc_add,
     "call": _call,
+    "callback": _callback,
     "tuple": _tuple,
     "get": _get,
     "box": _box,

@@ -510,6 +510,18 @@ def _call(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
     return analysis.call(analysis.functions[eqn.params["callee"]], args)
 
 
+def _callback(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
+    sizes = iter(args[eqn.params["operands"] :])
+    found: list[Shape] = []
+    for out in eqn.outs:
+        if isinstance(out.type, TensorType):
+            own = tuple(next(sizes) for _ in range(out.type.rank))
+            found.append(Sizes(own, (eqn.span,) * len(own)))  # type: ignore[arg-type]
+        else:
+            found.append(unknown_of(out.type, "what a callback gives", eqn.span))
+    return tuple(found)
+
+
 def _tuple(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
     return (Parts(args),)
 
@@ -548,6 +560,7 @@ _RULES: Mapping[str, Callable[[_Analysis, Eqn, Shapes, Env], Shapes]] = {
     "update": _update,
     "size": _size,
     "call": _call,
+    "callback": _callback,
     "tuple": _tuple,
     "get": _get,
     "box": _box,

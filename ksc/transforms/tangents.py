@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
@@ -29,6 +29,15 @@ def refuse_accumulators(eqn: Eqn) -> None:
             remedy="inline it",
             span=eqn.span,
         )
+
+
+def refuse_callback(eqn: Eqn) -> NoReturn:
+    """Raise DifferentiationError for a callback on the way of a derivative."""
+    raise DifferentiationError(
+        f"the callback {eqn.params['name']} is Python, and its derivative is not known",
+        remedy="give it one: knossos.callback(function, result_type, vjp=...)",
+        span=eqn.span,
+    )
 
 
 def null_box(type_: BoxType) -> Const:

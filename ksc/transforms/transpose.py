@@ -12,7 +12,7 @@ from typing import Literal
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Eqn, Function
+from ksc.ir.nodes import Atom, Block, Eqn, Function, walk
 from ksc.ir.rewrite import clone_function, substitute_block
 from ksc.transforms.linearity import is_linear
 from ksc.transforms.module import Module, differentiable_params, differentiable_results
@@ -43,6 +43,13 @@ def _transpose(module: Module, callee: str, rule: str, kind: Kind) -> str:
     function, given = module.functions[callee], module.functions[rule]
     count = len(function.params)
     linear = range(count, len(given.params))
+    if any(eqn.op == "callback" for eqn in walk(given.body)):
+        mode = "forward" if kind == "fwd" else "reverse"
+        raise DifferentiationError(
+            f"the derivative of {callee} is Python, so there is no {mode} mode of it",
+            remedy="use the other mode, or write the function in the language of kernels",
+            span=given.span,
+        )
     if not is_linear(module.functions, rule, linear):
         seed, mode = ("cotangent", "forward") if kind == "fwd" else ("tangent", "reverse")
         raise DifferentiationError(

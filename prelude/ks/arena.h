@@ -33,6 +33,16 @@ class runtime {
         throw stop();
     }
 
+    // Leaves the kernel where the host's function fails.
+    void callback(const char *name, const ks_value *given, int given_count, const ks_value *places, int place_count) {
+        if (host_->callback == nullptr) {
+            fail(KS_ERROR_CALLBACK, 0, "the kernel calls back into Python, which is not there");
+        }
+        if (host_->callback(host_, name, given, given_count, places, place_count) != 0) {
+            throw stop();
+        }
+    }
+
     // Uninitialised memory for `count` values, gone at the end of the innermost `scratch`.
     template <class T> T *alloc(int64_t count) { return static_cast<T *>(bytes(count, sizeof(T))); }
 

@@ -3,6 +3,7 @@
 #define KS_PRELUDE_H
 
 #include "ks/arena.h"
+#include "ks/callback.h"
 #include "ks/entry.h"
 #include "ks/half.h"
 #include "ks/limits.h"

@@ -22,8 +22,18 @@ enum ks_error {
     KS_ERROR_RECURSION = 4,     /* recursion came too close to the end of the stack */
     KS_ERROR_MEMORY = 5,        /* the arena could not grow, or a size is too large for 64 bits */
     KS_ERROR_SHAPE = 6,         /* a result has other sizes than the host had computed for it */
-    KS_ERROR_DOMAIN = 7         /* integer arithmetic has no result: NaN as an integer, a negative shift or power */
+    KS_ERROR_DOMAIN = 7,         /* integer arithmetic has no result: NaN as an integer, a negative shift or power */
+    KS_ERROR_CALLBACK = 8       /* a callback failed, or the host has none: code that runs without Python */
 };
+
+/* What is handed to a callback, and the place for what it gives: contiguous; a number has rank 0. */
+enum ks_kind { KS_FLOAT32 = 0, KS_FLOAT64 = 1, KS_INT64 = 2, KS_BOOL = 3 };
+typedef struct ks_value {
+    int kind;
+    int rank;
+    void *data;
+    const int64_t *sizes;
+} ks_value;
 
 typedef struct ks_runtime ks_runtime;
 struct ks_runtime {
@@ -37,6 +47,9 @@ struct ks_runtime {
     void (*error)(const ks_runtime *rt, int code, int line, const char *message);
     /* Recursion stops before its frame goes below this address. */
     const char *stack_limit;
+    /* Calls a function of the host's by name; 1 after error(). NULL where the host has none. */
+    int (*callback)(const ks_runtime *rt, const char *name, const ks_value *args, int arg_count, const ks_value *results,
+                    int result_count);
 };
 
 /* An elementwise entry: data and strides (in bytes) list the results first, then the arguments; lane i of operand k

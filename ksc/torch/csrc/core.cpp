@@ -3,6 +3,7 @@
 
 #include "autograd.cpp"
 #include "batching.cpp"
+#include "callback.cpp"
 #include "elementwise.cpp"
 #include "fastcall.cpp"
 #include "guards.cpp"

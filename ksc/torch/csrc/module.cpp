@@ -1,6 +1,7 @@
 // The Python module of the core: declare operators, and the FastCall type.
 #include <Python.h>
 
+#include "callback.h"
 #include "fastcall.h"
 #include "operator.h"
 #include "python.h"
@@ -121,6 +122,7 @@ PyMethodDef methods[] = {
      "declare(name, args, results, shapes, partial_seeds, loader, error): register torch.ops.knossos.NAME"},
     {"declare_derivation", declare_derivation, METH_VARARGS,
      "declare_derivation(name, derivation): register its overload, if it is not yet there"},
+    {"set_callback_host", set_callback_host, METH_O, "set_callback_host(host): what callbacks of kernels run"},
     {"vectorcall", enable_vectorcall, METH_O, "vectorcall(cls): put the fast path in front of the class's __call__"},
     {nullptr, nullptr, 0, nullptr}};
 

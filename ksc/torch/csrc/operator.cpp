@@ -223,6 +223,9 @@ void* Operator::load(at::ScalarType dtype) {
 }
 
 void Operator::raise(const Call& call) const {
+    if (call.exception()) {
+        std::rethrow_exception(call.exception());
+    }
     const WithGil gil;
     PyObject* const error =
         PyObject_CallFunction(family_.error(), "iis", call.code(), call.line(), call.message().c_str());

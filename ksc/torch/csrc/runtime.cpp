@@ -116,6 +116,15 @@ void Call::record(int code, int line, const char* message) {
     failed_.store(true, std::memory_order_release);
 }
 
+void Call::record(std::exception_ptr exception) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!failed_.load(std::memory_order_relaxed)) {
+        code_ = KS_ERROR_CALLBACK;
+        exception_ = std::move(exception);
+        failed_.store(true, std::memory_order_release);
+    }
+}
+
 ThreadRuntime::ThreadRuntime(Call& call) : context_{&call, &thread_arena()}, mark_(context_.arena->mark()) {
     runtime_.ctx = &context_;
     runtime_.alloc = [](const ks_runtime* runtime, size_t bytes) {
@@ -131,6 +140,7 @@ ThreadRuntime::ThreadRuntime(Call& call) : context_{&call, &thread_arena()}, mar
         context(runtime).call->record(code, line, message);
     };
     runtime_.stack_limit = thread_stack_limit();
+    runtime_.callback = run_callback;
 }
 
 ThreadRuntime::~ThreadRuntime() { context_.arena->release(mark_); }

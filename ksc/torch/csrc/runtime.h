@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <exception>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -45,6 +46,9 @@ class Call {
     int code() const { return code_; }
     int line() const { return line_; }
     const std::string& message() const { return message_; }
+    // What a callback threw; null for any other error.
+    const std::exception_ptr& exception() const { return exception_; }
+    void record(std::exception_ptr exception);
 
   private:
     std::atomic<bool> failed_{false};
@@ -52,7 +56,17 @@ class Call {
     int code_ = 0;
     int line_ = 0;
     std::string message_;
+    std::exception_ptr exception_;
 };
+
+// The callback of every ks_runtime of the core, see callback.cpp.
+int run_callback(
+    const ks_runtime* runtime,
+    const char* name,
+    const ks_value* args,
+    int arg_count,
+    const ks_value* results,
+    int result_count);
 
 // A ks_runtime for one range of a call, on the thread that constructs it; what it allocates is gone with it.
 class ThreadRuntime {
@@ -63,6 +77,9 @@ class ThreadRuntime {
     ~ThreadRuntime();
 
     const ks_runtime* get() const { return &runtime_; }
+
+    // The call that a runtime of this kind belongs to.
+    static Call& call_of(const ks_runtime* runtime) { return *context(runtime).call; }
 
   private:
     struct Context {

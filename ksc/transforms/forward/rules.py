@@ -8,7 +8,7 @@ from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.types import AccType, BoxType, is_differentiable
 from ksc.transforms.forward.sweep import Sweep
-from ksc.transforms.tangents import refuse_accumulators, tangent_box, tangent_type, zero, zero_of_part
+from ksc.transforms.tangents import refuse_accumulators, refuse_callback, tangent_box, tangent_type, zero, zero_of_part
 from ksc.transforms.transpose import rule_of
 
 Rule = Callable[[Sweep, Eqn, Builder], None]
@@ -228,6 +228,12 @@ def _call(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
             sweep.set(out, None)
 
 
+def _callback(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
+    if any(sweep.dot(arg) is not None for arg in eqn.args) and any(is_differentiable(out.type) for out in eqn.outs):
+        refuse_callback(eqn)
+    _constant(sweep, eqn, builder)
+
+
 def _constant(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
     builder.eqns.append(eqn)
     for out in eqn.outs:
@@ -247,6 +253,7 @@ RULES: Mapping[str, Rule] = {
     "box": _box,
     "unbox": _unbox,
     "call": _call,
+    "callback": _callback,
     "size": _constant,
     "assert": _constant,
     "print": _constant,

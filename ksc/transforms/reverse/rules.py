@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ksc.transforms.reverse import box, build, call, for_, if_, index, reduce, update, while_, withacc
+from ksc.transforms.reverse import box, build, call, callback, for_, if_, index, reduce, update, while_, withacc
 from ksc.transforms.reverse.sweep import Augment, Rule
 
 AUGMENTS: Mapping[str, Augment] = {
@@ -27,6 +27,7 @@ RULES: Mapping[str, Rule] = {
     "withacc": withacc.reverse,
     "acc_add": withacc.reverse_acc_add,
     "call": call.reverse,
+    "callback": callback.reverse,
     "index": index.reverse,
     "update": update.reverse,
     "box": box.reverse_box,
