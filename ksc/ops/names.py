@@ -65,6 +65,8 @@ _TORCH_ONE = {
 _TORCH_TWO = {
     **{name: name for name in "atan2 copysign fmod hypot logaddexp nextafter xlogy".split()},
     "arctan2": "atan2",
+    "clamp_max": "clamp_max",
+    "clamp_min": "clamp_min",
     "maximum": "max",
     "minimum": "min",
 }

@@ -472,6 +472,11 @@ sample(
 sample("cdist", lambda x, y: (torch.cdist(x, y), torch.cdist(x, y, p=1.0)), (M, (5, 3)), order=1)
 
 # Matrices.
+sample("addmm", lambda a, x, y: (torch.addmm(a, x, y, beta=0.5), torch.addmm(a, x, y, alpha=2)), ((2, 2), M, (3, 2)))
+sample("addmv", lambda a, x, y: (torch.addmv(a, x, y), torch.addr(x, a, y)), ((2,), M, (3,)))
+sample("baddbmm", lambda a, x, y: torch.baddbmm(a, x, y), ((2, 2, 1), (2, 2, 3), (2, 3, 1)))
+sample("dist", lambda x, y: (torch.dist(x, y), torch.dist(x, y, 1)), (M, M))
+sample("clamp_one", lambda x: (torch.clamp_min(x, 0.1), torch.clamp_max(x, 0.1)), (M,))
 sample("det", lambda x: torch.det(x), ((3, 3),), ((2, 2, 2),), ((1, 1),))
 sample("slogdet", lambda x: torch.linalg.slogdet(x), ((3, 3),), ((2, 2, 2),))
 sample("logdet", lambda x: torch.logdet(x), (spd(3),))

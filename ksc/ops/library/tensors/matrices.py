@@ -266,3 +266,30 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     for tensor in tensors[1:]:
         result = result @ tensor
     return result
+
+
+def addmm(
+    input: Tensor,
+    mat1: Tensor,
+    mat2: Tensor,
+    *,
+    beta: float = 1,
+    alpha: float = 1,
+) -> Tensor:
+    """``beta * input + alpha * (mat1 @ mat2)``."""
+    return beta * input + alpha * torch.mm(mat1, mat2)
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """``beta * input + alpha * (mat @ vec)``."""
+    return beta * input + alpha * torch.mv(mat, vec)
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """``beta * input + alpha * (batch1 @ batch2)`` for each matrix of a batch."""
+    return beta * input + alpha * torch.bmm(batch1, batch2)
+
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """``beta * input + alpha * outer(vec1, vec2)``."""
+    return beta * input + alpha * torch.outer(vec1, vec2)

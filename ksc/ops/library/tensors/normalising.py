@@ -55,6 +55,12 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06
     return distance
 
 
+def dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
+    """The norm of the difference."""
+    distance: Tensor = torch.linalg.vector_norm(input - other, p)
+    return distance
+
+
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") -> Tensor:
     """The distance of each row of one matrix to each row of another."""
     distance: Tensor = torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
