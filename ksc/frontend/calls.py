@@ -265,7 +265,10 @@ def _inline(frame: Frame, callee: FunctionType | Closure, values: Sequence[Value
     functions = frame.functions
     if sum(running is callee for running in functions.inlining_functions) > 1:
         reason = f"{callee.__name__ if isinstance(callee, FunctionType) else callee.name!r} calls itself"
-        instead = "pass numbers to a recursive function, not functions"
+        if callee in functions.writing:
+            instead = "let it return a new tensor, or work on a copy: `x = x.clone()`"
+            frame.refuse(node, f"{reason} and writes into an argument", instead, code="KS113")
+        instead = "pass numbers and tensors to a recursive function, not functions"
         frame.refuse(node, f"{reason} with a function as argument", instead, code="KS113")
     inner = Frame(
         functions=functions,

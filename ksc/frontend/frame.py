@@ -243,6 +243,8 @@ class Frame:
         for leaf in leaves(value):
             if isinstance(leaf, Poison):
                 self.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
+            if isinstance(leaf, Ref) and isinstance(held := self.region.store.get(leaf.cell), Poison):
+                self.refuse(node, held.reason, held.instead, code=held.code)
             if scope.region is not self.region and (
                 isinstance(leaf, Ref) or (isinstance(leaf, Dynamic | Array) and isinstance(leaf.atom, Var))
             ):
@@ -310,6 +312,19 @@ class Frame:
         if scalar_type(value) is None:
             self.refuse(node, f"a tensor is needed here, not {describe(value)}", "use a tensor", code="KS200")
         return Array(self.atom(value, node), ())
+
+    def content(self, ref: Ref, node: ast.AST) -> Array:
+        """What the storage of a tensor holds now.
+
+        Raises UnsupportedError (KS121) where that is not known, KS113 where it belongs to another function of the IR.
+        """
+        held = self.region.store.get(ref.cell)
+        if isinstance(held, Poison):
+            self.refuse(node, held.reason, held.instead, code=held.code)
+        if not isinstance(held, Array):
+            reason = "a recursive local function reads a tensor of the function around it"
+            self.refuse(node, reason, "pass it as an argument", code="KS113")
+        return held
 
     def fresh(self, array: Array, node: ast.AST) -> Value:
         """The value of a tensor that was just computed, and shares its storage with no other."""

@@ -17,6 +17,7 @@ from ksc.frontend.refuse import refuse
 from ksc.frontend.scope import EMPTY, After
 from ksc.frontend.source import FunctionNode, Source, function_source
 from ksc.frontend.storage import WritesArgumentError, kept_as_argument, storages
+from ksc.frontend.tensors.annotated import hold_annotated_sizes
 from ksc.frontend.values import (
     NONE,
     Abstract,
@@ -33,7 +34,9 @@ from ksc.frontend.values import (
     leaves,
 )
 from ksc.ir.nodes import EFFECTS, Block, Function, Program, Span, Var, walk
-from ksc.ir.types import Float, Integer, Type
+from ksc.ir.types import Float, Integer, Type, compatible
+
+_RESULT_REMEDY = "write `-> float`, `-> tuple[float, int]`, or `-> Annotated[torch.Tensor, (None,)]` with its sizes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,15 @@ class FunctionTable:
         if running is not None and not running.generalised:
             self.recursive.add(key[0])
             raise GeneraliseError(running)
+        if running is not None:
+            running.inlinable = False
         if running is not None or key[0] in self.recursive:
             arguments = tuple(generalise(argument) for argument in arguments)
         for entry in self.entries:
             if identity(entry.callee) == key and all(map(same_template, entry.arguments, arguments)):
                 if entry.function is None and entry.result is None:
                     reason = f"{entry.name!r} calls itself, and its return type is not annotated"
-                    refuse(where, reason, f"write `-> float`, or what {entry.name!r} returns", code="KS113")
+                    refuse(where, reason, _RESULT_REMEDY, code="KS113")
                 return entry
         return self.trace(callee, arguments, generalised=key[0] in self.recursive)
 
@@ -162,6 +167,8 @@ class FunctionTable:
             value = kept_as_argument(frame, instantiate(template, arg.arg, params), arg.arg)
             given.extend(storages(value))
             frame.bind(arg.arg, value, arg)
+        if isinstance(callee, FunctionType):
+            hold_annotated_sizes(frame, parameter_annotations(callee), node)
         value = run_body(frame, node)
         groups = [cell.group for cell in storages(value)]
         entry.shares = len(set(groups)) < len(groups) or any(cell.group in groups for cell in given)
@@ -323,8 +330,9 @@ def _fit(frame: Frame, declared: Value, actual: Value, node: FunctionNode, *, ke
     elif isinstance(declared, Abstract):
         constant = as_constant(actual)
         have = constant.type if constant is not None else actual.type if isinstance(actual, Abstract) else None
-        if have == declared.type or (declared.type == Float and have == Integer):
-            return actual if keep and constant is not None else declared
+        if have is not None and (compatible(have, declared.type) or (declared.type == Float and have == Integer)):
+            as_it_is = constant is not None or (isinstance(actual, Abstract) and actual.is_tensor)
+            return actual if keep and as_it_is else declared
     elif isinstance(declared, Static) and isinstance(actual, Static) and declared.value is actual.value:
         return declared
     where = node.returns if isinstance(node, ast.FunctionDef) and node.returns is not None else node

@@ -320,11 +320,18 @@ def atoms_for(frame: Frame, template: Value, value: Value, node: ast.AST) -> Ite
         if isinstance(value, Dead | Poison):
             yield dummy(frame, template.type, node)
         elif isinstance(template.type, TensorType):
-            yield frame.array(value, node).atom
+            yield _tensor_atom(frame, value, node)
         elif template.tensor or isinstance(value, Ref | Array):
-            yield frame.cast(frame.array(value, node).atom, template.type, node)
+            yield frame.cast(_tensor_atom(frame, value, node), template.type, node)
         else:
             yield frame.cast(frame.atom(value, node), template.type, node)
+
+
+def _tensor_atom(frame: Frame, value: Value, node: ast.AST) -> Atom:
+    """The atom of a tensor or number as it is now, whose sizes nobody asks for."""
+    if isinstance(value, Ref) and not value.steps:
+        return frame.content(value, node).atom
+    return value.atom if isinstance(value, Array) else frame.array(value, node).atom
 
 
 def dummy(frame: Frame, type_: Type, node: ast.AST) -> Atom:

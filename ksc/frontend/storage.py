@@ -37,7 +37,8 @@ def _require_writable(frame: Frame, cell: Cell, other: Cell, node: ast.AST) -> N
     reason = f"the argument {name!r} is changed" if other is cell else f"this may change the argument {name!r}"
     own = name if other is cell else cell.name
     own = own if own.isidentifier() and own != "t" else "x"
-    frame.refuse(node, reason, f"work on a copy: `{own} = {own}.clone()`", code="KS120")
+    copy = f"list({own})" if isinstance(frame.region.store.get(cell), Struct) else f"{own}.clone()"
+    frame.refuse(node, reason, f"work on a copy: `{own} = {copy}`", code="KS120")
 
 
 def storages(value: Value) -> Iterator[Cell]:

@@ -11,7 +11,7 @@ from ksc.frontend.storage import about_to_write
 from ksc.frontend.tensors.array import build, element, same_size, sizes_of
 from ksc.frontend.tensors.indexing import Place, place_index, place_sizes, read_place
 from ksc.frontend.tensors.integers import ONE, ZERO
-from ksc.frontend.tensors.views import content, converted, counted, overwrite, set_content, source, write
+from ksc.frontend.tensors.views import converted, counted, overwrite, require_single, set_content, source, write
 from ksc.frontend.values import Array, Poison, Ref, Value, describe, scalar_type
 from ksc.ir.nodes import Atom
 from ksc.ir.types import Bool, Float, Type
@@ -71,6 +71,7 @@ def assign_place(frame: Frame, place: Place, value: Value, node: ast.AST) -> Non
     if not isinstance(value, Ref | Array) and scalar_type(value) is None:
         reason = f"{describe(value)} is written into a tensor"
         frame.refuse(node, reason, "write a number or a tensor: torch.stack() makes one of several", code="KS200")
+    require_single(frame, place.view, node)
     if place.mask is not None:
         _assign_masked(frame, place, value, node)
         return
@@ -82,7 +83,7 @@ def assign_place(frame: Frame, place: Place, value: Value, node: ast.AST) -> Non
     sizes = place_sizes(frame, place, node)
     at = _stretched(frame, node, given, sizes, view.elem)
     about_to_write(frame, view.cell, node)
-    held = content(frame, view, node)
+    held = frame.content(view, node)
 
     def step(now: Atom, index: tuple[Atom, ...]) -> Atom:
         where = source(frame, node, view, place_index(frame, place, index, node))
@@ -101,7 +102,7 @@ def _assign_masked(frame: Frame, place: Place, value: Value, node: ast.AST) -> N
         frame.refuse(node, reason, "write one number, or `x = torch.where(mask, values, x)`", code="KS123")
     sizes = sizes_of(frame, node, view)
     at = _stretched(frame, node, given, sizes[view.rank - last :], view.elem)
-    held = content(frame, view, node)
+    held = frame.content(view, node)
 
     def chosen(now: Atom, index: tuple[Atom, ...]) -> Atom:
         wanted = element(frame, node, mask, index[first : first + mask.rank])

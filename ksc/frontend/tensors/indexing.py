@@ -15,7 +15,7 @@ import torch
 from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.array import build, element, same_size, size_of, sizes_of
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, lower, sub, wrapped
-from ksc.frontend.tensors.views import Axis, content, picked, selected, source, viewed
+from ksc.frontend.tensors.views import Axis, picked, selected, source, viewed
 from ksc.frontend.values import NONE, Array, Ref, Static, Struct, Value, describe, is_number, scalar_type
 from ksc.ir.nodes import Atom, Const, const
 from ksc.ir.types import Bool, Integer
@@ -212,7 +212,7 @@ def read_place(frame: Frame, place: Place, node: ast.AST) -> Value:
         frame.refuse(node, reason, instead, code="KS123")
     if not place.picks:
         return place.view
-    held = content(frame, place.view, node)
+    held = frame.content(place.view, node)
     sizes = place_sizes(frame, place, node)
 
     def picked_element(index: tuple[Atom, ...]) -> Atom:

@@ -282,7 +282,7 @@ def fixed_size(op: Op, ref: Ref, dim: int) -> int:
     size = size_of(op.frame, op.node, ref, dim)
     if not isinstance(size, Const):
         reason = f"gives as many tensors as dimension {dim} is long, which depends on the arguments"
-        op.refuse(reason, "annotate the size, as in `Tensor[3]`, or write a loop over the index", code="KS111")
+        op.refuse(reason, "annotate the size, as in `Annotated[torch.Tensor, (3,)]`, or write a loop", code="KS111")
     return int(size.value)
 
 

@@ -14,7 +14,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.storage import about_to_write
 from ksc.frontend.tensors.array import build, element, size_of, sizes_of
 from ksc.frontend.tensors.integers import ONE, ZERO, add, bounded, div, mod, mul, wrapped
-from ksc.frontend.values import Array, Poison, Ref, Step, tensor_type
+from ksc.frontend.values import Array, Ref, Step, tensor_type
 from ksc.ir.nodes import Atom, Const, Var
 from ksc.ir.types import Bool, Float, Integer, Type
 
@@ -140,20 +140,9 @@ def viewed(frame: Frame, value: Ref | Array, node: ast.AST) -> Ref:
 # Reading.
 
 
-def content(frame: Frame, ref: Ref, node: ast.AST) -> Array:
-    """What the cell of a view holds."""
-    held = frame.region.store.get(ref.cell)
-    if isinstance(held, Poison):
-        frame.refuse(node, held.reason, held.instead, code=held.code)
-    if not isinstance(held, Array):
-        reason = "a recursive local function reads a tensor of the function around it"
-        frame.refuse(node, reason, "pass it as an argument", code="KS113")
-    return held
-
-
 def read(frame: Frame, ref: Ref, node: ast.AST) -> Array:
     """The tensor that a view shows now."""
-    held = content(frame, ref, node)
+    held = frame.content(ref, node)
     sizes = sizes_of(frame, node, ref)
     if not ref.steps:
         return Array(held.atom, sizes)
@@ -192,9 +181,9 @@ def _leading(ref: Ref) -> list[Atom] | None:
 
 def overwrite(frame: Frame, ref: Ref, value: Callable[[tuple[Atom, ...]], Atom], node: ast.AST) -> None:
     """Write an element for each index of a view."""
-    _require_single(frame, ref, node)
+    require_single(frame, ref, node)
     about_to_write(frame, ref.cell, node)
-    held = content(frame, ref, node)
+    held = frame.content(ref, node)
 
     def step(now: Atom, index: tuple[Atom, ...]) -> Atom:
         at = source(frame, node, ref, index)
@@ -216,7 +205,7 @@ def write(frame: Frame, ref: Ref, value: Array, node: ast.AST) -> None:
         overwrite(frame, ref, lambda index: element(frame, node, value, index), node)
         return
     about_to_write(frame, ref.cell, node)
-    held = content(frame, ref, node)
+    held = frame.content(ref, node)
     if whole:
         set_content(frame, ref, value.atom)
         return
@@ -253,7 +242,7 @@ def counted(
     return frame.emit(node, "for", [sizes[0], init], [init.type], names=[name], params=params, blocks=[block])[0]
 
 
-def _require_single(frame: Frame, ref: Ref, node: ast.AST) -> None:
+def require_single(frame: Frame, ref: Ref, node: ast.AST) -> None:
     """Refuse a write into an expanded view, several of whose elements are one."""
     used: set[int] = set()
     for step in ref.steps[-1:]:
