@@ -22,7 +22,7 @@ def prepare(spec: OpSpec, args: tuple[Any, ...]) -> list[Any]:
     """
     if len(args) != len(spec.args):
         names = ", ".join(arg.name for arg in spec.args)
-        raise ArgumentError(f"{spec.name} takes {len(spec.args)} argument(s) ({names}), and {len(args)} were given")
+        raise ArgumentError(f"{spec.title} takes {len(spec.args)} argument(s) ({names}), and {len(args)} were given")
     check_dtypes(spec, args)
     check_shapes(spec, args)
     dtype = promoted_dtype(args, spec)
@@ -40,7 +40,7 @@ def prepare_seeds(spec: OpSpec, primals: list[Any], seeds: tuple[Any, ...], *, f
     what = "tangent" if forward else "cotangent"
     owners = spec.float_args if forward else spec.float_results
     if len(seeds) != len(owners):
-        raise ArgumentError(f"{spec.name} takes {len(owners)} {what}(s), and {len(seeds)} were given")
+        raise ArgumentError(f"{spec.title} takes {len(owners)} {what}(s), and {len(seeds)} were given")
     expected = [primals[k].shape for k in owners] if forward else _result_shapes(spec, primals)
     prepared = []
     for seed, owner, shape in zip(seeds, owners, expected, strict=True):
@@ -48,16 +48,17 @@ def prepare_seeds(spec: OpSpec, primals: list[Any], seeds: tuple[Any, ...], *, f
         if isinstance(seed, torch.Tensor):
             if seed.dtype not in _FLOATS:
                 raise ArgumentError(
-                    f"the {what} of {name} in {spec.name} is {seed.dtype}: a float tensor belongs there"
+                    f"the {what} of {name} in {spec.title} is {seed.dtype}: a float tensor belongs there"
                 )
             if seed.shape != shape:
                 raise ArgumentError(
-                    f"the {what} of {name} in {spec.name} has shape {tuple(seed.shape)}, and should have {tuple(shape)}"
+                    f"the {what} of {name} in {spec.title} has shape {tuple(seed.shape)}, "
+                    f"and should have {tuple(shape)}"
                 )
             _check_device(spec, f"the {what} of {name}", seed)
         elif spec.lift == "tensor" and len(shape) > 0:
             raise ArgumentError(
-                f"the {what} of {name} in {spec.name} is of type {type(seed).__name__}: "
+                f"the {what} of {name} in {spec.title} is of type {type(seed).__name__}: "
                 f"a tensor of shape {tuple(shape)} belongs there"
             )
         prepared.append(as_tensor("float", seed, promoted_dtype(tuple(primals), spec)))
@@ -85,19 +86,19 @@ def check_dtypes(spec: OpSpec, args: tuple[Any, ...]) -> None:
             dtype = value.dtype
             if arg.kind == "float" and dtype not in _FLOATS:
                 raise ArgumentError(
-                    f"the argument {arg.name} of {spec.name} is a tensor of {dtype}: a float tensor belongs there",
+                    f"the argument {arg.name} of {spec.title} is a tensor of {dtype}: a float tensor belongs there",
                     remedy=f"{arg.name}.to(torch.float32)",
                 )
             if arg.kind == "int" and dtype not in _INTEGERS:
                 raise ArgumentError(
-                    f"the argument {arg.name} of {spec.name} is {dtype}: an integer tensor belongs there"
+                    f"the argument {arg.name} of {spec.title} is {dtype}: an integer tensor belongs there"
                 )
             if arg.kind == "bool" and dtype != torch.bool:
-                raise ArgumentError(f"the argument {arg.name} of {spec.name} is {dtype}: a bool tensor belongs there")
+                raise ArgumentError(f"the argument {arg.name} of {spec.title} is {dtype}: a bool tensor belongs there")
             _check_device(spec, f"the argument {arg.name}", value)
         elif not _is_number(arg.kind, value):
             raise ArgumentError(
-                f"the argument {arg.name} of {spec.name} is of type {type(value).__name__}: "
+                f"the argument {arg.name} of {spec.title} is of type {type(value).__name__}: "
                 f"a tensor or {_article(arg.kind)} belongs there"
             )
 
@@ -119,7 +120,7 @@ def _is_number(kind: str, value: object) -> bool:
 def _check_device(spec: OpSpec, what: str, value: torch.Tensor) -> None:
     if value.device.type not in ("cpu", "meta"):
         raise ArgumentError(
-            f"{what} of {spec.name} is on {value.device}: kernels run on the CPU", remedy="move it with .cpu()"
+            f"{what} of {spec.title} is on {value.device}: kernels run on the CPU", remedy="move it with .cpu()"
         )
 
 
@@ -134,7 +135,7 @@ def check_shapes(spec: OpSpec, args: tuple[Any, ...]) -> None:
             continue
         if (arg.shared or spec.lift == "scalar") and value.dim() != 0:
             raise ArgumentError(
-                f"the argument {arg.name} of {spec.name} has shape {tuple(value.shape)}: a number belongs there",
+                f"the argument {arg.name} of {spec.title} has shape {tuple(value.shape)}: a number belongs there",
                 remedy="map over it with ksc.vmap" if spec.lift == "scalar" else None,
             )
         if not arg.shared:
@@ -143,13 +144,13 @@ def check_shapes(spec: OpSpec, args: tuple[Any, ...]) -> None:
         first, first_shape = mapped[0]
         if spec.lift == "same" and shape != first_shape:
             raise ArgumentError(
-                f"the arguments {first} and {name} of {spec.name} have shapes {tuple(first_shape)} and {tuple(shape)}: "
-                "tensors that are mapped together have one shape",
+                f"the arguments {first} and {name} of {spec.title} have shapes {tuple(first_shape)} "
+                f"and {tuple(shape)}: tensors that are mapped together have one shape",
                 remedy="expand them first, share one with in_dims=None, or use ksc.elementwise, which broadcasts",
             )
     if spec.lift == "broadcast" and len(mapped) > 1 and not _broadcastable([shape for _, shape in mapped]):
         listed = ", ".join(f"{name} {tuple(shape)}" for name, shape in mapped)
-        raise ArgumentError(f"the arguments of {spec.name} do not broadcast: {listed}")
+        raise ArgumentError(f"the arguments of {spec.title} do not broadcast: {listed}")
 
 
 def _check_tensors(spec: OpSpec, args: tuple[Any, ...]) -> None:
@@ -158,11 +159,11 @@ def _check_tensors(spec: OpSpec, args: tuple[Any, ...]) -> None:
         if len(shape) != len(arg.sizes):
             what = f"has shape {tuple(shape)}" if isinstance(value, torch.Tensor) else "is a number"
             wanted = f"a tensor of {len(arg.sizes)} dimension(s)" if arg.sizes else "a number"
-            raise ArgumentError(f"the argument {arg.name} of {spec.name} {what}: {wanted} belongs there")
+            raise ArgumentError(f"the argument {arg.name} of {spec.title} {what}: {wanted} belongs there")
         for dim, (size, only) in enumerate(zip(shape, arg.sizes, strict=True)):
             if only is not None and size != only:
                 raise ArgumentError(
-                    f"the argument {arg.name} of {spec.name} has shape {tuple(shape)}: "
+                    f"the argument {arg.name} of {spec.title} has shape {tuple(shape)}: "
                     f"the size of dimension {dim} is to be {only}"
                 )
 

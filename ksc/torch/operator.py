@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 import threading
 from collections.abc import Callable
@@ -204,7 +205,8 @@ class Operator:
 
         span = self.spec.span
         if span is not None and line > 0:
-            span = Span(span.file, line, 0, line, 0)
+            text = linecache.getline(span.file, line).rstrip()
+            span = Span(span.file, line, len(text) - len(text.lstrip()), line, len(text))
         return KernelRuntimeError(message, span=span, code=f"KS7{code:02}")
 
     def __repr__(self) -> str:

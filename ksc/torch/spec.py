@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -73,6 +74,11 @@ class OpSpec:
     shapes: ShapeProgram | None = None
     doc: str = ""
     span: Span | None = None
+
+    @property
+    def title(self) -> str:
+        """How messages call the kernel: by the user's name, without what makes the operator's name unique."""
+        return re.sub(r"_[0-9a-f]{12}_[a-z]+$", "", self.name)
 
     @property
     def float_args(self) -> tuple[int, ...]:

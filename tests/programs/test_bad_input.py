@@ -423,3 +423,21 @@ def test_arithmetic_without_a_result_has_a_code_of_its_own(function, args, code,
         knossos.register(function)(*args)
     assert raised.value.code == code
     assert raised.value.span is not None
+
+
+def positive(x: float) -> float:
+    assert x > 0, "x is not positive"
+    return x
+
+
+def test_a_failed_assert_shows_the_line() -> None:
+    with pytest.raises(KernelRuntimeError) as raised:
+        knossos.vmap(positive)(torch.tensor([1.0, -1.0]))
+    *_, line, underline = str(raised.value).splitlines()
+    assert line.strip() == 'assert x > 0, "x is not positive"'
+    assert underline == " " * line.index("assert") + "^" * len(line.strip())
+
+
+def test_messages_call_the_kernel_by_its_name() -> None:
+    with pytest.raises(ArgumentError, match="the argument x of positive has shape"):
+        knossos.register(positive)(torch.ones(3))
