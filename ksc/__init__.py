@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ksc.checkpointing import checkpoint
     from ksc.custom import custom_jvp, custom_vjp, stop_gradient
     from ksc.decorators import elementwise, register, vmap
-    from ksc.functional import grad, gradcheck, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+    from ksc.functional import block_csr, grad, gradcheck, hessian, hvp, jacobian, jvp, value_and_grad, vjp
     from ksc.kernel import Kernel
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ _HOMES = {
     **dict.fromkeys(("custom_jvp", "custom_vjp", "stop_gradient"), "custom"),
     **dict.fromkeys(("elementwise", "register", "vmap"), "decorators"),
     **dict.fromkeys(("grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"), "functional"),
+    "block_csr": "functional",
     "Kernel": "kernel",
     "callback": "callback",
     "checkpoint": "checkpointing",
@@ -32,6 +33,7 @@ _HOMES = {
 
 __all__ = [
     "Kernel",
+    "block_csr",
     "callback",
     "checkpoint",
     "custom_jvp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from ksc.decorators import register
 from ksc.errors import ArgumentError
 from ksc.frontend.derived import made_of_constants
 from ksc.kernel import Kernel
-from ksc.whole import Argnums, Mode
+from ksc.whole import Argnums, Mode, Sparse
 
 Function = Callable[..., Any]
 
@@ -38,7 +39,7 @@ def value_and_grad(f: Function, argnums: Argnums = 0) -> Kernel:
 
 
 @made_of_constants
-def jacobian(f: Function, argnums: Argnums = 0, *, mode: Mode = "auto") -> Kernel:
+def jacobian(f: Function, argnums: Argnums = 0, *, mode: Mode = "auto", sparse: Sparse | None = None) -> Kernel:
     """The kernel of all derivatives of the float results of ``f`` with respect to ``argnums``.
 
     In the place of each float of the result stands the structure of the argument, a tuple of these for several
@@ -51,10 +52,33 @@ def jacobian(f: Function, argnums: Argnums = 0, *, mode: Mode = "auto") -> Kerne
         argnums: numbers or names of arguments.
         mode: ``"forward"`` takes a direction for each element of the arguments, ``"reverse"`` one for each element of
             the results; ``"auto"`` what needs fewer as far as types tell. The primal is computed once for all of them.
+        sparse: ``"blocks"`` where row i of the results depends on row i of the arguments alone, as the function's form
+            must show: only the blocks on the diagonal are computed, with the directions of one row, and given as a
+            tensor without the first dimension of the argument. ``knossos.block_csr`` makes a sparse matrix of it.
 
     Raises DifferentiationError, on the first call, where there is no such derivative.
     """
-    return as_kernel(f).jacobian.of(argnums, mode)
+    return as_kernel(f).jacobian.of(argnums, mode, sparse)
+
+
+def block_csr(blocks: torch.Tensor, result_dims: int) -> torch.Tensor:
+    """The matrix, as ``torch.sparse_csr``, with these blocks on its diagonal.
+
+    Args:
+        blocks: as ``jacobian(f, sparse="blocks")`` gives them.
+        result_dims: the number of dimensions of the result of ``f``.
+
+    Raises ArgumentError where the blocks have fewer dimensions.
+    """
+    if not 1 <= result_dims <= blocks.dim():
+        raise ArgumentError(f"blocks of {blocks.dim()} dimension(s) are not those of a result of {result_dims}")
+    count = blocks.shape[0]
+    height, width = math.prod(blocks.shape[1:result_dims]), math.prod(blocks.shape[result_dims:])
+    starts = torch.arange(count * height + 1, device=blocks.device) * width
+    rows = torch.arange(count, device=blocks.device) * width
+    columns = (rows[:, None, None] + torch.arange(width, device=blocks.device)).expand(count, height, width)
+    size = (count * height, count * width)
+    return torch.sparse_csr_tensor(starts, columns.reshape(-1), blocks.reshape(-1), size)
 
 
 @made_of_constants

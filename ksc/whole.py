@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ksc.arguments import abstract_leaves, map_leaves
-from ksc.errors import DifferentiationError
+from ksc.errors import ArgumentError, DifferentiationError
 from ksc.frontend.values import NONE, Abstract, Struct, Value
 from ksc.ir.nodes import Program
 from ksc.ir.sizes import ShapeProgram, SizeOp
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ksc.kernel import Kernel
 
 Mode = Literal["auto", "forward", "reverse"]
+Sparse = Literal["blocks"]
 Argnums = int | str | tuple[int | str, ...]
 
 
@@ -33,17 +34,19 @@ class Jacobian:
 
     argnums: int | tuple[int, ...] = 0
     mode: Mode = "auto"
+    blocks: bool = False
 
     def __call__(self, program: Program, params: Sequence[Value], result: Value) -> tuple[Program, Value]:
         """The program of the Jacobian and the structure of its results. Raises DifferentiationError."""
         from ksc.passes import prepare
-        from ksc.transforms import jacobian
+        from ksc.transforms import jacobian, row_blocks
 
         if not any(is_differentiable(type_) for type_ in program.main.result_types):
             raise DifferentiationError("the function gives no float, so it has no Jacobian", span=program.main.span)
         positions = chosen_arguments(self.argnums, params)
         wrt = [leaf for k in positions for leaf in float_leaves(params, k)]
-        derived = jacobian(prepare(program), wrt=sorted(wrt), mode=self.mode)
+        derive = row_blocks if self.blocks else jacobian
+        derived = derive(prepare(program), wrt=sorted(wrt), mode=self.mode)
         columns = [sorted(wrt).index(k) for k in wrt]
         if columns != sorted(columns):
             count = len(derived.main.body.results) // len(wrt)
@@ -53,7 +56,7 @@ class Jacobian:
         def block(of: Abstract) -> Value:
             if not is_differentiable(of.type):
                 return NONE
-            parts = tuple(map_leaves(params[k], lambda by: _joined(of, by)) for k in positions)
+            parts = tuple(map_leaves(params[k], lambda by: _joined(of, by, self.shared)) for k in positions)
             return parts[0] if isinstance(self.argnums, int) else Struct(tuple, parts)
 
         return derived, map_leaves(result, block)
@@ -67,7 +70,7 @@ class Jacobian:
             if not is_differentiable(type_):
                 continue
             for leaf in wrt:
-                own = [SizeOp("size", leaf, dim) for dim in range(_rank(types[leaf]))]
+                own = [SizeOp("size", leaf, dim) for dim in range(self.shared, _rank(types[leaf]))]
                 places = tuple(range(len(ops), len(ops) + len(own)))
                 ops += own
                 results.append((*known.results[k], *places))
@@ -75,16 +78,21 @@ class Jacobian:
         return ShapeProgram(tuple(ops), tuple(results), tuple(lines))
 
     @property
+    def shared(self) -> int:
+        """The number of dimensions of an argument that a result does not repeat."""
+        return int(self.blocks)
+
+    @property
     def name(self) -> str:
         """What a kernel with this step is called."""
-        return "jacobian"
+        return "row blocks of the jacobian" if self.blocks else "jacobian"
 
 
-def _joined(result: Abstract, argument: Abstract) -> Value:
+def _joined(result: Abstract, argument: Abstract, shared: int) -> Value:
     """The derivative of a leaf of the result by a leaf of an argument."""
     if not is_differentiable(argument.type):
         return NONE
-    sizes = _sizes(result.type) + _sizes(argument.type)
+    sizes = _sizes(result.type) + _sizes(argument.type)[shared:]
     type_: Type = TensorType(len(sizes), Float, sizes) if sizes else Float
     return Abstract(type_, tensor=not sizes and (result.is_tensor or argument.is_tensor))
 
@@ -105,16 +113,19 @@ class Whole(FastCallable):
         self.kernel = kernel
         self.kind = kind
 
-    def of(self, argnums: Argnums = 0, mode: Mode = "auto") -> Kernel:
-        """The kernel with these options."""
+    def of(self, argnums: Argnums = 0, mode: Mode = "auto", sparse: Sparse | None = None) -> Kernel:
+        """The kernel with these options. Raises ArgumentError where there is no such ``sparse``."""
+        if sparse not in (None, "blocks"):
+            raise ArgumentError(f"sparse={sparse!r} is not known", remedy='give "blocks", or leave it out')
         positions = self.kernel.positions(argnums)
-        if self.kind == "jacobian":
-            return self.kernel.derived(Jacobian(positions, mode))
-        return self.kernel.derived(Grad(positions)).derived(Jacobian(positions, mode))
+        base = self.kernel if self.kind == "jacobian" else self.kernel.derived(Grad(positions))
+        return base.derived(Jacobian(positions, mode, sparse == "blocks"))
 
-    def __call__(self, *args: Any, argnums: Argnums = 0, mode: Mode = "auto", **kwargs: Any) -> Any:
+    def __call__(
+        self, *args: Any, argnums: Argnums = 0, mode: Mode = "auto", sparse: Sparse | None = None, **kwargs: Any
+    ) -> Any:
         """Call it with the arguments of the kernel."""
-        return self.of(argnums, mode)(*args, **kwargs)
+        return self.of(argnums, mode, sparse)(*args, **kwargs)
 
     @property
     def __knossos_maps__(self) -> bool:

@@ -180,6 +180,35 @@ def test_nan_stays_where_it_belongs():
     assert not torch.isnan(found[0]).any()
 
 
+def product(x: torch.Tensor):
+    return torch.sin(x) * x
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("f, sizes", [(product, (5,)), (product, (4, 3)), (product, (0, 2)), (product, (2, 3, 2))])
+def test_blocks_on_the_diagonal(f, sizes, mode):
+    x = rand(*sizes)
+    blocks = knossos.jacobian(f, sparse="blocks", mode=mode)(x)
+    assert blocks.shape == (*sizes, *sizes[1:])
+    if x.numel():
+        dense = torch.func.jacrev(f)(x)
+        torch.testing.assert_close(
+            blocks, torch.stack([dense.select(0, i).select(x.dim() - 1, i) for i in range(len(x))])
+        )
+        matrix = knossos.block_csr(blocks, x.dim())
+        assert matrix.layout == torch.sparse_csr
+        torch.testing.assert_close(matrix.to_dense(), dense.reshape(x.numel(), x.numel()))
+
+
+def test_blocks_that_the_form_does_not_show_are_refused():
+    with pytest.raises(DifferentiationError, match="depends on row i"):
+        knossos.jacobian(weighted, sparse="blocks")(rand(3))
+    with pytest.raises(DifferentiationError, match="depends on row i"):
+        knossos.jacobian(lambda x: torch.flip(x, (0,)) * 2.0, sparse="blocks")(rand(3))
+    with pytest.raises(ArgumentError, match="not known"):
+        knossos.jacobian(product, sparse="coo")
+
+
 def test_what_has_no_jacobian():
     with pytest.raises(DifferentiationError, match="no float"):
         knossos.jacobian(lambda n: n + 1)(3)

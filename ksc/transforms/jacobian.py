@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, clone_block
@@ -23,6 +24,7 @@ from ksc.passes.share import share_structures
 from ksc.transforms.forward.functions import Derivatives
 from ksc.transforms.module import Mask, Module, chosen_params, differentiable_results
 from ksc.transforms.reverse.pair import Pairs
+from ksc.transforms.sparsity import is_rowwise
 
 Mode = Literal["auto", "forward", "reverse"]
 
@@ -59,6 +61,45 @@ def jacobian(program: Program, *, wrt: Sequence[int] | None = None, mode: Mode =
     return share_structures(assemble(module.functions, name, module.boxes))
 
 
+def row_blocks(program: Program, *, wrt: Sequence[int], mode: Mode = "auto") -> Program:
+    """The blocks on the diagonal of Jacobians of which nothing else is different from zero.
+
+    Args:
+        program: any program without tuples. Row i of each result depends on row i of each parameter chosen alone; a
+            row is what stands at an index of the first dimension.
+        wrt: parameters that are tensors of Floats.
+        mode: as for ``jacobian``; the directions are those of one row.
+
+    Returns:
+        A program as that of ``jacobian``, but for the first dimension of the parameters, which the results do not have.
+
+    Raises:
+        DifferentiationError: the form of the program does not show that rows depend on rows.
+        ValueError: ``wrt`` names a parameter that is not there or has no tangent.
+    """
+    module = Module(inline_small(program))
+    main = module.source.main
+    active = chosen_params(main, wrt)
+    for k in differentiable_results(main):
+        for p in wrt:
+            if not is_rowwise(main, k, p):
+                raise DifferentiationError(
+                    f"it does not show that row i of result {k} of {main.name} depends on row i of "
+                    f"{main.params[p].name} alone",
+                    remedy="take the dense Jacobian, or map a function of one row with vmap and take its jacobian",
+                    span=main.span,
+                )
+    if mode == "auto":
+        mode = cheaper_mode(main, active)
+    builder = Builder(main.span)
+    params = tuple(Var(param.name, param.type) for param in main.params)
+    whole = _Whole(module, main, builder, params, shared=1)
+    results = whole.forward(active) if mode == "forward" else whole.reverse(active)
+    name = module.new_name(f"[blocks {main.name}]")
+    module.functions[name] = Function(name, builder.block(params, results), main.span)
+    return share_structures(assemble(module.functions, name, module.boxes))
+
+
 def cheaper_mode(main: Function, active: Mask) -> Literal["forward", "reverse"]:
     """The mode that needs fewer directions: by the number of elements where it is known, else by rank."""
     inputs = [param.type for param, on in zip(main.params, active, strict=True) if on]
@@ -78,12 +119,13 @@ def _extent(types: Sequence[Type]) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class _Whole:
-    """The equations of a Jacobian in the making."""
+    """The equations of a Jacobian in the making; all rows of the first ``shared`` dimensions share their directions."""
 
     module: Module
     main: Function
     builder: Builder
     params: tuple[Var, ...]
+    shared: int = 0
 
     def forward(self, active: Mask) -> list[Atom]:
         """All derivatives, by a direction for each element of each active parameter."""
@@ -115,7 +157,9 @@ class _Whole:
                 # Only its sizes are read: what else there is of the primal is dead.
                 self.builder.eqns.extend(primal.eqns)
                 primal = Block((), (), primal.results)
-            results += self._directions(function.body, like)
+            bars = self._directions(function.body, like)
+            targets = [param for param, on in zip(self.params, active, strict=True) if on]
+            results += [self._rows_first(bar, like, param) for bar, param in zip(bars, targets, strict=True)]
         return results
 
     def _directions(self, body: Block, like: Atom) -> list[Atom]:
@@ -127,27 +171,49 @@ class _Whole:
             self.builder.eqns.extend(block.eqns)
             return list(block.results)
         sizes = sizes_of(self.builder, like)
-        directions = tuple(Var("d", Integer) for _ in sizes)
+        directions = tuple(Var("d", Integer) for _ in sizes[self.shared :])
         inner = Builder(self.main.span)
         env[body.params[-1]] = one_hot(inner, sizes, directions, like.type)
         block = clone_block(Block((), body.eqns, body.results), env)
         whole = Block((), (*inner.eqns, *block.eqns), block.results)
-        return over_directions(self.builder, sizes, directions, whole, self.module.effectful)
+        if not directions:
+            self.builder.eqns.extend(whole.eqns)
+            return list(whole.results)
+        return over_directions(self.builder, sizes[self.shared :], directions, whole, self.module.effectful)
 
     def _result_first(self, columns: Atom, result: Type, param: Var) -> Atom:
         """What is stacked over the elements of a parameter, with the dimensions of the result in front."""
         if not isinstance(result, TensorType) or not isinstance(param.type, TensorType):
             return columns
-        depth = param.type.rank
+        depth = param.type.rank - self.shared
+        if depth == 0:
+            return columns
         sizes = sizes_of(self.builder, columns)
         order = [*range(depth, depth + result.rank), *range(depth)]
         at = tuple(Var("i" if k >= depth else "d", Integer) for k in order)
         place = dict(zip(order, at, strict=True))
         inner = Builder(self.main.span)
         (value,) = inner.emit("index", [columns, *(place[k] for k in sorted(place))], [Float])
-        type_ = TensorType(len(order), Float, (*result.sizes, *param.type.sizes))
+        type_ = TensorType(len(order), Float, (*result.sizes, *param.type.sizes[self.shared :]))
         blocks = [inner.block(at, [value])]
         return self.builder.emit("build", [sizes[k] for k in order], [type_], names=["jacobian"], blocks=blocks)[0]
+
+    def _rows_first(self, bars: Atom, result: Atom, param: Var) -> Atom:
+        """What is stacked over the elements of a row of a result, with the rows of the result in front."""
+        if not self.shared:
+            return bars
+        assert isinstance(result.type, TensorType)
+        assert isinstance(param.type, TensorType)
+        depth = result.type.rank - 1
+        own = sizes_of(self.builder, bars)
+        sizes = [sizes_of(self.builder, result)[0], *own[:depth], *own[depth + 1 :]]
+        at = tuple(Var("i", Integer) for _ in sizes)
+        inner = Builder(self.main.span)
+        place = [*at[1 : depth + 1], at[0], *at[depth + 1 :]]
+        (value,) = inner.emit("index", [bars, *place], [Float])
+        type_ = TensorType(len(sizes), Float, (*result.type.sizes, *param.type.sizes[1:]))
+        blocks = [inner.block(at, [value])]
+        return self.builder.emit("build", sizes, [type_], names=["blocks"], blocks=blocks)[0]
 
 
 def sizes_of(builder: Builder, tensor: Atom) -> list[Atom]:
@@ -160,11 +226,11 @@ def sizes_of(builder: Builder, tensor: Atom) -> list[Atom]:
 
 
 def one_hot(builder: Builder, sizes: Sequence[Atom], at: Sequence[Atom], type_: Type) -> Atom:
-    """A tensor with 1 at the indices ``at`` and 0 elsewhere."""
+    """A tensor with 1 at the indices ``at`` of its last dimensions and 0 elsewhere."""
     inner = Builder(builder.span)
     indices = tuple(Var("i", Integer) for _ in sizes)
     value: Atom = const(1.0)
-    for i, d in zip(indices, at, strict=True):
+    for i, d in zip(indices[len(indices) - len(at) :], at, strict=True):
         same = inner.apply("eq", i, d, name="same")
         value = inner.apply("select", same, value, const(0.0), name="seed")
     return builder.emit("build", sizes, [type_], names=["seed"], blocks=[inner.block(indices, [value])])[0]
