@@ -29,7 +29,7 @@ class Derivative(FastCallable):
         if torch.compiler.is_dynamo_compiling():
             index = self._traced.find(describe(args))
             if index >= 0:
-                return self._traced.calls[index](*args)
+                return self._traced.run(index, args)
         return self.kernel._call_derivative(self.kind, args)
 
     def __repr__(self) -> str:
@@ -56,7 +56,7 @@ class Gradient(FastCallable):
         if torch.compiler.is_dynamo_compiling() and argnums == 0 and not kwargs:
             index = self._traced.find(describe(args))
             if index >= 0:
-                return self._traced.calls[index](*args)
+                return self._traced.run(index, args)
         gradient = self.kernel.gradient(argnums, with_value=self.with_value)
         result = gradient(*args, **kwargs)
         # The fast path is for calls that name no argnums.

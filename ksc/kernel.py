@@ -28,7 +28,7 @@ from ksc.specialise import Lanes, Specialisation
 from ksc.steps import Grad, Step, float_leaves, tangent_of
 from ksc.torch import FastCallable, KernelModule, Operator
 from ksc.torch.operator import core
-from ksc.traced import TracedCalls, describe
+from ksc.traced import FlatCall, TracedCalls, describe
 from ksc.whole import Whole
 
 CallKind = Literal["primal", "vjp", "jvp"]
@@ -93,7 +93,7 @@ class Kernel(FastCallable):
         if torch.compiler.is_dynamo_compiling() and not kwargs:
             index = self._traced.find(describe(args))
             if index >= 0:
-                return self._traced.calls[index](*args)
+                return self._traced.run(index, args)
         special, leaves = self._specialise(args, kwargs)
         self._arm(self, special, "primal")
         return rebuild(special.result, iter(self._flat(special, leaves, (), "primal")))
@@ -324,10 +324,14 @@ class Kernel(FastCallable):
             "or compile(example_inputs), so that it knows their number of dimensions",
         )
 
-    def _flat_call(self, args: tuple[Any, ...], kind: CallKind = "primal") -> Callable[..., Any] | None:
-        """What calls with such arguments come to, where the operator itself, or its derivative, is the kernel's."""
+    def _flat_call(self, args: tuple[Any, ...], kind: CallKind = "primal") -> FlatCall | None:
+        """What calls with such arguments come to, where the arguments pass as they are."""
+        if len(args) < len(self._signature.parameters):
+            return None
         special, _ = self._specialise(args[: len(self._signature.parameters)], {})
-        return special.call(kind) if self._is_flat(special, kind) else None
+        if self._is_flat(special, kind):
+            return special.call(kind), None
+        return (special.call(kind), special.result) if kind == "primal" and self.mapping.is_plain else None
 
     def _is_flat(self, special: Specialisation, kind: CallKind) -> bool:
         """Whether arguments and results pass between the kernel and its operator as they are."""

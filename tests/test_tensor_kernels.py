@@ -382,5 +382,7 @@ class TestIdentity:
 
     def test_a_structure_under_compile(self) -> None:
         layer, x = Layer(rand(2, 3), rand(2), 1.5), rand(3, seed=1)
-        compiled = torch.compile(lambda w, b, v: tuple(apply_layer(Layer(w, b, 1.5), v)), backend="aot_eager")
+        compiled = torch.compile(
+            lambda w, b, v: tuple(apply_layer(Layer(w, b, 1.5), v)), backend="aot_eager", fullgraph=True
+        )
         assert_close(compiled(layer.weight, layer.bias, x), apply_reference(layer.weight, layer.bias, 1.5, x))
