@@ -78,7 +78,7 @@ def block_csr(blocks: torch.Tensor, result_dims: int) -> torch.Tensor:
     rows = torch.arange(count, device=blocks.device) * width
     columns = (rows[:, None, None] + torch.arange(width, device=blocks.device)).expand(count, height, width)
     size = (count * height, count * width)
-    return torch.sparse_csr_tensor(starts, columns.reshape(-1), blocks.reshape(-1), size)
+    return torch.sparse_csr_tensor(starts, columns.reshape(-1), blocks.reshape(-1), size, check_invariants=False)
 
 
 @made_of_constants
