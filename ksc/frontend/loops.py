@@ -85,6 +85,9 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
     if bound_names([stmt.test]):
         stmt = _without_binding_test(frame, stmt)
     first = frame.aside(lambda: truth(frame, stmt.test))
+    if any(first.store[cell] is not held for cell, held in frame.region.store.items()):
+        stmt = _without_binding_test(frame, stmt)
+        first = frame.aside(lambda: truth(frame, stmt.test))
     known = isinstance(first.outcome, Static)
     if known and not first.outcome.value:
         return run_else(frame, stmt, GO_ON, after)
@@ -110,9 +113,10 @@ def _rolled_or(frame: Frame, rolled: Callable[[], Flow], unrolled: Callable[[], 
 
 
 def _without_binding_test(frame: Frame, stmt: ast.While) -> ast.While:
-    """``while (x := f()) > 0: …`` as ``while True: if not …: break``, where the variable is bound in the body."""
+    """``while (x := f()) > 0: …`` as ``while True: if not …: break``: what the test binds or changes, the body does."""
     if stmt.orelse:
-        frame.refuse(stmt.test, "`:=` in the test of a loop with `else`", "bind the variable before", code="KS100")
+        reason = "`:=`, or a change of a tensor, in the test of a loop with `else`"
+        frame.refuse(stmt.test, reason, "bind or change it before", code="KS100")
     test = ast.copy_location(ast.UnaryOp(ast.Not(), stmt.test), stmt.test)
     leave = ast.copy_location(ast.If(test, [ast.copy_location(ast.Break(), stmt.test)], []), stmt.test)
     endless = ast.copy_location(ast.Constant(True), stmt.test)

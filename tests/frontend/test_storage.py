@@ -434,6 +434,62 @@ def loop_returns(x):
     return out
 
 
+@case((4,))
+def condition_that_changes_a_tensor(x):
+    out = x * 1.0
+    i = 0
+    while i < 3 and out.add_(1.0).sum() < 100:
+        i += 1
+    return out
+
+
+@case((4,), ())
+def choice_that_changes_a_tensor(x, c):
+    out = x * 1.0
+    y = out.mul_(2.0) if c > 0 else out
+    return out, y
+
+
+@case((4,))
+def comprehension_that_changes_a_tensor(x):
+    out = x * 1.0
+    _ = [out.mul_(2.0) for _ in range(3)]
+    return out
+
+
+@case((4,))
+def number_that_becomes_an_element(x):
+    best = 0.0
+    w = torch.zeros(2, dtype=x.dtype)
+    for v in x:
+        if v > best:
+            best = v
+            w[0] = v
+        else:
+            w[1] += v
+    return best * 1.0, w
+
+
+@case((4,), ())
+def element_changed_on_one_path(x, c):
+    out = x * 1.0
+    first = out[0]
+    if c > 0:
+        first += 1.0
+    first *= 2
+    return out
+
+
+@case((4,))
+def tuple_of_views_carried(x):
+    out = x * 1.0
+    t = (out[0:2], out)
+    for _ in range(len(x)):
+        t[0][1] += 1.0
+        t = (out[0:2], out * 1)
+    return out, t[1]
+
+
 SIGNS = (-1.0, 1.0)
 
 
