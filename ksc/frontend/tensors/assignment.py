@@ -1,4 +1,7 @@
-"""Writing tensors: at an index, in place, with the value broadcast and converted as PyTorch does."""
+"""Writing tensors: at an index, in place, with the value broadcast and converted as PyTorch does.
+
+The value is read before anything is written, also where it overlaps with the place, of which PyTorch says nothing.
+"""
 
 from __future__ import annotations
 
