@@ -13,9 +13,15 @@ Decorator = Callable[[Callable[..., Any]], Kernel]
 
 
 def _kernel(f: Callable[..., Any], mapping: Mapping) -> Kernel:
-    if isinstance(f, Kernel):
-        return Kernel(f.__wrapped__, mapping, f.steps)
-    return Kernel(f, mapping)
+    if not isinstance(f, Kernel):
+        return Kernel(f, mapping)
+    # Of a function of numbers vmap and elementwise are nearly the same; else the mapping would be lost.
+    if f.mapping.levels and (mapping.lift == "scalar" or not f.mapping.is_plain):
+        raise ArgumentError(
+            f"{f!r} is mapped already, and {mapping.name} would undo that",
+            remedy="give the function that it is made of",
+        )
+    return Kernel(f.__wrapped__, mapping, f.steps)
 
 
 def _mapped(f: Callable[..., Any], level: Level) -> Kernel:

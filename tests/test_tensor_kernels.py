@@ -339,6 +339,12 @@ class TestVmap:
             with pytest.raises(UnsupportedError, match="made by vmap or elementwise"):
                 knossos.register(lambda x, mapped=mapped: mapped(x))(rand(2, 2))
 
+    def test_a_mapping_is_not_undone(self) -> None:
+        with pytest.raises(ArgumentError, match="mapped already"):
+            knossos.register(vsqrl)
+        with pytest.raises(ArgumentError, match="mapped already"):
+            knossos.elementwise(knossos.vmap(sqrl, 1))
+
     def test_an_empty_batch(self) -> None:
         empty = torch.empty(0, 4, 4, dtype=F64, requires_grad=True)
         assert vsqrl(empty).shape == (0,)
