@@ -46,7 +46,7 @@ def test_a_parameter_without_a_type_cannot_be_built(tmp_path: Path, capsys: pyte
     assert main(["build", f"{file}:f"]) == 1
     message = capsys.readouterr().err
     assert "the annotations of f(x) do not tell the types of its parameters" in message
-    assert "instead: annotate them" in message
+    assert "instead: annotate numbers with float" in message
 
 
 def test_the_default_dtype_stays_as_it_was(file: Path) -> None:
