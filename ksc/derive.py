@@ -18,6 +18,7 @@ from ksc.ir.rewrite import callees
 from ksc.ir.types import is_differentiable
 from ksc.passes import PIPELINE, preparation, prepare
 from ksc.passes.forget_rules import forget_rules
+from ksc.passes.seed_sizes import state_cotangent_sizes, state_tangent_sizes
 from ksc.transforms import jvp, vjp, vmap
 
 _TRANSFORMS = {"v": "vjp", "b": "vjp with the value", "j": "jvp", "m": "vmap"}
@@ -53,12 +54,13 @@ def stages(program: Program, derivation: str) -> Iterator[tuple[str, Program]]:
 def _transformed(program: Program, letter: str, seeds: str) -> Program:
     if letter == "j":
         params = [i for i, param in enumerate(program.main.params) if is_differentiable(param.type)]
-        return jvp(program, wrt=_chosen(params, seeds) if seeds else None)
+        wrt = _chosen(params, seeds) if seeds else params
+        return state_tangent_sizes(jvp(program, wrt=wrt), wrt, len(program.main.params))
     if letter == "m":
         return vmap(program, [0 if digit == "1" else None for digit in seeds] if seeds else None)
     results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
     source = _with_results(program, _chosen(results, seeds)) if seeds else program
-    return vjp(source, with_value=letter == "b")
+    return state_cotangent_sizes(source, vjp(source, with_value=letter == "b"))
 
 
 def _steps(derivation: str) -> Iterator[tuple[str, str]]:

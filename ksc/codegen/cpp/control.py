@@ -388,5 +388,6 @@ def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:
         for out, atom in zip(eqn.outs[len(body.params) :], results, strict=True):
             if p.analysis.is_read(out):
                 p.define(out, p.value(atom), inside)
+            p.in_range.same(out, atom)
 
     p.block(body, Finish(write), at)
