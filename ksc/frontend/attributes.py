@@ -11,6 +11,7 @@ from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
 from ksc.frontend.guards import MISSING
 from ksc.frontend.lists import LIST_METHODS, ListMethod
+from ksc.frontend.tensors.dtypes import is_left_to_caller, member
 from ksc.frontend.values import Array, BoundMethod, Closure, Ref, Static, Struct, Value, describe, scalar_type
 
 
@@ -28,6 +29,8 @@ def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
     if isinstance(value, Struct):
         return _of_struct(frame, value, name, node)
     if isinstance(value, Static):
+        if is_left_to_caller(value.value):
+            return member(frame, value.value, name, node)
         found = getattr(value.value, name, MISSING)
         if found is MISSING:
             reason = f"{_title(value.value)} has no attribute {name!r}"

@@ -17,6 +17,7 @@ from ksc.frontend.iteration import backwards, enumerated, is_lazy, static_items,
 from ksc.frontend.source import plain_function
 from ksc.frontend.tensors import elementwise
 from ksc.frontend.tensors.array import sizes_of
+from ksc.frontend.tensors.dtypes import is_left_to_caller
 from ksc.frontend.values import (
     FALSE,
     TRUE,
@@ -403,6 +404,9 @@ def _isinstance(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value]
             found = isinstance(obj, classes)
         case Struct(cls=cls):
             found = issubclass(cls, classes)
+        case Ref(cell=cell) if cell.mixed:
+            reason = "it depends on the arguments whether this is a number or a tensor"
+            frame.refuse(node, reason, "start with a tensor, as in `torch.zeros(())`", code="KS200")
         case Array() | Ref():
             found = issubclass(torch.Tensor, classes)
         case Dynamic(atom=atom):
@@ -410,6 +414,11 @@ def _isinstance(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value]
         case other:
             frame.refuse(node, f"isinstance() of {describe(other)}", "ask about numbers and tuples", code="KS200")
     return TRUE if found else FALSE
+
+
+def _is_tensor(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    _arity(frame, "is_tensor", args, kwargs, 1, 1, node)
+    return _isinstance(frame, [args[0], Static(torch.Tensor)], {}, node)
 
 
 def _classes(frame: Frame, value: Value, node: ast.AST) -> tuple[type, ...]:
@@ -425,6 +434,8 @@ def _static(python: Callable[..., Any]) -> Handler:
         what = f"the argument of {python.__name__}()"
         instead = "text cannot depend on the arguments"
         values = tuple(frame.require_static(arg, node, what, instead) for arg in args)
+        if any(map(is_left_to_caller, values)):
+            frame.refuse(node, "a dtype or device is known when the kernel is called", instead, code="KS111")
         named = {key: frame.require_static(arg, node, what, instead) for key, arg in kwargs.items()}
         return operators.evaluate_static(frame, lambda *given: python(*given, **named), values, node)
 
@@ -454,6 +465,7 @@ BUILTINS: dict[Any, Handler] = {
     divmod: _divmod,
     pow: _pow,
     isinstance: _isinstance,
+    torch.is_tensor: _is_tensor,
     str: _static(str),
     repr: _static(repr),
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ksc.frontend.frame import Frame
+from ksc.frontend.tensors.dtypes import require_comparable
 from ksc.frontend.values import (
     FALSE,
     TRUE,
@@ -203,6 +204,7 @@ def compare(frame: Frame, op: ast.cmpop, left: Value, right: Value, node: ast.AS
         case ast.In() | ast.NotIn():
             return _membership(frame, op, left, right, node)
     if isinstance(left, Static) and isinstance(right, Static):
+        require_comparable(frame, left.value, right.value, node)
         return evaluate_static(frame, _PYTHON[type(op)], (left.value, right.value), node)
     if isinstance(left, Struct) or isinstance(right, Struct):
         return _compare_containers(frame, op, left, right, node)
@@ -223,6 +225,7 @@ def compare(frame: Frame, op: ast.cmpop, left: Value, right: Value, node: ast.AS
 
 def _identity(frame: Frame, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Value:
     if isinstance(left, Static) and isinstance(right, Static):
+        require_comparable(frame, left.value, right.value, node)
         same = left.value is right.value
     elif any(isinstance(side, Static) and side.value is None for side in (left, right)):
         same = False
@@ -234,6 +237,9 @@ def _identity(frame: Frame, op: ast.cmpop, left: Value, right: Value, node: ast.
 
 def _membership(frame: Frame, op: ast.cmpop, item: Value, container: Value, node: ast.AST) -> Value:
     if isinstance(item, Static) and isinstance(container, Static):
+        if isinstance(container.value, frozenset):
+            for other in container.value:
+                require_comparable(frame, item.value, other, node)
         found: Value = evaluate_static(frame, lambda a, b: a in b, (item.value, container.value), node)
     elif isinstance(container, Struct):
         items = [Static(key) for key in container.keys] if container.cls is dict else container.items

@@ -12,6 +12,7 @@ from ksc.frontend.library import NumberMethod, known_function
 from ksc.frontend.tensors import shapes
 from ksc.frontend.tensors.array import size_of, sizes_of
 from ksc.frontend.tensors.assignment import assign_view, write_result
+from ksc.frontend.tensors.dtypes import DEVICE, DTYPES
 from ksc.frontend.tensors.elementwise import single
 from ksc.frontend.tensors.integers import product
 from ksc.frontend.tensors.op import Op
@@ -19,10 +20,8 @@ from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.views import viewed
 from ksc.frontend.values import FALSE, NONE, TRUE, Array, Dynamic, Ref, Static, Struct, Value, describe
 from ksc.ir.nodes import Atom, Const
-from ksc.ir.types import Bool, Float, Integer
+from ksc.ir.types import Float
 
-DTYPES = {Float: Float, Integer: torch.int64, Bool: torch.bool}
-"""What ``x.dtype`` is; that of Floats is left to the caller, so it is the type of the IR."""
 _SHARING = frozenset(
     "as_strided_ detach_ rename_ requires_grad_ resize_ resize_as_ set_ share_memory_ squeeze_ swapaxes_ swapdims_ t_ "
     "transpose_ unsqueeze_".split()
@@ -73,7 +72,7 @@ def tensor_attribute(frame: Frame, value: Ref | Array, name: str, node: ast.expr
         case "dtype":
             return Static(DTYPES[value.elem])
         case "device":
-            return NONE
+            return DEVICE
         case "T" | "H" if value.rank <= 2:
             return shapes.permuted(op, shapes.ref_of(op, value), range(value.rank)[::-1])
         case "mT" | "mH":

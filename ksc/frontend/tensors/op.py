@@ -11,6 +11,7 @@ import torch
 
 from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.array import element, index_variables, reduce, same_size, sizes_of
+from ksc.frontend.tensors.dtypes import FLOAT_DTYPES, CallersDevice
 from ksc.frontend.tensors.integers import bounded, lower
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.values import Array, Ref, Static, Struct, Value, describe, scalar_type
@@ -20,8 +21,6 @@ from ksc.ir.types import Bool, Float, Integer, TensorType, Type
 
 Index = Sequence[Scalar]
 ScalarLike = Scalar | float | int | bool
-
-FLOAT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +180,7 @@ class Op:
         """The type of elements that a ``dtype`` argument asks for."""
         if isinstance(value, Static):
             match value.value:
-                case None:
+                case None | CallersDevice():
                     return default
                 case Type() as type_:
                     return type_
