@@ -441,3 +441,15 @@ def test_a_failed_assert_shows_the_line() -> None:
 def test_messages_call_the_kernel_by_its_name() -> None:
     with pytest.raises(ArgumentError, match="the argument x of positive has shape"):
         knossos.register(positive)(torch.ones(3))
+
+
+def with_an_assert_inside(x: float) -> float:
+    def checked(y: float) -> float:
+        assert y > 0.0
+        return y
+
+    return checked(x) * 2.0
+
+
+def test_a_function_that_a_test_runner_rewrote_is_no_edited_one() -> None:
+    assert knossos.register(with_an_assert_inside)(2.0) == 4.0
