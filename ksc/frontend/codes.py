@@ -31,7 +31,7 @@ _TABLE = (
     ErrorCode("KS110", "a mutable or unknown object is captured from outside", "pass it as an argument"),
     ErrorCode("KS111", "a value that depends on the arguments stands where a constant is needed", "see the message"),
     ErrorCode("KS112", "a variable may be read before it is bound", "bind it on every path"),
-    ErrorCode("KS113", "recursion without annotated result, or of a local function that captures", "annotate, pass"),
+    ErrorCode("KS113", "recursion that never returns, or of a local function that captures", "add a case, pass"),
     ErrorCode("KS114", "a loop or a nest that is too large to be unrolled", "use range with a run-time bound"),
     ErrorCode("KS115", "an attribute or a method that a value does not have", "see the message"),
     ErrorCode("KS116", "a name that is not defined", "define or import it"),

@@ -25,6 +25,7 @@ from ksc.frontend.join import (
     unify,
     unify_contents,
 )
+from ksc.frontend.recursion import go_on_with, living_side
 from ksc.frontend.scope import After
 from ksc.frontend.values import (
     DEAD,
@@ -111,7 +112,10 @@ def branch(
     node: ast.AST,
 ) -> Flow:
     """Trace both sides of an ``if`` whose condition is known at run time only, and join what they leave behind."""
-    sides = (frame.aside(then), frame.aside(else_))
+    sides = living_side(frame, then, else_)
+    if isinstance(sides, Traced):
+        alone: Flow = go_on_with(frame, sides)
+        return alone
     flows: tuple[Flow, Flow] = (sides[0].outcome, sides[1].outcome)
     needed = flows[0].needed(after) | flows[1].needed(after) | frame.captured
     names = [name for name in frame.locals if _rebound(name, frame, sides)]

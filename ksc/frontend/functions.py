@@ -6,6 +6,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
+from typing import NoReturn
 
 from ksc.errors import KnossosError
 from ksc.frontend.annotations import annotated_template, parameter_annotations
@@ -13,6 +14,7 @@ from ksc.frontend.flow import Flow
 from ksc.frontend.frame import Frame, Region
 from ksc.frontend.guards import GuardSet
 from ksc.frontend.join import atoms_for, generalise, same_template, template_of
+from ksc.frontend.recursion import NeverReturnsError, widened
 from ksc.frontend.refuse import refuse
 from ksc.frontend.scope import EMPTY, After
 from ksc.frontend.source import FunctionNode, Source, function_source
@@ -51,7 +53,8 @@ class Synthetic:
 class Entry:
     """One IR function: what it is a translation of, and once traced what it gives.
 
-    ``result`` is the template of its results, known beforehand only where the return type is annotated. ``shares``
+    ``result`` is the template of its results, known beforehand only where the return type is annotated (``declared``).
+    While a function is traced that calls itself, which sets ``asked``, it is what is known of them so far. ``shares``
     holds where a result may be stored where an argument is, or another result.
     """
 
@@ -66,6 +69,8 @@ class Entry:
     keeps_constants: bool = True
     inlinable: bool = False
     shares: bool = False
+    declared: bool = False
+    asked: bool = False
 
 
 class UnfinishedError(Exception):
@@ -109,9 +114,9 @@ class FunctionTable:
             arguments = tuple(generalise(argument) for argument in arguments)
         for entry in self.entries:
             if identity(entry.callee) == key and all(map(same_template, entry.arguments, arguments)):
+                entry.asked = True
                 if entry.function is None and entry.result is None:
-                    reason = f"{entry.name!r} calls itself, and its return type is not annotated"
-                    refuse(where, reason, _RESULT_REMEDY, code="KS113")
+                    raise NeverReturnsError(entry, where)
                 return entry
         return self.trace(callee, arguments, generalised=key[0] in self.recursive)
 
@@ -128,6 +133,7 @@ class FunctionTable:
         source, node, function = locate(callee)
         declared = declared_result(callee)
         entry = Entry(self.fresh_name(name or _title(callee)), callee, arguments, declared, root=root)
+        entry.declared = declared is not None
         entry.generalised = generalised or all(map(same_template, arguments, map(generalise, arguments)))
         if entry.generalised:
             entry.root = False
@@ -137,12 +143,16 @@ class FunctionTable:
         self.entries.append(entry)
         self.active.append(entry)
         try:
-            self._trace_body(entry, source, node, function)
+            while not self._trace_body(entry, source, node, function):
+                del self.entries[mark + 1 :]
             return entry
         except GeneraliseError as error:
             del self.entries[mark:]
             if error.entry is not entry:
                 raise
+        except NeverReturnsError as error:
+            del self.entries[mark:]
+            self._require_return(entry, error)
         except (KnossosError, WritesArgumentError):
             del self.entries[mark:]
             raise
@@ -150,7 +160,16 @@ class FunctionTable:
             self.active.pop()
         return self.trace(callee, tuple(map(generalise, arguments)), generalised=True)
 
-    def _trace_body(self, entry: Entry, source: Source, node: FunctionNode, function: FunctionType | None) -> None:
+    def _require_return(self, entry: Entry, error: NeverReturnsError) -> NoReturn:
+        """Refuse a function no path of which returns, unless that may be because nothing is known of another yet."""
+        if any(other.asked and other.result is None for other in self.active if other is not entry):
+            raise error
+        reason = f"{error.entry.name!r} calls itself on every path, and so never returns"
+        refuse(error.where, reason, "let a path return a value without the call", code="KS113")
+
+    def _trace_body(self, entry: Entry, source: Source, node: FunctionNode, function: FunctionType | None) -> bool:
+        """Trace a function; whether what was known of its result before holds, so that this is what it gives."""
+        entry.asked = False
         callee = entry.callee
         frame = Frame(
             functions=self,
@@ -172,11 +191,14 @@ class FunctionTable:
         value = run_body(frame, node)
         groups = [cell.group for cell in storages(value)]
         entry.shares = len(set(groups)) < len(groups) or any(cell.group in groups for cell in given)
-        entry.result = _result_template(frame, entry, value, node)
+        known, entry.result = entry.result, _result_template(frame, entry, value, node)
+        if entry.asked and not entry.declared and (known is None or not same_template(known, entry.result)):
+            return False
         results = list(atoms_for(frame, entry.result, value, node))
         body = frame.builder.block(params, results)
         entry.effects = self.has_effects(body)
         entry.function = Function(entry.name, body, frame.source.span(node, head=True))
+        return True
 
     def has_effects(self, body: Block) -> bool:
         """Whether a call of a function with this body does something beyond giving its results."""
@@ -318,6 +340,13 @@ def _result_template(frame: Frame, entry: Entry, value: Value, node: FunctionNod
         actual = generalise(actual)
     if entry.result is None:
         return actual
+    if not entry.declared:
+        reason = f"{entry.name!r} calls itself, and returns {describe(entry.result)} or {describe(actual)}"
+        found = widened(entry.result, actual, Poison("KS113", reason, _RESULT_REMEDY))
+        for part in leaves(found):
+            if isinstance(part, Poison):
+                frame.refuse(node, part.reason, part.instead, code=part.code)
+        return found
     return _fit(frame, entry.result, actual, node, keep=entry.keeps_constants)
 
 

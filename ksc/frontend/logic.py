@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ksc.frontend.flow import Row, contents_rows, join_rows, meeting_of
 from ksc.frontend.frame import Frame, Traced
 from ksc.frontend.join import Meeting, branch_conflict, unify
+from ksc.frontend.recursion import aside_unless_dead, go_on_with, living_side
 from ksc.frontend.values import FALSE, TRUE, Dynamic, Poison, Static, Value, leaves, scalar_type
 from ksc.ir.nodes import Eqn
 from ksc.ir.types import Bool
@@ -26,7 +27,10 @@ def choose(
     what: str,
 ) -> Value:
     """The value of one of two sides, of which only that one is evaluated; ``cond`` is a Bool of the IR."""
-    sides = (frame.aside(then), frame.aside(else_))
+    sides = living_side(frame, then, else_)
+    if isinstance(sides, Traced):
+        alone: Value = go_on_with(frame, sides)
+        return alone
     a, b = sides[0].outcome, sides[1].outcome
     span = frame.span(node)
     meeting = meeting_of(frame, sides)
@@ -59,7 +63,9 @@ def _rebound_rows(frame: Frame, sides: tuple[Traced, Traced], meeting: Meeting, 
 
 def short_circuit(frame: Frame, is_and: bool, first: Value, rest: Callable[[], Value], node: ast.AST) -> Value:
     """``first and rest`` (or ``or``) of truth values: an ``and`` where ``rest`` is cheap and safe, else an ``if``."""
-    traced = frame.aside(rest)
+    traced = aside_unless_dead(frame, rest)
+    if traced is None:
+        return first
     second = traced.outcome
     unchanged = traced.env == frame.env and all(traced.store[cell] is held for cell, held in frame.region.store.items())
     if unchanged and scalar_type(second) == Bool and _cheap(traced.builder.eqns):

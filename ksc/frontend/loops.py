@@ -19,6 +19,7 @@ from ksc.frontend.checkpoints import checkpoints_of
 from ksc.frontend.flow import GO_ON, Flow, sequence
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import UNROLL_LIMIT, iteration_of, static_items
+from ksc.frontend.recursion import NeverReturnsError
 from ksc.frontend.refuse import LoopTypeError, NeedsStaticError
 from ksc.frontend.scope import After, bound_names, live_at_loop
 from ksc.frontend.tensors.integers import bounded
@@ -50,7 +51,8 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
     if fixed is not None and len(fixed) <= RETRY_LIMIT:
         items = [Static(index) for index in fixed]
         unrolled = partial(_unrolled, frame, stmt, items, after)
-    return _rolled_or(frame, partial(_rolled_for, frame, stmt, iterable, fixed, after, every), unrolled)
+    skipped = None if fixed is not None else partial(run_else, frame, stmt, GO_ON, after)
+    return _rolled_or(frame, partial(_rolled_for, frame, stmt, iterable, fixed, after, every), unrolled, skipped)
 
 
 def _run_lazy(frame: Frame, stmt: ast.For, iterable: Value, after: After, every: int | None) -> Flow:
@@ -72,7 +74,8 @@ def _run_lazy(frame: Frame, stmt: ast.For, iterable: Value, after: After, every:
     def unrolled() -> Flow:
         return _unrolled(frame, stmt, static_items(frame, found, stmt.iter), after)
 
-    return _rolled_or(frame, rolled, unrolled if known is not None and known <= RETRY_LIMIT else None)
+    skipped = None if known is not None else partial(run_else, frame, stmt, GO_ON, after)
+    return _rolled_or(frame, rolled, unrolled if known is not None and known <= RETRY_LIMIT else None, skipped)
 
 
 def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
@@ -96,15 +99,28 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
         loop = Loop(frame, stmt, after, at_least_once=known, checkpoint=every)
         return loop.trace_while(lambda: truth(frame, stmt.test))
 
-    return _rolled_or(frame, rolled, partial(_unrolled_while, frame, stmt, after) if known else None)
+    skipped = None if known else partial(run_else, frame, stmt, GO_ON, after)
+    return _rolled_or(frame, rolled, partial(_unrolled_while, frame, stmt, after) if known else None, skipped)
 
 
-def _rolled_or(frame: Frame, rolled: Callable[[], Flow], unrolled: Callable[[], Flow] | None) -> Flow:
-    """The loop as one of the IR, or where its body needs constants that only single iterations have, ``unrolled``."""
+def _rolled_or(
+    frame: Frame,
+    rolled: Callable[[], Flow],
+    unrolled: Callable[[], Flow] | None,
+    skipped: Callable[[], Flow] | None,
+) -> Flow:
+    """The loop as one of the IR, or where its body needs constants that only single iterations have, ``unrolled``.
+
+    ``skipped`` is the loop without an iteration, where that may be: what is left of it where the body never returns.
+    """
     mark = len(frame.functions.entries)
     try:
-        with frame.attempt(NeedsStaticError, LoopTypeError):
+        with frame.attempt(NeedsStaticError, LoopTypeError, NeverReturnsError):
             return rolled()
+    except NeverReturnsError:
+        if skipped is None:
+            raise
+        return skipped()
     except (NeedsStaticError, LoopTypeError):
         if unrolled is None:
             raise

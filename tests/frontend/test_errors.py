@@ -81,8 +81,8 @@ def wrapped(x):
     return x
 
 
-def unannotated(n):
-    return 1 if n == 0 else n * unannotated(n - 1)
+def endless(n):
+    return n * endless(n - 1)
 
 
 def annotated_wrong(n: int) -> int:
@@ -348,8 +348,8 @@ def missing_field(x: float):
 
 
 @case
-def recursion_without_annotation(n: int):
-    return unannotated(n)
+def recursion_without_an_end(n: int):
+    return endless(n)
 
 
 @case

@@ -40,6 +40,10 @@ def unannotated(x, n):
     return x if n == 0 else unannotated(x, n - 1)
 
 
+def endless(x):
+    return endless(x)
+
+
 kernel = knossos.elementwise(product)
 X = torch.linspace(0.1, 1.0, 5)
 
@@ -123,9 +127,10 @@ def test_function_without_source() -> None:
         knossos.register(3)
 
 
-def test_recursion_without_annotation() -> None:
+def test_recursion_needs_no_annotation_but_an_end() -> None:
+    assert knossos.register(unannotated)(1.5, 2) == 1.5
     with pytest.raises(UnsupportedError, match="KS113"):
-        knossos.register(unannotated)(1.0, 2)
+        knossos.register(endless)(1.0)
 
 
 def test_recursion_too_deep_is_an_error_and_no_crash() -> None:
