@@ -40,8 +40,8 @@ def unannotated(x, n):
     return x if n == 0 else unannotated(x, n - 1)
 
 
-def endless(x):
-    return endless(x)
+def unending(x):
+    return unending(x)
 
 
 kernel = knossos.elementwise(product)
@@ -130,7 +130,7 @@ def test_function_without_source() -> None:
 def test_recursion_needs_no_annotation_but_an_end() -> None:
     assert knossos.register(unannotated)(1.5, 2) == 1.5
     with pytest.raises(UnsupportedError, match="KS113"):
-        knossos.register(endless)(1.0)
+        knossos.register(unending)(1.0)
 
 
 def test_recursion_too_deep_is_an_error_and_no_crash() -> None:
