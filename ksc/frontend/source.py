@@ -1,18 +1,22 @@
 """From a function object to its syntax tree, with places that refer to the user's file."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import linecache
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 from types import CodeType, FunctionType
 
 from ksc.frontend.refuse import refuse
 from ksc.ir.nodes import Span
 
 FunctionNode = ast.FunctionDef | ast.Lambda
+
+_FUTURES = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
 
 ORDINARY_REMEDY = "define it with `def` in a file or a notebook cell"
 
@@ -77,10 +81,11 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
 
 
 @lru_cache(maxsize=64)
-def _code_of(source: Source) -> dict[tuple[str, int], list[CodeType]]:
-    """The code of all functions of a file, by name and first line."""
+def _code_of(source: Source, futures: int) -> dict[tuple[str, int], list[CodeType]]:
+    """The code of all functions of a file, by name and first line, under these flags of ``__future__``."""
     found: dict[tuple[str, int], list[CodeType]] = {}
-    pending = [compile(source.tree, source.file, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)]
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | futures
+    pending = [compile(source.tree, source.file, "exec", flags, dont_inherit=True)]
     while pending:
         for const in pending.pop().co_consts:
             if isinstance(const, CodeType):
@@ -91,7 +96,9 @@ def _code_of(source: Source) -> dict[tuple[str, int], list[CodeType]]:
 
 def _is_what_runs(source: Source, code: CodeType) -> bool:
     """Whether the file still holds what ``code`` was compiled from."""
-    return any(_same(code, other) for other in _code_of(source).get((code.co_name, code.co_firstlineno), ()))
+    # What exec compiles inherits the future statements of its caller.
+    found = _code_of(source, code.co_flags & _FUTURES)
+    return any(_same(code, other) for other in found.get((code.co_name, code.co_firstlineno), ()))
 
 
 def _same(a: object, b: object) -> bool:

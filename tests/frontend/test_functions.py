@@ -1,8 +1,10 @@
 """Functions of every kind, and the values that travel between them, each against Python."""
 
 from __future__ import annotations
+import __future__
 
 import functools
+import linecache
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -360,3 +362,15 @@ def test_variables_keep_their_names():
     eqns = trace(f, [Abstract(Float)]).program.main.body.eqns
     assert eqns[0].outs[0].name == "total"
     assert eqns[0].span.text == "total = x * 2"
+
+
+def test_code_that_inherits_future_statements_is_what_runs():
+    # Annotations of inner functions are compiled to text under `from __future__ import annotations`.
+    text = "def f(x: float) -> float:\n    def g(y: float) -> float:\n        return y * 2.0\n    return g(x)\n"
+    name = "<inheriting>"
+    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+    flags = __future__.annotations.compiler_flag
+    for code in (compile(text, name, "exec", flags, dont_inherit=True), compile(text, name, "exec", dont_inherit=True)):
+        space = {}
+        exec(code, space)
+        assert len(trace(space["f"], [Abstract(Float)]).program.functions) == 1
