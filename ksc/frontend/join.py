@@ -383,13 +383,17 @@ def adopt_contents(frame: Frame, cell: Cell, template: Value, value: Value) -> N
 
 
 def readable(value: Value, store: Mapping[Cell, Value]) -> Value:
-    """The value with an error in place of what cannot be read any more."""
-
-    def leaf(part: Value, name: str) -> Value:
-        held = store.get(part.cell) if isinstance(part, Ref) else None
-        return held if isinstance(held, Poison) else part
-
-    return map_leaves(leaf, value, "")
+    """The value with each list in it as it is now, and an error in place of what cannot be read any more."""
+    held = store.get(value.cell) if isinstance(value, Ref | Struct) and value.cell is not None else None
+    if isinstance(held, Poison):
+        return held
+    if isinstance(held, Struct):
+        value = held
+    if not isinstance(value, Struct):
+        return value
+    items = tuple(readable(item, store) for item in value.items)
+    same = all(new is old for new, old in zip(items, value.items, strict=True))
+    return value if same else value.changed(items)
 
 
 def branch_conflict(name: str, a: Value, b: Value, spans: tuple[Span | None, Span | None]) -> Poison:

@@ -490,6 +490,27 @@ def tuple_of_views_carried(x):
     return out, t[1]
 
 
+@case((3,), ())
+def list_made_and_changed_on_one_path(x, c):
+    if c > 0:
+        parts = [x]
+        parts.append(x * 2.0)
+        parts[0] = x * 5.0
+    else:
+        parts = [x * 3.0, x]
+    return parts[0], parts[1]
+
+
+@case((3,), ())
+def list_changed_on_the_path_that_returns(x, c):
+    if c > 0:
+        parts = [x, x]
+        for i in range(x.shape[0]):
+            parts[1] = parts[1] * x[i]
+        return parts
+    return [x * 2.0, x]
+
+
 SIGNS = (-1.0, 1.0)
 
 
