@@ -12,6 +12,7 @@ from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
 from ksc.passes.hoist import hoist_invariants
 from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
+from ksc.passes.requirements import repeat_requirements
 from ksc.passes.simplify import simplify
 from ksc.passes.stores import turn_accumulations_into_stores
 
@@ -27,6 +28,7 @@ class Pass:
 
 PREPARE: tuple[Pass, ...] = (
     Pass("inline", inline_small, "a function of tensors is fused with what its caller does"),
+    Pass("requirements", repeat_requirements, "the reverse of a loop knows the sizes that the loop knew"),
     Pass("fuse", fuse, "a fused body is computed again in its reverse, so its derivative has no temporaries either"),
 )
 """What is done to a program with tensors before it is differentiated. Numbers are left as they were written."""
@@ -38,6 +40,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("cse", eliminate_common_subexpressions, "values computed again for the reverse sweep meet the first ones"),
     Pass("dce", remove_dead_code, "what nobody reads must not stand in the way of merging"),
     Pass("stores", turn_accumulations_into_stores, "sizes have one name now; an elementwise loop stays one"),
+    Pass("requirements", repeat_requirements, "a reversed loop knows what the loop knew; fuse asks which indices fit"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
     Pass(
         "neighbours", fuse_neighbours, "sums over the same tensor read it once; after fuse, as it ties results together"

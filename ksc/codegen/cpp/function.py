@@ -18,6 +18,7 @@ from ksc.ir.nodes import EFFECTS, Atom, Eqn, Function, Program, Var, walk
 from ksc.ir.types import Type, is_differentiable
 from ksc.ops import PRIMITIVES, primitive
 from ksc.ops.cpp import CppForm
+from ksc.passes.fuse.facts import Facts
 
 HANDLERS: Mapping[str, Handler] = {
     "if": control.print_if,
@@ -117,7 +118,8 @@ def print_function(
     ``callees`` holds every function that it calls, ``taken`` the names its variables must not have; a ``placed`` one
     makes its results where the caller of the kernel wants them.
     """
-    printer = Printer(analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS)
+    sizes, _ = Facts.of(function, early=True)
+    printer = Printer(analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS, sizes)
     scope = Scope(reserved=taken)
     parameters = []
     for param in function.params:

@@ -24,6 +24,7 @@ from ksc.ir.types import IntegerType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.ops.cpp import UNARY, CppExpr, CppForm
 from ksc.ops.record import Overload
+from ksc.passes.fuse.facts import Facts
 
 FOLD_WIDTH = 64
 """A value that takes more text than this gets a variable of its own."""
@@ -99,6 +100,7 @@ class Printer:
         callees: Mapping[str, Callee],
         handlers: Mapping[str, Handler],
         last_handlers: Mapping[str, LastHandler],
+        sizes: Facts,
     ) -> None:
         self.analysis = analysis
         self.storage = storage
@@ -107,7 +109,7 @@ class Printer:
         self.float_type = float_type
         self.callees = callees
         self.needs_runtime = False
-        self.in_range = InRange()
+        self.in_range = InRange(sizes)
         self._handlers = handlers
         self._last = last_handlers
         self._values: dict[Var, Expr] = {}

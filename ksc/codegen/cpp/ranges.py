@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var
-from ksc.ir.types import IntegerType
+from ksc.ir.types import AccType, IntegerType, TensorType
+from ksc.passes.fuse.facts import Facts as SizeFacts
 
 Unknown = Var | tuple[Var, int]
 """An integer variable, or a dimension of a tensor."""
@@ -69,11 +70,14 @@ class Facts:
 class InRange:
     """Remembers sizes of tensors and what is known of integers while a function is printed.
 
+    ``sizes`` knows those that follow from the structure of the function: of carries that keep theirs, of their tapes.
+
     ``facts`` may be set back to an earlier value at the end of a block, beyond which they need not hold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: SizeFacts) -> None:
         self.facts = Facts()
+        self._resolve = sizes
         self._sizes: dict[Var, tuple[Atom | tuple[Var, int] | None, ...]] = {}
         self._clipped: set[Var] = set()
         self._comparisons: dict[Var, Eqn] = {}
@@ -95,9 +99,10 @@ class InRange:
     def same(self, var: Var, source: Atom, skipped: int = 0) -> None:
         """``var`` has the sizes of ``source`` without its first ``skipped`` dimensions."""
         if isinstance(source, Var):
-            rank = getattr(var.type, "rank", 0)
-            given = self._sizes.get(source, ())[skipped:]
-            rest = ((source, skipped + k) for k in range(len(given), rank))
+            type_ = source.type.value if isinstance(source.type, AccType) else source.type
+            rank = type_.rank if isinstance(type_, TensorType) else 0
+            given = self._sizes.get(source, ())[skipped:rank]
+            rest = ((source, skipped + k) for k in range(len(given), rank - skipped))
             sizes = (*((source, skipped + k) if size is None else size for k, size in enumerate(given)), *rest)
             self._sizes[var] = sizes
             if source in self._clipped and skipped == 0:
@@ -133,6 +138,13 @@ class InRange:
             for factor, other in (eqn.args, eqn.args[::-1]):
                 if isinstance(factor, Const):
                     self._let_bounded(out, Sum().plus(self._sum(other), int(factor.value)))
+        elif eqn.op == "idiv" and isinstance(eqn.args[1], Const):
+            self._quotient(out, self._sum(eqn.args[0]), int(eqn.args[1].value))
+
+    def _quotient(self, out: Var, dividend: Sum, divisor: int) -> None:
+        if divisor > 0 and self._holds(dividend) and all(map(self._is_bounded, dividend.factors)):
+            self._know(Sum(0, {out: 1}))
+            self._know(dividend.plus(Sum(0, {out: 1}), -divisor))
 
     def assume(self, condition: Atom, holds: bool) -> None:
         """A Bool is true, or false, from here to the end of the block."""
@@ -200,7 +212,7 @@ class InRange:
 
     # How.
 
-    def _let(self, var: Var, value: Sum) -> None:
+    def _let(self, var: Unknown, value: Sum) -> None:
         if value.is_small() and var not in value.factors:
             self.facts = replace(self.facts, values={**self.facts.values, var: value})
 
@@ -219,6 +231,12 @@ class InRange:
                 if unknown not in other.factors and other.is_small():
                     self.facts = replace(self.facts, values={**self.facts.values, unknown: other})
                     return
+        difference = a.plus(b, -1)
+        for unknown, factor in difference.factors.items():
+            if abs(factor) == 1:
+                rest = difference.plus(Sum(0, {unknown: 1}), -factor)
+                self._let(unknown, Sum().plus(rest, -factor))
+                return
 
     def _comparisons_in(self, condition: Atom, holds: bool) -> Iterator[tuple[str, Atom, Atom]]:
         eqn = self._comparisons.get(condition) if isinstance(condition, Var) else None
@@ -254,9 +272,11 @@ class InRange:
             return self._sum(size)
         if isinstance(size, tuple) and size[0] is not tensor:
             return self._size(*size)
-        known = getattr(tensor.type, "sizes", ())
-        if dim < len(known) and known[dim] is not None:
-            return Sum(known[dim])
+        found = self._resolve.size(tensor, dim)
+        if isinstance(found, Var | Const):
+            return self._sum(found)
+        if found[0] is not tensor:
+            return self._size(*found)
         return self._resolved(Sum(0, {(tensor, dim): 1}))
 
     def _resolved(self, value: Sum) -> Sum:

@@ -6,7 +6,7 @@ Sizes are taken not to overflow: a tensor whose number of elements does is refus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -16,6 +16,9 @@ from ksc.passes.fuse.polynomial import MOST_TERMS, Monomial, Polynomial, Symbol
 
 Size = Const | Var | tuple[Var, int]
 """A size: a constant, an Integer variable, or the size of a dimension of a tensor of which no more is known."""
+
+Rule = tuple[Monomial, Polynomial]
+"""A product of symbols, and what is equal to it."""
 
 _STEPS = 16
 
@@ -68,22 +71,27 @@ class Facts:
     reads: dict[Var, list[Read]] = field(default_factory=dict)
     counts: dict[Var, Atom] = field(default_factory=dict)
     carries: dict[Var, tuple[Eqn, int]] = field(default_factory=dict)
-    _equal: dict[Place, list[tuple[Monomial, Polynomial]]] = field(default_factory=dict)
+    _equal: dict[Place, list[Rule]] = field(default_factory=dict)
     _sizes: dict[tuple[Var, int], Size] = field(default_factory=dict)
     _polynomials: dict[Var, Polynomial] = field(default_factory=dict)
-    _top: list[tuple[Monomial, Polynomial]] = field(default_factory=list)
+    _top: list[Rule] = field(default_factory=list)
     _asked: list[tuple[Var, int]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, function: Function) -> tuple[Facts, Place]:
-        """The facts of a function, and the place of its body."""
+    def of(cls, function: Function, *, early: bool = False) -> tuple[Facts, Place]:
+        """The facts of a function, and the place of its body.
+
+        Where they shall be ``early``, sizes do not count on an assert of the outermost block after its first loop: it
+        may not have been made yet.
+        """
         facts, top = cls(), Place(None, None)
         facts._visit(function.body, top)
         # In order, so that no chain of definitions is followed further than one step.
         for var in list(facts.definitions):
             if var.type == Integer:
                 facts.polynomial(var)
-        facts._learn(top)
+        prologue = takewhile(lambda eqn: not eqn.blocks, function.body.eqns)
+        facts._learn(top, {eqn.args[0] for eqn in prologue if eqn.op == "assert"} if early else None)
         return facts, top
 
     def _visit(self, block: Block, place: Place) -> None:
@@ -99,19 +107,31 @@ class Facts:
             if isinstance(result, Var):
                 self.reads.setdefault(result, []).append(Read(None, place))
 
-    def _learn(self, top: Place) -> None:
-        """Learn which integers are asserted equal; what the outermost block asserts is taken to hold throughout."""
-        for var, reads in self.reads.items():
-            if var.type != Bool:
-                continue
-            for read in reads:
-                if read.eqn is not None and read.eqn.op == "assert":
-                    for pair in self.equalities(var):
-                        a, b = (self.polynomial(self.resolve(arg)) for arg in pair)
-                        self._equate(read.place, a, b)
+    def _learn(self, top: Place, taken: Collection[Atom] | None) -> None:
+        """Learn which integers are asserted equal; what the outermost block asserts is taken to hold throughout.
+
+        ``taken`` are the conditions there that are, all where it is None.
+        """
+        checks = [
+            (var, read.place)
+            for var, reads in self.reads.items()
+            if var.type == Bool
+            for read in reads
+            if read.eqn is not None and read.eqn.op == "assert"
+        ]
+        self._equate_all((var, place) for var, place in checks if place is top and (taken is None or var in taken))
         if top in self._equal:
             self._top = self._equal.pop(top)
             self._polynomials.clear()
+            self._sizes.clear()
+            self._asked.clear()
+        self._equate_all((var, place) for var, place in checks if place is not top)
+
+    def _equate_all(self, checks: Iterable[tuple[Var, Place]]) -> None:
+        for cond, place in checks:
+            rules = self._equal.setdefault(place, [])
+            for pair in self.equalities(cond):
+                self._equate(rules, *(self.polynomial(self.resolve(arg)) for arg in pair))
 
     def equalities(self, cond: Atom) -> Iterator[tuple[Atom, Atom]]:
         """The pairs of integers that are equal where ``cond`` holds."""
@@ -122,8 +142,8 @@ class Facts:
         elif eqn is not None and eqn.op == "eq" and eqn.args[0].type == Integer:
             yield eqn.args[0], eqn.args[1]
 
-    def _equate(self, place: Place, a: Polynomial, b: Polynomial) -> None:
-        rules = self._equal.setdefault(place, [])
+    @staticmethod
+    def _equate(rules: list[Rule], a: Polynomial, b: Polynomial) -> None:
         a, b = (_rewritten(polynomial, rules) for polynomial in (a, b))
         for left, right in ((b, a), (a, b)):
             if len(left.terms) == 1 and left != right:
@@ -131,6 +151,12 @@ class Facts:
                 if monomial and factor == 1 and not set(monomial) & set(right.symbols()):
                     rules.append((monomial, right))
                     return
+        difference = a - b
+        for monomial, factor in difference.terms.items():
+            rest = difference - Polynomial({monomial: factor})
+            if len(monomial) == 1 and abs(factor) == 1 and monomial[0] not in rest.symbols():
+                rules.append((monomial, -rest if factor == 1 else rest))
+                return
 
     def enter(self, eqn: Eqn, place: Place) -> None:
         """Learn what an equation binds."""
@@ -278,13 +304,24 @@ class Facts:
         before = len(self._asked)
         self._remember(param, dim, start)
         result = self._size_of_atom(body.results[k], dim)
-        if result is not None and self.equal(result, start):
+        if result is not None and self._equal_after(body, result, start):
             return start
         while len(self._asked) > before:
             self._sizes.pop(self._asked.pop(), None)
         self._polynomials.clear()
         self._remember(param, dim, (param, dim))
         return None
+
+    def _equal_after(self, body: Block, a: Size, b: Size) -> bool:
+        """Whether two sizes are known to be the same once what the body of a loop asserts has held."""
+        if self.equal(a, b):
+            return True
+        rules: list[Rule] = []
+        for eqn in body.eqns:
+            if eqn.op == "assert":
+                for pair in self.equalities(eqn.args[0]):
+                    self._equate(rules, *(self.polynomial(self.resolve(arg)) for arg in pair))
+        return _rewritten(self.polynomial(a), rules) == _rewritten(self.polynomial(b), rules)
 
     def equal(self, a: Size | None, b: Size | None) -> bool:
         """Whether two sizes are known to be the same."""
@@ -395,8 +432,9 @@ class Facts:
             case _:
                 return False
 
-    def _at_least_zero(self, polynomial: Polynomial, least: Mapping[Symbol, int]) -> bool:
+    def _at_least_zero(self, polynomial: Polynomial, least: Mapping[Symbol, int], rules: Sequence[Rule] = ()) -> bool:
         """Whether the polynomial cannot be negative; ``least`` gives lower bounds of symbols."""
+        polynomial = _rewritten(polynomial, rules)
         for _ in range(_STEPS):
             negative = [(m, f) for m, f in polynomial.terms.items() if f < 0 and m]
             bounded = [(s, c) for m, _ in negative for s in m if (c := self.count(s)) is not None]
@@ -407,6 +445,7 @@ class Facts:
             if factor is None or not self.is_natural(-factor):
                 return False
             polynomial = polynomial - factor * Polynomial.symbol(symbol) + factor * count.plus(-1)
+            polynomial = _rewritten(polynomial, rules)
         for symbol, bound in least.items():
             factor = polynomial.coefficient(symbol)
             if factor is not None and factor.terms:
@@ -424,20 +463,20 @@ class Facts:
             return True
         at, most = self.polynomial(index), self.polynomial(size)
         rules = [rule for inside in place.around() for rule in self._equal.get(inside, ())]
-        at, most = _rewritten(at, rules), _rewritten(most, rules)
-        least: dict[Symbol, int] = {symbol: 0 for symbol in [most.single] if symbol is not None}
+        size_symbol = _rewritten(most, rules).single
+        least: dict[Symbol, int] = {} if size_symbol is None else {size_symbol: 0}
         for around in place.around():
             owner = around.owner
             if owner is not None and owner.op in ("build", "reduce", "for"):
                 counts = owner.args[:1] if owner.op == "for" else owner.args
                 for count in counts:
-                    symbol = self.polynomial(self.resolve(count)).single
+                    symbol = _rewritten(self.polynomial(self.resolve(count)), rules).single
                     if symbol is not None:
                         least[symbol] = 1
-        return self._at_least_zero(at, least) and self._at_least_zero(most - at.plus(1), least)
+        return self._at_least_zero(at, least, rules) and self._at_least_zero(most - at.plus(1), least, rules)
 
 
-def _rewritten(polynomial: Polynomial, rules: Sequence[tuple[Monomial, Polynomial]]) -> Polynomial:
+def _rewritten(polynomial: Polynomial, rules: Sequence[Rule]) -> Polynomial:
     """The polynomial with products of symbols replaced by what is equal to them."""
     for monomial, other in rules:
         factor = polynomial.factor_of(monomial)
