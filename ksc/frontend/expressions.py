@@ -35,6 +35,10 @@ def truth(frame: Frame, node: ast.expr) -> Value:
             return _chain_truth(frame, isinstance(op, ast.And), thunks, node)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return operators.negate(frame, truth(frame, operand), node)
+        case ast.Compare(left=left):
+            return operators.truth_of(
+                frame, _compare_rest(frame, node, evaluate(frame, left), 0, truth_only=True), node
+            )
         case _:
             return operators.truth_of(frame, evaluate(frame, node), node)
 
@@ -101,15 +105,25 @@ def _compare(frame: Frame, node: ast.Compare) -> Value:
     return _compare_rest(frame, node, left, 0)
 
 
-def _compare_rest(frame: Frame, node: ast.Compare, left: Value, k: int) -> Value:
-    """The comparisons from the ``k``-th on: each operand is evaluated once, and only if those before hold."""
+def _compare_rest(frame: Frame, node: ast.Compare, left: Value, k: int, *, truth_only: bool = False) -> Value:
+    """The comparisons from the ``k``-th on: each operand is evaluated once, and only if those before hold.
+
+    ``truth_only`` says that nobody asks whether the value is a tensor.
+    """
     right = evaluate(frame, node.comparators[k])
     first = operators.compare(frame, node.ops[k], left, right, node)
     if k + 1 == len(node.ops):
-        return first
-    if isinstance(first, Static):
-        return _compare_rest(frame, node, right, k + 1) if first.value else first
-    return short_circuit(frame, True, first, lambda: _compare_rest(frame, node, right, k + 1), node)
+        return operators.truth_of(frame, first, node) if truth_only else first
+    cond = operators.truth_of(frame, first, node)
+
+    def rest() -> Value:
+        return _compare_rest(frame, node, right, k + 1, truth_only=truth_only)
+
+    if isinstance(cond, Static):
+        return rest() if cond.value else first
+    if truth_only or scalar_type(first) == Bool:
+        return short_circuit(frame, True, cond, rest, node)
+    return choose(frame, cond, rest, lambda: first, node, "the condition")
 
 
 def _if_exp(frame: Frame, node: ast.IfExp) -> Value:

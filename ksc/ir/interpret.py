@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -151,18 +151,47 @@ class _Machine:
 
         return evaluate
 
-    def stack(self, eqn: Eqn, rows: Sequence[Values], sizes: Sequence[int], elems: Sequence[Type]) -> Values:
-        """One tensor for each result of a body, from the results of all its iterations."""
+    def stack(
+        self, eqn: Eqn, rows: Sequence[Values], sizes: Sequence[int], results: Sequence[Atom], env: Environment
+    ) -> Values:
+        """One tensor for each of ``results`` of a body, from those of all its iterations."""
         nested = bool(eqn.params.get("nested", False))
+        types = [result.type if rows or nested else self.known_type(result, eqn, env) for result in results]
         try:
             return tuple(
-                self.represent.stack([row[k] for row in rows], sizes, elem, nested=nested)
-                for k, elem in enumerate(elems)
+                self.represent.stack([row[k] for row in rows], sizes, type_, nested=nested)
+                for k, type_ in enumerate(types)
             )
         except ValueError as mismatch:
             raise KernelRuntimeError(
                 f"the elements of the tensor made by {eqn.op} differ in size: {mismatch}", span=eqn.span
             ) from None
+
+    def known_type(self, result: Atom, eqn: Eqn, env: Environment, unknown: frozenset[Var] = frozenset()) -> Type:
+        """The type of a result of a loop that was never run, with the sizes that are known all the same.
+
+        Those are the sizes of what was there before, and of a ``build`` whose sizes were; ``unknown`` are the variables
+        of loops around ``eqn`` that were never run either.
+        """
+        type_, body = result.type, eqn.blocks[-1]
+        if not isinstance(type_, TensorType) or not isinstance(result, Var):
+            return type_
+        inner = unknown.union(body.params, (out for one in body.eqns for out in one.outs))
+        if result not in inner:
+            return replace(type_, sizes=tuple(env[result].shape))
+        maker = next((one for one in body.eqns if result in one.outs), None)
+        if maker is None:
+            return type_
+        if maker.op == "update":
+            return self.known_type(maker.args[0], eqn, env, unknown)
+        if maker.op != "build" or any(size in inner for size in maker.args):
+            return type_
+        sizes = tuple(self.atom(size, env) for size in maker.args)
+        if len(sizes) == type_.rank:
+            return replace(type_, sizes=sizes)
+        element = self.known_type(maker.blocks[0].results[maker.outs.index(result)], maker, env, inner)
+        assert isinstance(element, TensorType)
+        return replace(type_, sizes=(*sizes, *element.sizes))
 
 
 def _if(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
@@ -176,8 +205,7 @@ def _for(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps
     for i in reversed(range(count)) if eqn.params["reverse"] else range(count):
         results = yield from machine.block(body, (i, *carried), env)
         carried, rows[i] = results[: len(carried)], results[len(carried) :]
-    elems = [result.type for result in body.results[len(carried) :]]
-    return carried + machine.stack(eqn, rows, [count], elems)
+    return carried + machine.stack(eqn, rows, [count], body.results[len(carried) :], env)
 
 
 def _while(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
@@ -188,8 +216,7 @@ def _while(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Ste
         results = yield from machine.block(body, carried, env)
         carried = results[: len(carried)]
         rows.append(results[len(carried) :])
-    elems = [result.type for result in body.results[len(carried) :]]
-    return carried + machine.stack(eqn, rows, [len(rows)], elems)
+    return carried + machine.stack(eqn, rows, [len(rows)], body.results[len(carried) :], env)
 
 
 def _build(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
@@ -198,7 +225,7 @@ def _build(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Ste
     rows = []
     for at in np.ndindex(*sizes):
         rows.append((yield from machine.block(body, at, env)))
-    return machine.stack(eqn, rows, sizes, [result.type for result in body.results])
+    return machine.stack(eqn, rows, sizes, body.results, env)
 
 
 def _reduce(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:

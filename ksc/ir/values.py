@@ -134,8 +134,8 @@ class Representation:
     def stack(self, elements: Sequence[Value], sizes: Sequence[int], elem: Type, *, nested: bool) -> Value:
         """The tensor of the given leading sizes with these elements in row-major order.
 
-        A tensor element gives further dimensions, unless ``nested``. Where there is no element, their unknown sizes
-        are 0. Raises ValueError where elements differ in size.
+        A tensor element gives further dimensions, unless ``nested``. Where there is no element, those of its
+        sizes that its type does not have are 0. Raises ValueError where elements differ in size.
         """
         if isinstance(elem, TensorType) and not nested:
             inner = elements[0].shape if elements else tuple(size or 0 for size in elem.sizes)

@@ -42,7 +42,7 @@ def _reduce(program: RandomProgram, fails: Callable[[RandomProgram], bool], dead
     progress = True
     while progress and time.monotonic() < deadline:
         progress = False
-        for source in _candidates(program.source):
+        for source in candidates(program.source, ("x", "0.3", "1", "True", "x > 0.3")):
             if time.monotonic() > deadline:
                 break
             candidate = replace(program, source=source)
@@ -87,11 +87,11 @@ def _elsewhere(kinds: Sequence[str]) -> list[tuple[Number, ...]]:
     return [tuple(make[kind]() for kind in kinds) for _ in range(30)]
 
 
-def _candidates(source: str) -> Iterator[str]:
-    """Smaller programs, those that lose most first."""
+def candidates(source: str, atoms: Sequence[str]) -> Iterator[str]:
+    """Smaller programs, those that lose most first; ``atoms`` are what may stand in the place of an expression."""
     tree = ast.parse(source)
     size = len(source)
-    edits = sorted(_edits(tree), key=lambda pair: -pair[0])
+    edits = sorted(_edits(tree, atoms), key=lambda pair: -pair[0])
     for _, edit in edits:
         changed = copy.deepcopy(tree)
         edit(changed)
@@ -103,7 +103,7 @@ def _candidates(source: str) -> Iterator[str]:
             yield text
 
 
-def _edits(tree: ast.Module) -> Iterator[tuple[int, Edit]]:
+def _edits(tree: ast.Module, atoms: Sequence[str]) -> Iterator[tuple[int, Edit]]:
     """Each edit with the number of nodes it may save; nodes are found again in a copy by their position in a walk."""
     for at, node in enumerate(ast.walk(tree)):
         for name in ("body", "orelse"):
@@ -116,14 +116,16 @@ def _edits(tree: ast.Module) -> Iterator[tuple[int, Edit]]:
                         yield _size(stmt) // 2, _unwrap(at, name, k, "orelse")
         for name, value in ast.iter_fields(node):
             if isinstance(value, ast.expr) and not isinstance(value, ast.Name | ast.Constant) and name != "annotation":
-                yield from _expression_edits(at, name, None, value)
+                yield from _expression_edits(at, name, None, value, atoms)
             elif isinstance(value, list):
                 for k, item in enumerate(value):
                     if isinstance(item, ast.expr) and not isinstance(item, ast.Name | ast.Constant):
-                        yield from _expression_edits(at, name, k, item)
+                        yield from _expression_edits(at, name, k, item, atoms)
 
 
-def _expression_edits(at: int, name: str, k: int | None, value: ast.expr) -> Iterator[tuple[int, Edit]]:
+def _expression_edits(
+    at: int, name: str, k: int | None, value: ast.expr, atoms: Sequence[str]
+) -> Iterator[tuple[int, Edit]]:
     size = _size(value)
     truth = isinstance(value, ast.Compare | ast.BoolOp) or (
         isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not)
@@ -131,7 +133,7 @@ def _expression_edits(at: int, name: str, k: int | None, value: ast.expr) -> Ite
     for part in () if isinstance(value, ast.Compare) else ast.iter_child_nodes(value):
         if isinstance(part, ast.expr) and not (isinstance(value, ast.Call) and part is value.func):
             yield size - _size(part), _put(at, name, k, part)
-    for text in ("x > 0.3", "True") if truth else ("x", "0.3", "1", "True"):
+    for text in [atom for atom in atoms if not truth or atom == "True" or ">" in atom]:
         yield size - 1, _put(at, name, k, ast.parse(text, mode="eval").body)
 
 

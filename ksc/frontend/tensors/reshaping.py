@@ -69,7 +69,7 @@ def _resolved(frame: Frame, node: ast.AST, ref: Ref, have: list[Atom], want: lis
         frame.refuse(node, "more than one size is -1", "name all sizes but one", code="KS208")
     left, given = list(have), []
     for size in want:
-        if size in left and size != INFERRED:
+        if size in left and size not in (INFERRED, ZERO):
             left.remove(size)
         elif size != INFERRED:
             given.append(size)

@@ -1,0 +1,56 @@
+"""Tensor programs that were once refused or computed wrongly: each compared with PyTorch, to the second order."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.strategies.tensors import TensorProgram
+from tests.strategies.tensors_cases import TensorCase
+from tests.strategies.tensors_checks import check_derivatives, check_optimised, check_value
+
+X, XA = (("n",),), (("n",), ("n", "m"))
+
+# The comparisons of a chain give tensors of one element.
+CHAIN_OF_COMPARISONS = """
+import torch
+def entry(x):
+    inside = -0.5 < x.sum() < 2.0
+    if -2.0 < x[0] * x[1] < x.sum():
+        x = x * x
+    return torch.where(inside, x, 2.0 * x)
+"""
+
+# A size of 0 on both sides says nothing of the sizes beside it.
+FLATTENED_NOTHING = """
+import torch
+def entry(x, a):
+    return torch.cat([a[:, 1:].flatten(), x]) * x.sum(), a[:, 1:].reshape(0, 3)
+"""
+
+# Rows of which there are none have sizes all the same.
+NO_ROWS = """
+import torch
+def entry(x, a):
+    b = a.clone()
+    view = b[:-1]
+    for j in range(0, a.shape[1], 2):
+        view.T[j] = x[1:] * x[:-1]
+    return torch.sum(torch.sin(b)), a @ torch.ones(a.shape[1])
+"""
+
+PROGRAMS = {
+    "chain_of_comparisons": TensorProgram(CHAIN_OF_COMPARISONS, X, ((3, 2, 0), (2, 2, 1), (4, 1, 7))),
+    "flattened_nothing": TensorProgram(FLATTENED_NOTHING, XA, ((3, 1, 0), (0, 1, 1))),
+    "no_rows": TensorProgram(NO_ROWS, XA, ((3, 2, 0), (0, 2, 1), (1, 1, 2))),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_means_what_pytorch_means(name: str) -> None:
+    with TensorCase(PROGRAMS[name]) as case:
+        points = case.points()
+        assert len(points) == len(case.random.points)
+        for point in points:
+            check_value(point)
+            check_derivatives(point)
+            check_optimised(point)
