@@ -74,7 +74,8 @@ def _ends(
 ) -> list[tuple[Scalar, Scalar]]:
     """How many zeros stand before and after each dimension."""
     if not (isinstance(padding, Static) and isinstance(padding.value, str)):
-        return [(end, end) for end in op.integers(padding, "padding", count=n)]
+        ends = op.integers(padding, "padding", count=n)
+        return [(op.require_size(end, "the padding"),) * 2 for end in ends]
     zero = op.number(0)
     if op.choice(padding, "padding", ("valid", "same")) == "valid":
         return [(zero, zero)] * n

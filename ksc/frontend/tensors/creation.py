@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Sequence
 
 from ksc.frontend import operators
@@ -175,8 +176,15 @@ def arange(
             rounded = distance + (int(pace.known) - (1 if pace.known > 0 else -1))
         count = rounded // pace
     else:
+    elif first.known is not None and last.known is not None and pace.known:
+        count = op.number(math.ceil((last.known - first.known) / pace.known))
         count = op.apply("to_int", op.apply("ceil", (last.float - first.float) / pace.float))
-    op.require(count >= 0, "arange(): the bounds do not agree with the sign of the step")
+    disagree = "arange(): the bounds do not agree with the sign of the step"
+    if given == Integer and pace.known in (1, -1):
+        op.require(count >= 0, disagree)
+    else:
+        up, down = pace > 0, pace < 0
+        op.require((up & (last >= first)) | (down & (last <= first)), disagree)
 
     def element(index: list[Scalar]) -> Scalar:
         offset = index[0] if pace.is_(1) else index[0] * pace
@@ -219,7 +227,9 @@ def logspace(
     device: Value = NONE,
 ) -> Value:
     """Powers of ``base`` with evenly spaced exponents."""
-    op.dtype(dtype, Float)
+    type_ = op.dtype(dtype, Float)
+    if type_ != Float:
+        op.refuse("of Integers", "write torch.logspace(…).long()")
     exponents = op.result(_spaced(op, start, end, steps, Float))
     root = Scalar.of(op, op.scalar(base).float.value)
     return operators.binary(op.frame, ast.Pow(), root.value, exponents, op.node)
@@ -309,6 +319,8 @@ def diag_embed(
     for place in sorted(places):
         sizes.insert(place, size)
 
+    if not x.rank or places[0] == places[1]:
+        op.refuse("needs a dimension and two places to spread it over", "give two different dimensions")
     def element(index: list[Scalar]) -> Scalar:
         i, j = (index[place] for place in places)
         rest = [index[k] for k in range(len(index)) if k not in places]

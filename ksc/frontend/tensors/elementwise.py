@@ -235,13 +235,6 @@ def pow(op: Op, input: Value, exponent: Value) -> Value:
     return operators.binary(op.frame, ast.Pow(), input, exponent, op.node)
 
 
-@torch_function("float_power")
-def float_power(op: Op, input: Value, exponent: Value) -> Value:
-    """``input ** exponent`` in floating point."""
-    one = operators.binary(op.frame, ast.Mult(), input, Static(1.0), op.node)
-    return operators.binary(op.frame, ast.Pow(), one, exponent, op.node)
-
-
 @torch_function("bitwise_not")
 def bitwise_not(op: Op, input: Value) -> Value:
     """``~input``."""

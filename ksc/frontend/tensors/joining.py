@@ -258,7 +258,9 @@ def fliplr(op: Op, input: Value) -> Value:
 def flipud(op: Op, input: Value) -> Value:
     """Backwards along dimension 0."""
     x = op.tensor(input)
-    return op.result(flipped(op, x, [op.place(0, x.rank)]))
+    if not x.rank:
+        op.refuse("of a tensor of rank 0", "give it a dimension")
+    return op.result(flipped(op, x, [0]))
 
 
 @torch_function("rot90")
@@ -266,7 +268,10 @@ def rot90(op: Op, input: Value, k: Value = Static(1), dims: Value = Static((0, 1
     """Turned by quarters in a plane."""
     x = op.tensor(input)
     turns = op.static(k, "k") % 4
-    a, b = (op.place(dim, x.rank) for dim in op.static(dims, "dims"))
+    plane = [op.place(dim, x.rank) for dim in op.static(dims, "dims")]
+    if len(plane) != 2 or x.rank < 2:
+        op.refuse("needs two dimensions", "give two dimensions")
+    a, b = plane
     if a == b:
         op.refuse("in a plane of one dimension", "give two dimensions")
     if turns in (0, 2):
@@ -330,6 +335,8 @@ def pad(op: Op, input: Value, pad: Value, mode: Value = Static("constant"), valu
 
 def padded(op: Op, x: Tensor, ends: dict[int, tuple[Scalar, Scalar]], how: str, filler: Scalar) -> Tensor:
     """The tensor with elements added before and after along dimensions."""
+    if not x.rank:
+        op.refuse("along a dimension of a tensor of rank 0", "leave dims out")
     sizes = list(x.sizes)
     for place, (before, after) in ends.items():
         old = sizes[place]

@@ -9,7 +9,7 @@ from ksc.frontend.tensors.extrema import Extremum, ravelled, search
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, TRUE, Static, Value
+from ksc.frontend.values import FALSE, NONE, TRUE, Static, Struct, Value
 
 
 class Windows:
@@ -24,7 +24,7 @@ class Windows:
             op.refuse("with ceil_mode", "pad the tensor with F.pad()")
         self.op, self.x, self.n = op, x, n
         self.widths = op.integers(kernel, "kernel_size", count=n)
-        same = isinstance(stride, Static) and stride.value in (None, ())
+        same = not stride.items if isinstance(stride, Struct) else isinstance(stride, Static) and stride.value is None
         self.strides = self.widths if same else op.integers(stride, "stride", count=n)
         self.ends = op.integers(padding, "padding", count=n)
         self.gaps = op.integers(dilation, "dilation", count=n)
@@ -71,6 +71,8 @@ def _mean_pool(n: int) -> Callable[..., Value]:
         windows = Windows(op, x, n, kernel_size, stride, padding, Static(1), ceil_mode)
         with_padding = op.flag(count_include_pad, "count_include_pad")
         fixed = None if op.static(divisor_override, "divisor_override") is None else op.integer(divisor_override, "it")
+        if fixed is not None:
+            op.require(fixed.ne(0), f"{op.name}(): divisor_override is zero")
 
         def body(index: list[Scalar]) -> Scalar:
             outer, at = index[:-n], index[-n:]

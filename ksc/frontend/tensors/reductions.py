@@ -81,7 +81,8 @@ def sum(op: Op, input: Value, dim: Value = NONE, keepdim: Value = FALSE, *, dtyp
 def mean(op: Op, input: Value, dim: Value = NONE, keepdim: Value = FALSE, *, dtype: Value = NONE) -> Value:
     """The mean."""
     x = op.float_tensor(input)
-    op.dtype(dtype, Float)
+    if op.dtype(dtype, Float) != Float:
+        op.refuse("of Integers", "leave dtype out")
     dims = op.dims(dim, x.rank)
 
     def fold(sizes: list[Scalar], at: Element) -> Scalar:

@@ -29,5 +29,6 @@ REFUSED: Mapping[str, tuple[str, str]] = {
     "interpolate": ("is not a function that kernels know", "write the weighted sum of neighbours"),
     "grid_sample": ("is not a function that kernels know", "write the weighted sum of neighbours"),
     "multi_head_attention_forward": ("is not a function that kernels know", "use scaled_dot_product_attention()"),
+    "float_power": ("computes in float64, a kernel in the dtype of its arguments", "use pow(), or `**`"),
     "from_numpy": ("makes a tensor of an array from outside", "pass the tensor as an argument"),
 }

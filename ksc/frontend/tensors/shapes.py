@@ -286,11 +286,18 @@ def fixed_size(op: Op, ref: Ref, dim: int) -> int:
     return int(size.value)
 
 
+def place_in(op: Op, ref: Ref, dim: Value) -> int:
+    """A dimension of a tensor that has some."""
+    if not ref.rank:
+        op.refuse("of a tensor of rank 0", "give it a dimension with .unsqueeze(0)")
+    return op.dim(dim, ref.rank)
+
+
 @torch_function("unbind")
 def unbind(op: Op, input: Value, dim: Value = Static(0)) -> Value:
     """``unbind``, as torch defines it."""
     ref = ref_of(op, input)
-    place = op.dim(dim, ref.rank)
+    place = place_in(op, ref, dim)
     return Struct(tuple, tuple(without(op, ref, place, const(k)) for k in range(fixed_size(op, ref, place))))
 
 
@@ -298,14 +305,14 @@ def unbind(op: Op, input: Value, dim: Value = Static(0)) -> Value:
 def select(op: Op, input: Value, dim: Value, index: Value) -> Value:
     """``select``, as torch defines it."""
     ref = ref_of(op, input)
-    return without(op, ref, op.dim(dim, ref.rank), op.integer(index, "index").atom)
+    return without(op, ref, place_in(op, ref, dim), op.integer(index, "index").atom)
 
 
 @torch_function("narrow")
 def narrow(op: Op, input: Value, dim: Value, start: Value, length: Value) -> Value:
     """``narrow``, as torch defines it."""
     frame, node, ref = op.frame, op.node, ref_of(op, input)
-    place = op.dim(dim, ref.rank)
+    place = place_in(op, ref, dim)
     size, count = size_of(frame, node, ref, place), op.integer(length, "length").atom
     first = wrapped(frame, node, op.integer(start, "start").atom, size)
     end = add(frame, node, first, count)
@@ -323,7 +330,7 @@ def narrow(op: Op, input: Value, dim: Value, start: Value, length: Value) -> Val
 def split(op: Op, tensor: Value, split_size_or_sections: Value, dim: Value = Static(0)) -> Value:
     """``split``, as torch defines it."""
     frame, node, ref = op.frame, op.node, ref_of(op, tensor)
-    place = op.dim(dim, ref.rank)
+    place = place_in(op, ref, dim)
     size = size_of(frame, node, ref, place)
     given = split_size_or_sections
     if isinstance(given, Struct) or (isinstance(given, Static) and isinstance(given.value, tuple | list)):

@@ -24,6 +24,7 @@ def relu6(input: float, inplace: bool = False) -> float:
 
 def hardtanh(input: float, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> float:
     """``input`` kept between two bounds."""
+    assert min_val <= max_val, "min_val is larger than max_val"
     if input <= min_val:
         return float(min_val)
     return float(max_val) if input >= max_val else input
@@ -115,6 +116,7 @@ def tanhshrink(input: float) -> float:
 
 def softshrink(input: float, lambd: float = 0.5) -> float:
     """``input`` moved towards 0 by ``lambd``, and not beyond."""
+    assert lambd >= 0.0, "lambd is negative"
     if input > lambd:
         return input - lambd
     return input + lambd if input < -lambd else input * 0.0

@@ -189,6 +189,8 @@ def isneginf(input: float) -> bool:
 
 def isclose(input: float, other: float, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether ``|input - other| <= atol + rtol |other|``."""
+    assert rtol >= 0.0, "rtol is negative"
+    assert atol >= 0.0, "atol is negative"
     if equal_nan and ks.isnan(input) and ks.isnan(other):
         return True
     if input == other:

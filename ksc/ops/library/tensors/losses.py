@@ -63,6 +63,7 @@ def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
     """A parabola up to ``delta``, then a line of that slope."""
+    assert delta > 0.0, "delta is not positive"
     apart = torch.abs(input - target)
     loss = torch.where(apart <= delta, 0.5 * apart * apart, delta * (apart - 0.5 * delta))
     if weight is None:

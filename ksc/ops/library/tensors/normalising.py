@@ -96,6 +96,7 @@ def rms_norm(
 ) -> Tensor:
     """Mean square 1 over the last dimensions, then scaled."""
     count = len(normalized_shape)
+    assert count > 0, "normalized_shape is empty"
     for k in range(count):
         assert input.shape[input.dim() - count + k] == normalized_shape[k], "normalized_shape is not that of the input"
     require(eps is not None, "the default eps of rms_norm() depends on the dtype", "give eps")
