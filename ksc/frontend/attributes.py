@@ -11,8 +11,9 @@ from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
 from ksc.frontend.guards import MISSING
 from ksc.frontend.lists import LIST_METHODS, ListMethod
+from ksc.frontend.rows import GrowingList, is_growing, refuse_growing
 from ksc.frontend.tensors.dtypes import is_left_to_caller, member
-from ksc.frontend.values import Array, BoundMethod, Closure, Ref, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.values import Array, BoundMethod, Closure, Ref, Rows, Static, Struct, Value, describe, scalar_type
 
 
 def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
@@ -27,7 +28,14 @@ def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
     if scalar_type(value) is not None:
         return _of_number(frame, value, name, node)
     if isinstance(value, Struct):
+        if value.cls is not GrowingList and is_growing(value):
+            refuse_growing(frame, node)
         return _of_struct(frame, value, name, node)
+    if isinstance(value, Rows):
+        reason = f"{describe(value)} has no attribute {name!r} here"
+        frame.refuse(
+            node, reason, "append in one loop alone, or use torch.stack()", code="KS107"
+        )
     if isinstance(value, Static):
         if is_left_to_caller(value.value):
             return member(frame, value.value, name, node)
@@ -69,7 +77,9 @@ def _of_struct(frame: Frame, value: Struct, name: str, node: ast.expr) -> Value:
         return Static(DictView(value, name))
     elif name == "get":
         frame.refuse(node, "dict.get cannot be compiled", "index with a constant key", code="KS115")
-    if value.cls is list and name in LIST_METHODS:
+    if value.cls is GrowingList and name != "append":
+        refuse_growing(frame, node)
+    if value.cls in (list, GrowingList) and name in LIST_METHODS:
         return Static(ListMethod(name, value))
     member = _class_member(value.cls, name)
     if isinstance(member, property) and isinstance(member.fget, FunctionType):

@@ -28,6 +28,7 @@ from ksc.frontend.values import (
     Partial,
     Range,
     Ref,
+    Rows,
     Static,
     Struct,
     Value,
@@ -98,7 +99,10 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
     if obj is functools.partial and args:
         return Partial(args[0], tuple(args[1:]), dict(kwargs))
     if not isinstance(obj, type) and getattr(obj, "__knossos_maps__", False) is True:
-        _refuse_mapped_tensors(frame, [*args, *kwargs.values()], node)
+        if _has_tensors([*args, *kwargs.values()]):
+            from ksc.frontend.mapped import call_mapped
+
+            return call_mapped(frame, obj, args, kwargs, node)  # type: ignore[arg-type]
     special = special_call(obj)
     if special is not None:
         return special(frame, args, kwargs, node)
@@ -121,11 +125,9 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
     frame.refuse(node, reason, "use a function of math or torch, or one written in Python", code="KS106")
 
 
-def _refuse_mapped_tensors(frame: Frame, args: Sequence[Value], node: ast.AST) -> None:
-    """A kernel that maps means its function, which is the same thing for numbers alone."""
-    if any(isinstance(leaf, Array | Ref) and leaf.rank > 0 for arg in args for leaf in leaves(arg)):
-        reason = "a kernel made by vmap or elementwise is called with a tensor inside another kernel"
-        frame.refuse(node, reason, "call the function itself on each row, in a loop", code="KS106")
+def _has_tensors(args: Sequence[Value]) -> bool:
+    """Whether a kernel that maps does so: for numbers alone it is its function."""
+    return any(isinstance(leaf, Array | Ref) and leaf.rank > 0 for arg in args for leaf in leaves(arg))
 
 
 def known_function_call(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
@@ -185,7 +187,7 @@ def _emit_call(frame: Frame, entry: Entry, values: Sequence[Value], node: ast.AS
 
 def _needs_inlining(value: Value) -> bool:
     return any(
-        isinstance(leaf, Closure | Range | Partial | Iteration)
+        isinstance(leaf, Closure | Range | Partial | Iteration | Rows)
         or (isinstance(leaf, BoundMethod) and any(isinstance(part, Dynamic) for part in leaves(leaf.owner)))
         for leaf in leaves(value)
     )

@@ -31,7 +31,9 @@ from ksc.frontend.join import (
     unify_contents,
 )
 from ksc.frontend.logic import short_circuit
+from ksc.frontend.rows import Growth, growing, item_template, stacked_rows, stacked_types
 from ksc.frontend.scope import After, Names, bound_names, kept_through, live_at_loop, may_exit_loop
+from ksc.frontend.tensors.integers import at_least
 from ksc.frontend.values import (
     DEAD,
     FALSE,
@@ -50,7 +52,7 @@ from ksc.frontend.values import (
 )
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Var, const
-from ksc.ir.types import Bool, Integer
+from ksc.ir.types import Bool, Integer, Type
 
 _EXITS = ("<broke>", "<returned>", "<result>")
 """What a loop carries beside variables, called so that no variable can be."""
@@ -86,6 +88,7 @@ class Loop:
         *,
         at_least_once: bool,
         checkpoint: int | None = None,
+        grows: bool = False,
     ) -> None:
         self.frame = frame
         self.checkpoint = checkpoint
@@ -102,6 +105,8 @@ class Loop:
         for name in self.through:
             self.templates[name] = generalise_kept(self.templates[name])
         self.contents: dict[Cell, Value] = {}
+        self.grows = grows
+        self.grown: dict[Cell, Growth] = {}
         self.flags: tuple[Value, Value] = (FALSE, FALSE)
         self.value: Value = DEAD
 
@@ -182,6 +187,8 @@ class Loop:
     def _enter(self, params: Params) -> None:
         """Bind what is carried through to new parameters; what is carried out cannot be read yet."""
         frame = self.frame
+        for cell in self.grown:
+            frame.region.store[cell] = growing(cell)
         for cell, template in self.contents.items():
             adopt_contents(frame, cell, template, instantiate(template, cell.name, params.setdefault(cell, [])))
         for name in self.names:
@@ -203,7 +210,10 @@ class Loop:
             new = _closed(unify(before, now, self._conflict(name, before, now), meeting))
             changed = changed or (name in self.through and not same_template(before, new))
             self.templates[name] = new
-        for cell, held in frame.region.store.items():
+        changed = self._widen_grown(body, meeting) or changed
+        for cell, held in list(frame.region.store.items()):
+            if cell in self.grown or cell not in body.store:
+                continue
             if cell not in self.contents:
                 if not body.flow.alive or body.store[cell] is body.started[cell]:
                     continue
@@ -218,13 +228,41 @@ class Loop:
         self.value = meeting.outward(readable(flow.value, body.store))
         return changed
 
+    def _widen_grown(self, body: Body, meeting: Meeting) -> bool:
+        """Widen the lists that the body appends one item to; whether something changed."""
+        if not self.grows or not body.flow.alive:
+            return False
+        frame, changed = self.frame, False
+        for cell, held in list(frame.region.store.items()):
+            now = body.store.get(cell)
+            if cell not in self.grown:
+                empty = isinstance(held, Struct) and held.cls is list and not held.items
+                template = item_template(now.items[0]) if isinstance(now, Struct) and len(now.items) == 1 else None
+                if not empty or template is None or cell in self.contents:
+                    continue
+                self.grown[cell] = Growth(template)
+                changed = True
+            conflict = self._conflict(cell.name, held, now or DEAD)
+            if isinstance(now, Poison):
+                frame.refuse(self.stmt, now.reason, now.instead, code=now.code)
+            if not isinstance(now, Struct) or len(now.items) != 1:
+                frame.refuse(self.stmt, conflict.reason, conflict.instead, code=conflict.code)
+            growth = self.grown[cell]
+            changed = growth.widen(frame, now.items[0], conflict, meeting) or changed
+            if body.flow.returned is not FALSE and any(leaf.is_tensor for leaf in abstract_leaves(growth.template)):
+                reason = f"{cell.name!r} grows by tensors in a loop that may return"
+                frame.refuse(self.stmt, reason, "break out of the loop, and return after it", code="KS107")
+            carried = [leaf.cell for row in self.templates.values() for leaf in abstract_leaves(row) if leaf.cell]
+            changed = growth.shares_more([*frame.region.store, *carried]) or changed
+        return changed
+
     def _conflict(self, name: str, before: Value, now: Value) -> Poison:
         line = self.stmt.lineno
         reason = (
             f"{name!r} is {describe(before)} before an iteration of the loop in line {line}, {describe(now)} after it"
         )
         instead = f"bind {name!r} to a value of the final type before the loop"
-        if isinstance(before, Struct) and isinstance(now, Struct) and before.cls is now.cls is list:
+        if isinstance(before, Struct) and before.cls is list:
             instead = "write into a tensor made before the loop: `out = torch.zeros(n)`, `out[i] = …`"
         return Poison("KS202", reason, instead)
 
@@ -284,6 +322,10 @@ class Loop:
             results = [frame.apply(self.stmt, "add", index[0], const(1))] if step else []
             for (_, _, template), end in zip(self._rows(), ends, strict=True):
                 results.extend(atoms_for(frame, template, end, self.stmt))
+            for cell, growth in self.grown.items():
+                appended = body.store[cell]
+                assert isinstance(appended, Struct)
+                results.extend(atoms_for(frame, growth.template, appended.items[0], self.stmt))
             return frame.builder.block([*index, *self._params(body.params)], results)
 
     def _emit(
@@ -298,7 +340,9 @@ class Loop:
         for (_, _, template), value in zip(rows, [*starts, FALSE, FALSE, DEAD], strict=True):
             inits.extend(atoms_for(frame, template, value, stmt))
         names = [param.name for param in blocks[-1].params][op == "for" :]
-        types = [Integer] * counted + [leaf.type for _, _, row in rows for leaf in abstract_leaves(row)]
+        types: list[Type] = [Integer] * counted + [leaf.type for _, _, row in rows for leaf in abstract_leaves(row)]
+        stacked = [type_ for growth in self.grown.values() for type_ in stacked_types(growth.template)]
+        types, names = [*types, *stacked], [*names, *["rows"] * len(stacked)]
         checkpoint = {}
         if self.checkpoint is not None:
             checkpoint = {"checkpoint": self.checkpoint or (SQUARE_ROOT if op == "for" else DEFAULT)}
@@ -317,6 +361,9 @@ class Loop:
                 exits.append(adopt(frame, template, value))
             else:
                 frame.env[key] = Binding(adopt(frame, template, value), span)
+        count = at_least(frame, stmt, leading[0], 0) if op == "for" else None
+        for cell, growth in self.grown.items():
+            frame.region.store[cell] = stacked_rows(frame, growth.template, remaining, count, growth.cells)
         return exits
 
 

@@ -13,6 +13,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.functions import define
 from ksc.frontend.logic import choose, short_circuit
 from ksc.frontend.refuse import describe_node
+from ksc.frontend.rows import is_growing, refuse_growing
 from ksc.frontend.subscripts import subscript
 from ksc.frontend.values import Static, Struct, Value, scalar_type
 from ksc.ir.types import Bool
@@ -64,7 +65,16 @@ def _constant(frame: Frame, node: ast.Constant) -> Value:
 
 
 def _name(frame: Frame, node: ast.Name) -> Value:
-    return frame.lookup(node.id, node)
+    value = frame.lookup(node.id, node)
+    if is_growing(value):
+        refuse_growing(frame, node)
+    return value
+
+
+def _attribute(frame: Frame, node: ast.Attribute) -> Value:
+    # A list that grows is read to append to it.
+    owner = frame.lookup(node.value.id, node.value) if isinstance(node.value, ast.Name) else evaluate(frame, node.value)
+    return attribute(frame, owner, node.attr, node)
 
 
 def _bin_op(frame: Frame, node: ast.BinOp) -> Value:
@@ -193,7 +203,7 @@ EXPRESSIONS: dict[type[ast.expr], Callable[..., Value]] = {
     ast.Compare: _compare,
     ast.IfExp: _if_exp,
     ast.Call: lambda frame, node: call_expression(frame, node),
-    ast.Attribute: lambda frame, node: attribute(frame, evaluate(frame, node.value), node.attr, node),
+    ast.Attribute: _attribute,
     ast.Subscript: lambda frame, node: subscript(frame, evaluate(frame, node.value), node),
     ast.Tuple: lambda frame, node: Struct(tuple, _elements(frame, node.elts)),
     ast.List: lambda frame, node: Struct(list, _elements(frame, node.elts)),

@@ -22,6 +22,7 @@ from ksc.frontend.values import (
     Dynamic,
     Poison,
     Ref,
+    Rows,
     Static,
     Struct,
     Value,
@@ -52,6 +53,7 @@ class Region:
         known: results that hold in the innermost block, by operation and operands: sizes that were read, sums of
             integers, pairs of sizes that were found to agree.
         lower: the least value that an Integer can have, where something is known of it.
+        measured: for a size that was read, the name it goes by until the user gives one, and how messages call it.
         entry: the function that is traced.
     """
 
@@ -60,6 +62,7 @@ class Region:
         self.store: dict[Cell, Value] = {}
         self.known: dict[object, Atom] = {}
         self.lower: dict[Var, int] = {}
+        self.measured: dict[Var, tuple[str, str]] = {}
         self.entry = entry
 
 
@@ -215,9 +218,8 @@ class Frame:
             value.cell.name = name
         self.env[name] = Binding(value, self.span(node))
 
-    @staticmethod
-    def _call(atom: Atom, name: str) -> None:
-        if isinstance(atom, Var) and atom.name == PLACEHOLDER:
+    def _call(self, atom: Atom, name: str) -> None:
+        if isinstance(atom, Var) and atom.name == self.region.measured.get(atom, (PLACEHOLDER,))[0]:
             atom.name = name
 
     def lookup(self, name: str, node: ast.AST) -> Value:
@@ -243,10 +245,11 @@ class Frame:
         for leaf in leaves(value):
             if isinstance(leaf, Poison):
                 self.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
-            if isinstance(leaf, Ref) and isinstance(held := self.region.store.get(leaf.cell), Poison):
-                self.refuse(node, held.reason, held.instead, code=held.code)
+            for part in leaf.parts if isinstance(leaf, Rows) else (leaf,):
+                if isinstance(part, Ref) and isinstance(held := self.region.store.get(part.cell), Poison):
+                    self.refuse(node, held.reason, held.instead, code=held.code)
             if scope.region is not self.region and (
-                isinstance(leaf, Ref) or (isinstance(leaf, Dynamic | Array) and isinstance(leaf.atom, Var))
+                isinstance(leaf, Ref | Rows) or (isinstance(leaf, Dynamic | Array) and isinstance(leaf.atom, Var))
             ):
                 reason = f"a recursive local function reads {name!r} of the function around it"
                 self.refuse(node, reason, f"pass {name!r} as an argument", code="KS113")

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from ksc.frontend import operators
 from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
+from ksc.frontend.rows import count_of, item_of
 from ksc.frontend.tensors.array import same_size
 from ksc.frontend.tensors.integers import ONE, at_least, bounded, least, sub
-from ksc.frontend.values import Array, Dynamic, Iteration, Range, Ref, Static, Struct, Value, describe
+from ksc.frontend.values import Array, Dynamic, Iteration, Range, Ref, Rows, Static, Struct, Value, describe
 from ksc.ir.nodes import Const, Var
 
 UNROLL_LIMIT = 1024
@@ -36,7 +37,7 @@ def static_items(frame: Frame, value: Value, node: ast.AST) -> list[Value]:
             return _limited(frame, range(*bounds), node)
         case Static(obj) if isinstance(obj, range | str | frozenset | bytes):
             return _limited(frame, obj, node)
-        case Ref() | Array() | Iteration():
+        case Ref() | Array() | Iteration() | Rows():
             found = iteration_of(frame, value, node)
             if found is not None and isinstance(found.count, Const):
                 count = _limited(frame, range(max(0, int(found.count.value))), node)
@@ -64,7 +65,7 @@ def is_lazy(value: Value) -> bool:
     """Whether what is iterated over is no list of items, but has one for each index."""
     if isinstance(value, Range):
         return not all(isinstance(part, Static) for part in (value.start, value.stop, value.step))
-    return isinstance(value, Ref | Array | Iteration)
+    return isinstance(value, Ref | Array | Iteration | Rows)
 
 
 def iteration_of(frame: Frame, value: Value, node: ast.AST) -> Iteration | None:
@@ -90,6 +91,8 @@ def iteration_of(frame: Frame, value: Value, node: ast.AST) -> Iteration | None:
                 frame.refuse(node, "a tensor of rank 0 has no items", "use the tensor itself", code="KS200")
             count = size_of(frame, node, tensor, 0)
             return Iteration(count, lambda inner, k: read_place(inner, place_of(inner, tensor, [k], node), node))
+        case Rows() as rows:
+            return Iteration(count_of(frame, rows, node), lambda inner, k: item_of(inner, rows, k, node))
         case _:
             return None
 
@@ -123,7 +126,7 @@ def enumerated(frame: Frame, value: Value, start: Value, node: ast.AST) -> Value
 
 def backwards(frame: Frame, value: Value, node: ast.AST) -> Value | None:
     """``reversed`` of a tensor; None for anything else."""
-    found = iteration_of(frame, value, node) if isinstance(value, Ref | Array) else None
+    found = iteration_of(frame, value, node) if isinstance(value, Ref | Array | Rows) else None
     if found is None:
         return None
     last = sub(frame, node, found.count, ONE)

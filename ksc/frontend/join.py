@@ -24,6 +24,7 @@ from ksc.frontend.values import (
     Poison,
     Range,
     Ref,
+    Rows,
     Sizes,
     Static,
     Struct,
@@ -144,6 +145,9 @@ class Meeting:
                 sizes = tuple(size if self.has(size) else None for size in value.sizes)
                 cell.sizes, cell.elem = sizes, value.elem
                 return Abstract(tensor_type(value.elem, sizes), tensor=not sizes, sizes=sizes, cell=cell)
+            case Rows() if not all(map(self.sees, value.parts)):
+                reason = "a list whose length depends on the arguments is made on one path, or in a loop"
+                return Poison("KS201", reason, "make a tensor of it there, as with torch.stack()")
             case Abstract() if value.is_tensor:
                 return value
             case _:
@@ -237,14 +241,16 @@ def unify_contents(cell: Cell, a: Value, b: Value, conflict: Poison, meeting: Me
         if len(a.items) != len(b.items):
             return conflict
         items = tuple(unify(x, y, conflict, meeting) for x, y in zip(a.items, b.items, strict=True))
-        return Struct(list, items, (), cell)
+        return Struct(a.cls, items, (), cell)
     for side in (a, b):
         if isinstance(side, Poison):
             return side
+    if isinstance(a, Rows) or isinstance(b, Rows):
+        return conflict
     if isinstance(a, Struct | Dead) and isinstance(b, Struct | Dead):
         given = a if isinstance(a, Struct) else b
         assert isinstance(given, Struct)
-        return Struct(list, tuple(map(meeting.outward, given.items)), (), cell)
+        return Struct(given.cls, tuple(map(meeting.outward, given.items)), (), cell)
     if _same(a, b) and meeting.sees(a):
         return a
     return Abstract(tensor_type(cell.elem, cell.sizes), tensor=not cell.sizes, sizes=cell.sizes)
@@ -385,7 +391,7 @@ def adopt_contents(frame: Frame, cell: Cell, template: Value, value: Value) -> N
 def readable(value: Value, store: Mapping[Cell, Value]) -> Value:
     """The value with each list in it as it is now, and an error in place of what cannot be read any more."""
     held = store.get(value.cell) if isinstance(value, Ref | Struct) and value.cell is not None else None
-    if isinstance(held, Poison):
+    if isinstance(held, Poison | Rows):
         return held
     if isinstance(held, Struct):
         value = held

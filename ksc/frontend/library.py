@@ -14,6 +14,7 @@ from ksc.errors import KnossosError
 from ksc.frontend import operators
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import backwards, enumerated, is_lazy, static_items, zipped
+from ksc.frontend.rows import count_of, single_part
 from ksc.frontend.source import plain_function
 from ksc.frontend.tensors import elementwise
 from ksc.frontend.tensors.array import sizes_of
@@ -21,10 +22,12 @@ from ksc.frontend.tensors.dtypes import is_left_to_caller
 from ksc.frontend.values import (
     FALSE,
     TRUE,
+    Abstract,
     Array,
     Dynamic,
     Range,
     Ref,
+    Rows,
     Static,
     Struct,
     Value,
@@ -33,7 +36,7 @@ from ksc.frontend.values import (
     is_weak,
     scalar_type,
 )
-from ksc.ir.nodes import const
+from ksc.ir.nodes import Const, const
 from ksc.ir.types import Bool, Float, Integer, Type
 from ksc.ops import Primitive, primitive
 from ksc.ops.intrinsics import Intrinsic
@@ -262,6 +265,8 @@ def _extremum(name: str, op: ast.cmpop, python: Callable[..., Any]) -> Handler:
 def _sum(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
     start = kwargs.get("start", args[1] if len(args) > 1 else Static(0))
     _arity(frame, "sum", args, {key: value for key, value in kwargs.items() if key != "start"}, 1, 2, node)
+    if isinstance(args[0], Rows):
+        return _sum_of_rows(frame, args[0], start, node)
     total = start
     for item in static_items(frame, args[0], node):
         zero = isinstance(total, Static) and type(total.value) is int and total.value == 0
@@ -271,6 +276,25 @@ def _sum(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
             else operators.binary(frame, ast.Add(), total, item, node)
         )
     return total
+
+
+def _sum_of_rows(frame: Frame, rows: Rows, start: Value, node: ast.AST) -> Value:
+    part = single_part(frame, rows, node)
+    of_tensor = known_function(torch.sum)
+    assert of_tensor is not None
+    if part.rank > 1:
+        _require_items(frame, rows, "sum() of no tensors", node)
+    total = of_tensor(frame, [part, Static(0)], {}, node)
+    if not (isinstance(rows.template, Abstract) and rows.template.is_tensor):
+        total = Dynamic(frame.array(total, node).atom)
+    if isinstance(start, Static) and type(start.value) is int and start.value == 0:
+        return total
+    return operators.binary(frame, ast.Add(), start, total, node)
+
+
+def _require_items(frame: Frame, rows: Rows, message: str, node: ast.AST) -> None:
+    some = frame.apply(node, "gt", count_of(frame, rows, node), const(0))
+    frame.emit(node, "assert", [some], [], params={"message": message})
 
 
 def _fold(name: str, join: Callable[[Frame, Value, Value, ast.AST], Value], unit: Value) -> Handler:
@@ -291,6 +315,9 @@ def _len(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
             return Static(len(items))
         case Static(obj):
             return operators.evaluate_static(frame, len, (obj,), node)
+        case Rows() as rows:
+            count = count_of(frame, rows, node)
+            return Static(int(count.value)) if isinstance(count, Const) else Dynamic(count)
         case Array() | Ref() as tensor if tensor.rank:
             return Dynamic(sizes_of(frame, node, frame.array(tensor, node))[0])
     frame.refuse(node, f"{describe(args[0])} has no length here", "take the length of a tuple", code="KS200")

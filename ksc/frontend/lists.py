@@ -6,8 +6,9 @@ import ast
 from collections.abc import Callable, Sequence
 
 from ksc.frontend.frame import Frame
+from ksc.frontend.rows import GrowingList, append_growing, refuse_growing
 from ksc.frontend.storage import about_to_write
-from ksc.frontend.values import Array, Cell, Poison, Static, Struct, Value, describe
+from ksc.frontend.values import Array, Cell, Poison, Rows, Static, Struct, Value, describe
 
 
 def kept(frame: Frame, value: Value) -> Value:
@@ -34,6 +35,8 @@ def current(frame: Frame, value: Value, node: ast.AST) -> Value:
         held = frame.region.store[value.cell]
         if isinstance(held, Poison):
             frame.refuse(node, held.reason, held.instead, code=held.code)
+        if isinstance(held, Rows):
+            return held
         assert isinstance(held, Struct)
         value = held
     items = tuple(current(frame, item, node) for item in value.items)
@@ -60,7 +63,10 @@ def _index(frame: Frame, xs: Struct, index: Value, node: ast.AST, *, inserting: 
 
 
 def _append(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Value:
-    replace(frame, xs, [*xs.items, args[0]], node)
+    if xs.cls is GrowingList:
+        append_growing(frame, xs, args[0], node)
+    else:
+        replace(frame, xs, [*xs.items, args[0]], node)
     return Static(None)
 
 
@@ -135,5 +141,9 @@ class ListMethod:
             many = " or ".join(map(str, counts))
             frame.refuse(node, f"list.{self.name}() takes {many} arguments", "pass them by position", code="KS204")
         owner = current(frame, self.owner, node)
-        assert isinstance(owner, Struct)
+        if not isinstance(owner, Struct):
+            reason = f"{describe(owner)} is changed"
+            frame.refuse(node, reason, "append in one loop alone, or write into a tensor", code="KS107")
+        if owner.cls is GrowingList and self.name != "append":
+            refuse_growing(frame, node)
         return method(frame, owner, args, node)

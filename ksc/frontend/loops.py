@@ -23,7 +23,7 @@ from ksc.frontend.recursion import NeverReturnsError
 from ksc.frontend.refuse import LoopTypeError, NeedsStaticError
 from ksc.frontend.scope import After, bound_names, live_at_loop
 from ksc.frontend.tensors.integers import bounded
-from ksc.frontend.values import FALSE, Array, Dynamic, Iteration, Range, Ref, Static, Value
+from ksc.frontend.values import FALSE, Array, Dynamic, Iteration, Range, Ref, Rows, Static, Value
 from ksc.ir.nodes import Atom, Const, Var, const
 from ksc.ir.types import Integer
 
@@ -40,7 +40,7 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
     if isinstance(iterable, Static) and isinstance(iterable.value, range):
         bounds = iterable.value
         iterable = Range(Static(bounds.start), Static(bounds.stop), Static(bounds.step))
-    if isinstance(iterable, Ref | Array | Iteration):
+    if isinstance(iterable, Ref | Array | Iteration | Rows):
         return _run_lazy(frame, stmt, iterable, after, every)
     if not isinstance(iterable, Range):
         return _unrolled(frame, stmt, static_items(frame, iterable, stmt.iter), after)
@@ -67,7 +67,8 @@ def _run_lazy(frame: Frame, stmt: ast.For, iterable: Value, after: After, every:
     def rolled() -> Flow:
         index = Var("k", Integer)
         bounded(frame, index, 0)
-        loop = Loop(frame, stmt, after, at_least_once=known is not None, checkpoint=every)
+        grows = known is None or known > RETRY_LIMIT
+        loop = Loop(frame, stmt, after, at_least_once=known is not None, checkpoint=every, grows=grows)
         trace = loop.trace_counted_while if loop.exits else loop.trace_for
         return trace(count, index, lambda: assign(frame, stmt.target, found.item(frame, Dynamic(index))))
 
@@ -96,7 +97,7 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
         return run_else(frame, stmt, GO_ON, after)
 
     def rolled() -> Flow:
-        loop = Loop(frame, stmt, after, at_least_once=known, checkpoint=every)
+        loop = Loop(frame, stmt, after, at_least_once=known, checkpoint=every, grows=not known)
         return loop.trace_while(lambda: truth(frame, stmt.test))
 
     skipped = None if known else partial(run_else, frame, stmt, GO_ON, after)
@@ -153,7 +154,8 @@ def _rolled_for(
     frame: Frame, stmt: ast.For, iterable: Range, fixed: range | None, after: After, every: int | None
 ) -> Flow:
     count = const(len(fixed)) if fixed is not None else trip_count(frame, iterable, stmt.iter)
-    loop = Loop(frame, stmt, after, at_least_once=fixed is not None, checkpoint=every)
+    grows = fixed is None or len(fixed) > RETRY_LIMIT
+    loop = Loop(frame, stmt, after, at_least_once=fixed is not None, checkpoint=every, grows=grows)
 
     plain = all(
         isinstance(part, Static) and part.value == value for part, value in ((iterable.start, 0), (iterable.step, 1))

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from ksc.frontend.frame import Frame
-from ksc.frontend.values import Array, Cell, Poison, Ref, Struct, Value
+from ksc.frontend.values import Array, Cell, Poison, Ref, Rows, Struct, Value
 
 
 class WritesArgumentError(Exception):
@@ -28,6 +28,9 @@ def about_to_write(frame: Frame, cell: Cell, node: ast.AST) -> None:
 
 
 def _require_writable(frame: Frame, cell: Cell, other: Cell, node: ast.AST) -> None:
+    if other is cell and cell.listed:
+        reason = "a tensor in a list whose length depends on the arguments is changed"
+        frame.refuse(node, reason, "work on a copy: `x = x.clone()`", code="KS122")
     if other.owner is None:
         return
     entry = frame.region.entry
@@ -50,6 +53,8 @@ def storages(value: Value) -> Iterator[Cell]:
             yield value.cell
         for item in value.items:
             yield from storages(item)
+    elif isinstance(value, Rows):
+        yield from (part.cell for part in value.parts)
 
 
 def kept_as_argument(frame: Frame, value: Value, name: str) -> Value:

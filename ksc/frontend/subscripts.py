@@ -10,15 +10,19 @@ from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import static_items
 from ksc.frontend.lists import replace, set_item
+from ksc.frontend.rows import item_of, slice_of
 from ksc.frontend.tensors.assignment import assign_place, augmented, augmented_place
-from ksc.frontend.tensors.indexing import items_of, place_of, read_place
-from ksc.frontend.values import Array, Ref, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.tensors.indexing import Slice, items_of, place_of, read_place
+from ksc.frontend.values import Array, Ref, Rows, Static, Struct, Value, describe, scalar_type
+from ksc.ir.types import Integer
 
 
 def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
     """``value[index]``: of a tensor anything, of a container at an index that is known at compile time."""
     if isinstance(value, Ref | Array):
         return read_place(frame, place_of(frame, value, items_of(frame, node.slice), node), node)
+    if isinstance(value, Rows):
+        return _of_rows(frame, value, node)
     index = _index(frame, node.slice)
     if scalar_type(value) is not None:
         frame.refuse(node, f"a number ({describe(value)}) has no elements", "index a tuple", code="KS200")
@@ -42,6 +46,13 @@ def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
         assert isinstance(element, Static)
         return capture(element.value, "the element", frame.span(node))
     frame.refuse(node, f"{describe(value)} has no elements", "index a tuple", code="KS200")
+
+
+def _of_rows(frame: Frame, rows: Rows, node: ast.Subscript) -> Value:
+    (item, *others) = items_of(frame, node.slice)
+    if others or not (isinstance(item, Slice) or scalar_type(item) == Integer):
+        frame.refuse(node, f"{describe(rows)} is indexed by no number", "use one index or slice", code="KS200")
+    return slice_of(frame, rows, [item], node) if isinstance(item, Slice) else item_of(frame, rows, item, node)
 
 
 def assign_subscript(frame: Frame, target: ast.Subscript, value: Value) -> None:

@@ -7,6 +7,7 @@ Ref         a tensor as a variable holds it: a cell, whose content the trace kee
 Struct      a tuple, list, dict, namedtuple or dataclass whose parts are values
 Closure     a function defined inside a traced function
 BoundMethod a function with its first argument
+Rows        a list whose length depends on the arguments
 Poison      a variable that must not be read, with the error to be raised if it is
 Abstract    a type in place of a Dynamic: descriptions of parameters, of results, of what a loop carries
 Dead        the value of a variable where control never arrives
@@ -88,16 +89,18 @@ class Cell:
         elem: the type of the elements.
         owner: the argument whose storage it is, which is never written; None for any other.
         mixed: whether what stands for the tensor may be a number.
+        listed: whether it holds the items of a list, some of which may be one and the same.
         name: what its content is called in the IR.
     """
 
-    __slots__ = ("_parent", "elem", "mixed", "name", "owner", "sizes")
+    __slots__ = ("_parent", "elem", "listed", "mixed", "name", "owner", "sizes")
 
     def __init__(self, sizes: Sizes = (), elem: Type = Float, *, owner: str | None = None, name: str = "t") -> None:
         self.sizes = sizes
         self.elem = elem
         self.owner = owner
         self.mixed = False
+        self.listed = False
         self.name = name
         self._parent: Cell | None = None
 
@@ -231,6 +234,14 @@ class Iteration(Value):
 
     count: Atom
     item: Callable[[Frame, Value], Value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows(Value):
+    """A list as long as the arguments tell: ``parts`` hold what its items have for each Abstract leaf, stacked."""
+
+    template: Value
+    parts: tuple[Ref, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -410,6 +421,8 @@ def describe(value: Value) -> str:
             return "an iteration over tensors"
         case Partial():
             return "a partial function"
+        case Rows():
+            return "a list whose length depends on the arguments"
         case _:
             return "an unbound variable"
 

@@ -221,7 +221,7 @@ def augmented_element(x: float):
 def append(x: float, n: int):
     values = []
     for i in range(n):
-        values.append(x * i)
+        values.append(x * i * len(values))
     return values[0]
 
 
@@ -464,7 +464,7 @@ def dynamic_slice(n: int):
 
 @case
 def dynamic_comprehension(n: int):
-    return sum([i for i in range(n)])
+    return sum([i for i in range(n) if i > 2])
 
 
 @case

@@ -83,13 +83,14 @@ def list_argument_changed(xs):
 def list_grows_at_run_time(x, n):
     xs = []
     for i in range(n):
-        xs.append(x * i)
+        if i > 2:
+            xs.append(x * i)
     return torch.stack(xs)
 
 
 @case(TENSOR[1])
 def comprehension_over_rows(x):
-    return torch.stack([v * 2 for v in x])
+    return torch.stack([v * 2 for v in x if v > 0])
 
 
 @case(TENSOR[1], MASK)

@@ -175,9 +175,9 @@ def arange(
         else:
             rounded = distance + (int(pace.known) - (1 if pace.known > 0 else -1))
         count = rounded // pace
-    else:
     elif first.known is not None and last.known is not None and pace.known:
         count = op.number(math.ceil((last.known - first.known) / pace.known))
+    else:
         count = op.apply("to_int", op.apply("ceil", (last.float - first.float) / pace.float))
     disagree = "arange(): the bounds do not agree with the sign of the step"
     if given == Integer and pace.known in (1, -1):
@@ -314,13 +314,13 @@ def diag_embed(
     x = op.tensor(input)
     shift = op.static(offset, "offset")
     places = [op.dim(dim, x.rank + 1) for dim in (dim1, dim2)]
+    if not x.rank or places[0] == places[1]:
+        op.refuse("needs a dimension and two places to spread it over", "give two different dimensions")
     size = x.sizes[-1] + abs(shift)
     sizes = list(x.sizes[:-1])
     for place in sorted(places):
         sizes.insert(place, size)
 
-    if not x.rank or places[0] == places[1]:
-        op.refuse("needs a dimension and two places to spread it over", "give two different dimensions")
     def element(index: list[Scalar]) -> Scalar:
         i, j = (index[place] for place in places)
         rest = [index[k] for k in range(len(index)) if k not in places]

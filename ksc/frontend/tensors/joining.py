@@ -305,6 +305,8 @@ def roll(op: Op, input: Value, shifts: Value, dims: Value = NONE) -> Value:
             return x[unravelled(op, (place - by[0]) % total, x.sizes)]
 
         return op.result(op.build(x.sizes, flat) if x.rank else op.copied(x))
+    if not x.rank:
+        op.refuse("along a dimension of a tensor of rank 0", "leave dims out")
     places = [op.place(dim, x.rank) for dim in ((named,) if isinstance(named, int) else named)]
     if len(places) != len(by):
         op.refuse(f"of {len(by)} shifts along {len(places)} dimensions", "give one shift per dimension")
@@ -335,8 +337,6 @@ def pad(op: Op, input: Value, pad: Value, mode: Value = Static("constant"), valu
 
 def padded(op: Op, x: Tensor, ends: dict[int, tuple[Scalar, Scalar]], how: str, filler: Scalar) -> Tensor:
     """The tensor with elements added before and after along dimensions."""
-    if not x.rank:
-        op.refuse("along a dimension of a tensor of rank 0", "leave dims out")
     sizes = list(x.sizes)
     for place, (before, after) in ends.items():
         old = sizes[place]
