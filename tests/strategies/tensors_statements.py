@@ -187,7 +187,7 @@ class TensorStatements:
         code = self.expressions.fit(self.expressions.tensor(sizes, scope, 2)).code
         narrow = self.expressions.fit(self.expressions.tensor(sizes, scope, 1), 1.0).code
         other = self.expressions.fit(self.expressions.other(sizes, scope, 1)).code
-        if place == name or place.endswith(")") or place.endswith(".T"):
+        if place == name or place.endswith((")", ".T")):
             forms = [
                 "+= {c}",
                 "*= {n}",
@@ -200,7 +200,7 @@ class TensorStatements:
             ]
             if dims:
                 forms += ["[{m}] = 0.5", "[:] = {c}", ".clamp_(-3.0, 3.0)", ".tanh_()"]
-            if place.endswith(")") or place.endswith(".T"):
+            if place.endswith((")", ".T")):
                 forms = [form for form in forms if not form[1:].startswith("=") and form[0] in ".["]
             form = self.choose.pick(forms)
         else:

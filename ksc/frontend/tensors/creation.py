@@ -202,7 +202,8 @@ def linspace(op: Op, start: Value, end: Value, steps: Value, *, dtype: Value = N
 def _spaced(op: Op, start: Value, end: Value, steps: Value, type_: Type) -> Tensor:
     first, last = op.scalar(start).float, op.scalar(end).float
     count = op.require_size(op.integer(steps, "the number of steps"), "the number of steps")
-    gap = (last - first) / (count - 1).float if count.known != 1 else op.number(0.0)
+    gaps = op.number(max(int(count.known) - 1, 1)) if count.known is not None else op.apply("max", count - 1, 1)
+    gap = (last - first) / gaps.float
 
     def element(index: list[Scalar]) -> Scalar:
         (i,) = index

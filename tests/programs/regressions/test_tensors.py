@@ -38,9 +38,17 @@ def entry(x, a):
     return torch.sum(torch.sin(b)), a @ torch.ones(a.shape[1])
 """
 
+# The distance of neighbours is a quotient by 0 where there is one number only, which is found out when it runs.
+ONE_NUMBER_FROM_A_RANGE = """
+import torch
+def entry(x):
+    return x[1:] * torch.linspace(-1.0, 1.0, max(x.shape[0] - 1, 0)), torch.logspace(0.5, 1.0, len(x[1:]), 2.0)
+"""
+
 PROGRAMS = {
     "chain_of_comparisons": TensorProgram(CHAIN_OF_COMPARISONS, X, ((3, 2, 0), (2, 2, 1), (4, 1, 7))),
     "flattened_nothing": TensorProgram(FLATTENED_NOTHING, XA, ((3, 1, 0), (0, 1, 1))),
+    "one_number_from_a_range": TensorProgram(ONE_NUMBER_FROM_A_RANGE, X, ((2, 1, 0), (0, 1, 1), (3, 1, 2), (1, 1, 2))),
     "no_rows": TensorProgram(NO_ROWS, XA, ((3, 2, 0), (0, 2, 1), (1, 1, 2))),
 }
 
