@@ -10,6 +10,7 @@ PY := $(BIN)/python
 # pyproject.toml states a range; an unpinned torch would fetch gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
+JOBS ?= 2
 
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
@@ -26,8 +27,8 @@ help: ## say what there is to make
 demo: $(CORE) ## from relu3 to a trained network
 	$(PY) -m ksc demo
 
-test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them
-	$(PY) -m pytest $(PYTEST_ARGS)
+test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them, JOBS=1 runs them one by one
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SANITIZED ?= tests/codegen
