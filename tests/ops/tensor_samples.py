@@ -126,6 +126,7 @@ sample("div_trunc", lambda a, b: torch.div(a, b, rounding_mode="trunc"), (ints(7
 sample("div_floor", lambda a, b: torch.div(a, b, rounding_mode="floor"), (ints(7), ints(7, low=-4, high=0)))
 sample("prelu_channels", lambda x, w: F.prelu(x, w), ((2, 3, 3), (3,)), ((2, 3), (3,)), ((), (1,)), (M, (1,)))
 sample("arange_step", lambda x: torch.arange(0, 1, 0.3) * x[0], (V,))
+sample("arange_of_floats", lambda x: torch.arange(0.0, 3.9, 1.5, dtype=torch.int64), (V,))
 sample("maximum", lambda x, y: (torch.maximum(x, y), torch.minimum(x, y)), (M, (3,)), (ints(5), ints(5)))
 sample("maximum_ties", lambda x, y: torch.maximum(x, y), (given([1.0, 2.0, 3.0]), given([1.0, 1.0, 3.0])))
 sample("lerp", lambda x, y: torch.lerp(x, y, 0.3), (M, M))

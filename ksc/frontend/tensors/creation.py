@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Sequence
 
 from ksc.frontend import operators
+from ksc.frontend.rows import single_part
 from ksc.frontend.tensors.joining import chosen
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.values import FALSE, NONE, Rows, Static, Struct, Value, describe, scalar_type
 from ksc.ir.types import Float, Integer, Type
 
 
@@ -165,8 +166,11 @@ def arange(
     if isinstance(end, Static) and end.value is None:
         start, end = Static(0), start
     first, last, pace = op.scalar(start), op.scalar(end), op.scalar(step)
-    given = operators.wider(first.type, last.type, pace.type)
+    given = operators.wider(first.type, last.type, pace.type, Integer)
     type_ = op.dtype(dtype, given)
+    if type_ == Integer != given:
+        first, last, pace, given = *(converted(op, bound, Integer) for bound in (first, last, pace)), Integer
+    first, last, pace = (bound.as_(given) for bound in (first, last, pace))
     op.require(pace.ne(0), "arange(): the step is zero")
     if given == Integer:
         distance = last - first
@@ -176,6 +180,8 @@ def arange(
             rounded = distance + (int(pace.known) - (1 if pace.known > 0 else -1))
         count = rounded // pace
     elif first.known is not None and last.known is not None and pace.known:
+        if not all(map(math.isfinite, (first.known, last.known, pace.known))):
+            op.refuse("of a bound that is not finite", "give finite bounds")
         count = op.number(math.ceil((last.known - first.known) / pace.known))
     else:
         count = op.apply("to_int", op.apply("ceil", (last.float - first.float) / pace.float))
@@ -240,6 +246,10 @@ def logspace(
 def tensor(op: Op, data: Value, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE) -> Value:
     """A tensor of numbers, given in nested lists; their derivatives flow into it."""
     placement(op, requires_grad=requires_grad)
+    if isinstance(data, Rows):
+        x = op.tensor(single_part(op.frame, data, op.node))
+        to = op.dtype(dtype, x.type)
+        return op.result(op.build(x.sizes, lambda index: converted(op, x[index], to)))
     if op.is_tensor(data) and op.tensor(data).rank:
         op.refuse("of a tensor", "write x.clone(), or x.to(dtype)")
     shape, items = _nested(op, data)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ksc.frontend import operators
+from ksc.frontend.rows import single_part
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import NONE, Static, Struct, Value
+from ksc.frontend.values import NONE, Rows, Static, Struct, Value
 
 
 def pick(op: Op, at: Scalar, starts: Sequence[Scalar], parts: Sequence[Callable[[], Scalar]]) -> Scalar:
@@ -108,9 +109,36 @@ def at_least(op: Op, x: Tensor, rank: int) -> Tensor:
     return op.build(sizes, lambda index: x[[index[k] for k in places]])
 
 
+def _stacked_rows(op: Op, rows: Rows, dim: Value) -> Tensor:
+    x = op.tensor(single_part(op.frame, rows, op.node))
+    op.require(x.sizes[0] > 0, "stack() of no tensors")
+    place = op.dim(dim, x.rank)
+    sizes = [*x.sizes[1 : place + 1], x.sizes[0], *x.sizes[place + 1 :]]
+    return op.build(sizes, lambda index: x[[index[place], *index[:place], *index[place + 1 :]]])
+
+
+def _joined_rows(op: Op, rows: Rows, dim: Value) -> Tensor:
+    x = op.tensor(single_part(op.frame, rows, op.node))
+    if x.rank == 1:
+        op.refuse("of tensors of rank 0", "use torch.stack()")
+    op.require(x.sizes[0] > 0, "cat() of no tensors")
+    place = op.dim(dim, x.rank - 1)
+    sizes = list(x.sizes[1:])
+    length = sizes[place]
+    sizes[place] = x.sizes[0] * length
+
+    def body(index: list[Scalar]) -> Scalar:
+        at = index[place]
+        return x[[at // length, *index[:place], at % length, *index[place + 1 :]]]
+
+    return op.build(sizes, body)
+
+
 @torch_function("torch.cat", "torch.concat", "torch.concatenate")
 def cat(op: Op, tensors: Value, dim: Value = Static(0)) -> Value:
     """One after the other along a dimension."""
+    if isinstance(tensors, Rows):
+        return op.result(_joined_rows(op, tensors, dim))
     parts = op.tensors(tensors)
     return op.result(joined(op, parts, op.dim(dim, parts[0].rank if parts else 1)))
 
@@ -118,6 +146,8 @@ def cat(op: Op, tensors: Value, dim: Value = Static(0)) -> Value:
 @torch_function("torch.stack")
 def stack(op: Op, tensors: Value, dim: Value = Static(0)) -> Value:
     """Along a new dimension."""
+    if isinstance(tensors, Rows):
+        return op.result(_stacked_rows(op, tensors, dim))
     parts = op.tensors(tensors)
     return op.result(stacked(op, parts, op.dim(dim, (parts[0].rank if parts else 0) + 1)))
 
