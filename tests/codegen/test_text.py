@@ -14,6 +14,7 @@ from ksc.codegen.cpp.writer import wrapped
 from ksc.errors import InvalidIRError, UnsupportedError
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Function, Program, Var, const
+from ksc.ir.text import parse
 from ksc.ir.types import Float, Integer, TensorType
 from ksc.paths import prelude_dir
 from tests.codegen.harness import source_of
@@ -258,3 +259,20 @@ def test_unknown_callee_is_refused():
     program = Program({"f": Function("f", b.block([x], [out]))}, "f")
     with pytest.raises(InvalidIRError, match="g"):
         generate(Unit("f", [("", program)]))
+
+
+@pytest.mark.parametrize(
+    ("condition", "stop"),
+    [
+        ("(and (not a) b)", "if (!(!a && b))"),
+        ("(or (not a) b)", "if (!(!a || b))"),
+        ("(not a)", "if (a)"),
+        ("a", "if (!a)"),
+        ("(eq n 3)", "if (n != 3)"),
+        ("(ne x 3.0)", "if (x == 3.0f)"),
+        ("(lt x 3.0)", "if (!(x < 3.0f))"),
+    ],
+)
+def test_the_opposite_of_a_condition(condition, stop):
+    text = f'(def f Float ((a : Bool) (b : Bool) (n : Integer) (x : Float)) (let (() (require {condition} "no")) x))'
+    assert stop in generate(Unit("f", [("", parse(text))], "float32")).text

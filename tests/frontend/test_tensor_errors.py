@@ -266,6 +266,52 @@ def test_an_index_out_of_range_stops_at_its_line(fn, i):
         interpret(traced.program, [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], i])
     assert caught.value.span is not None
     assert caught.value.span.file == __file__
+    assert caught.value.span.text.strip().startswith(("return x[", "y[i]"))
+
+
+def test_an_element_that_is_read_later_stops_at_its_index():
+    def later(x, i):
+        y = x[i]
+        z = x[0] * 2
+        return y * z
+
+    with pytest.raises(KernelRuntimeError) as caught:
+        interpret(trace(later, [TENSOR[1], COUNT]).program, [[1.0, 2.0], 2])
+    assert caught.value.span.text.strip() == "y = x[i]"
+
+
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (lambda xs, w_x: xs @ w_x.T, "size 1 of xs and size 1 of w_x must agree"),
+        (lambda xs, w_x: (xs * 2) + w_x[1:], "size 0 of xs and a computed size must agree"),
+        (lambda xs, w_x: xs.sum(0) + torch.zeros(3), "size 1 of xs must be 3"),
+    ],
+)
+def test_messages_call_sizes_by_their_tensors(fn, message):
+    with pytest.raises(KernelRuntimeError) as caught:
+        interpret(trace(fn, [TENSOR[2], TENSOR[2]]).program, [[[1.0, 2.0]] * 2, [[3.0] * 4] * 2])
+    assert caught.value.message == message
+
+
+def test_messages_call_sizes_by_the_users_names():
+    def scaled(x, y):
+        n = x.shape[0]
+        return x + y[: n - 1] * n
+
+    with pytest.raises(KernelRuntimeError) as caught:
+        interpret(trace(scaled, [TENSOR[1], TENSOR[1]]).program, [[1.0, 2.0], [3.0, 4.0]])
+    assert caught.value.message == "n (size 0 of x) and a computed size must agree"
+
+
+def test_sizes_are_named_after_their_tensors_unless_the_user_names_them():
+    def named(x, y, z, w):
+        n, m = x.shape
+        return x.sum() / (n * m) + y.sum(0)[0] + z.sum() + w.mean()
+
+    program = trace(named, [TENSOR[2], TENSOR[2], TENSOR[1], TENSOR[3]]).program
+    sizes = [eqn.outs[0].name for eqn in program.main.body.eqns if eqn.op == "size"]
+    assert set(sizes) == {"n", "m", "y_rows", "y_cols", "z_size", "w_size0", "w_size1", "w_size2"}
 
 
 def test_sizes_that_differ_at_run_time_stop_the_kernel():

@@ -362,8 +362,13 @@ def overload(eqn: Eqn) -> Overload:
 
 
 def negation(condition: Expr) -> str:
-    """``!condition``; comparisons keep their operator, since a NaN fails them and their opposites alike."""
-    return f"!{condition.cpp.within(UNARY)}" if condition.cpp.text[0] != "!" else condition.cpp.text[1:]
+    """``!condition``; of comparisons only equality has an opposite, since a NaN fails ``<`` and ``>=`` alike."""
+    match condition.infix:
+        case ("==" | "!=") as operator, left, right:
+            return f"{left} {'!=' if operator == '==' else '=='} {right}"
+    if condition.cpp.precedence == UNARY and condition.cpp.text.startswith("!"):
+        return condition.cpp.text[1:]
+    return f"!{condition.cpp.within(UNARY)}"
 
 
 def plain(text: str) -> Expr:

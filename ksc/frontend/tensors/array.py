@@ -30,9 +30,19 @@ def size_of(frame: Frame, node: ast.AST, tensor: Array | Ref, dim: int) -> Atom:
     assert isinstance(source, Array)
     known = frame.region.known
     if ("size", key, dim) not in known:
-        (out,) = frame.emit(node, "size", [source.atom], [Integer], names=["n"], params={"dim": dim})
+        owner = key.name if isinstance(key, Cell | Var) else PLACEHOLDER
+        name = _size_name(owner, tensor.rank, dim)
+        (out,) = frame.emit(node, "size", [source.atom], [Integer], names=[name], params={"dim": dim})
+        frame.region.measured[out] = name, f"size {dim} of {'a tensor' if owner == PLACEHOLDER else owner}"
         known["size", key, dim] = bounded(frame, out, 0)
     return known["size", key, dim]
+
+
+def _size_name(owner: str, rank: int, dim: int) -> str:
+    if owner == PLACEHOLDER:
+        return "n"
+    kind = ("size",) if rank == 1 else ("rows", "cols") if rank == 2 else tuple(f"size{k}" for k in range(rank))
+    return f"{owner}_{kind[dim]}"
 
 
 def sizes_of(frame: Frame, node: ast.AST, tensor: Array | Ref) -> tuple[Atom, ...]:
@@ -96,7 +106,20 @@ def same_size(frame: Frame, node: ast.AST, a: Atom, b: Atom) -> Atom:
     pair = ("same", frozenset((a, b)))
     if pair not in frame.region.known:
         agree = frame.apply(node, "eq", a, b)
-        names = " and ".join(str(x.value) if isinstance(x, Const) else x.name for x in (a, b))
-        frame.emit(node, "assert", [agree], [], params={"message": f"sizes {names} must agree"})
+        message = f"{_spoken(frame, a)} and {_spoken(frame, b)} must agree"
+        if isinstance(a, Const) or isinstance(b, Const):
+            known, other = (a, b) if isinstance(a, Const) else (b, a)
+            message = f"{_spoken(frame, other)} must be {_spoken(frame, known)}"
+        frame.emit(node, "assert", [agree], [], params={"message": message})
         frame.region.known[pair] = a
     return b if isinstance(b, Const) else a
+
+
+def _spoken(frame: Frame, size: Atom) -> str:
+    """How a message calls a size: as the user does, or by the tensor that it is of."""
+    if isinstance(size, Const):
+        return str(size.value)
+    if size not in frame.region.measured:
+        return "a computed size" if size.name == PLACEHOLDER else size.name
+    name, words = frame.region.measured[size]
+    return words if size.name == name else f"{size.name} ({words})"

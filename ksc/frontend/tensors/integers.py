@@ -137,5 +137,5 @@ def wrapped(frame: Frame, node: ast.AST, index: Atom, size: Atom) -> Atom:
     key = ("wrapped", index, size)
     if key not in frame.region.known:
         negative = frame.apply(node, "lt", index, ZERO)
-        frame.region.known[key] = frame.apply(node, "select", negative, from_end, index)
+        frame.region.known[key] = frame.apply(node, "select", negative, from_end, index, name="at")
     return frame.region.known[key]

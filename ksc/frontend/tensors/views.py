@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ksc.frontend.frame import Frame
+from ksc.frontend.frame import PLACEHOLDER, Frame
 from ksc.frontend.storage import about_to_write
 from ksc.frontend.tensors.array import build, element, size_of, sizes_of
 from ksc.frontend.tensors.integers import ONE, ZERO, add, bounded, div, mod, mul, wrapped
 from ksc.frontend.values import Array, Ref, Step, tensor_type
-from ksc.ir.nodes import Atom, Const, Var
+from ksc.ir.nodes import Atom, Const, Span, Var
 from ksc.ir.types import Bool, Float, Integer, Type
 
 
@@ -23,13 +23,15 @@ from ksc.ir.types import Bool, Float, Integer, Type
 class Axis:
     """How a dimension is indexed: by ``start + step * index[dim]``, or by ``start`` alone where ``dim`` is None.
 
-    ``full`` holds where the view has all of it, in order.
+    ``full`` holds where the view has all of it, in order; ``span`` is the place of an index that may be out of range,
+    which is found where the view is read.
     """
 
     start: Atom
     step: Atom = ONE
     dim: int | None = None
     full: bool = False
+    span: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def selected(frame: Frame, node: ast.AST, ref: Ref, dim: int, index: Atom) -> Ax
         if not isinstance(at, Const) or int(at.value) < 0:
             inside = frame.apply(node, "and", frame.apply(node, "lte", ZERO, at), inside)
         frame.emit(node, "assert", [inside], [], params={"message": f"index out of range in dimension {dim}"})
-    return Axis(at)
+    return Axis(at, span=frame.span(node))
 
 
 def _checked(ref: Ref, dim: int) -> bool:
@@ -149,8 +151,17 @@ def read(frame: Frame, ref: Ref, node: ast.AST) -> Array:
     leading = _leading(ref)
     if leading is not None:
         type_ = tensor_type(ref.elem, sizes)
-        return Array(frame.emit(node, "index", [held.atom, *leading], [type_])[0], sizes)
+        span = _indexed_at(ref) or frame.span(node)
+        return Array(
+            frame.builder.emit("index", [held.atom, *leading], [type_], names=[PLACEHOLDER], span=span)[0], sizes
+        )
     return build(frame, node, sizes, lambda index: element(frame, node, held, source(frame, node, ref, index)))
+
+
+def _indexed_at(ref: Ref) -> Span | None:
+    """Where the user wrote the last index that led to the view."""
+    spans = [axis.span for step in ref.steps if isinstance(step, Pick) for axis in step.axes if axis.span is not None]
+    return spans[-1] if spans else None
 
 
 def source(frame: Frame, node: ast.AST, ref: Ref, index: Sequence[Atom]) -> tuple[Atom, ...]:

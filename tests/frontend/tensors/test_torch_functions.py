@@ -83,7 +83,7 @@ def test_refusals(function, reason, instead):
 
 STOPS = [
     (lambda x: torch.amax(x), (torch.zeros(0, 3),), "no elements"),
-    (lambda x: x + torch.zeros(4), (torch.zeros(2, 3),), "must agree"),
+    (lambda x: x + torch.zeros(4), (torch.zeros(2, 3),), "must be 4"),
     (lambda x: x @ x, (torch.zeros(2, 3),), "must agree"),
     (lambda x: torch.zeros(x.shape[0] - 3), (torch.zeros(2, 3),), "negative"),
     (lambda x: torch.linalg.inv(x), (torch.zeros(2, 2),), "singular"),

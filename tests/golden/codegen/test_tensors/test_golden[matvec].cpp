@@ -8,7 +8,7 @@ namespace matvec_kernel {
 
 static inline ks::tensor<float, 1> matvec(ks::runtime &rt, ks::tensor<float, 2> a, ks::tensor<float, 1> x) {
     // (let (() (require (eq (size a 1) (size x)) "a and x do not fit"))
-    if (!(a.size[1] == x.size[0])) {
+    if (a.size[1] != x.size[0]) {
         rt.fail(KS_ERROR_ASSERT, 3, "a and x do not fit");
     }
     // (build (size a 0) (lam (i : Integer)
