@@ -335,9 +335,8 @@ class TestVmap:
     def test_a_call_inside_another_kernel(self) -> None:
         twice = knossos.vmap(lambda x: x * 2.0)
         assert knossos.register(lambda x: twice(x) + 1.0)(3.0) == 7.0
-        for mapped in (vsqrl, vsqrl.grad, knossos.elementwise(lambda x: x * 2.0)):
-            with pytest.raises(UnsupportedError, match="made by vmap or elementwise"):
-                knossos.register(lambda x, mapped=mapped: mapped(x))(rand(2, 2))
+        with pytest.raises(UnsupportedError, match="derivative of a kernel made by vmap or elementwise"):
+            knossos.register(lambda x: vsqrl.grad(x))(rand(2, 4, 4))
 
     def test_a_mapping_is_not_undone(self) -> None:
         with pytest.raises(ArgumentError, match="mapped already"):

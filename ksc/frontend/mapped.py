@@ -14,6 +14,7 @@ from ksc.frontend.functions import locate, parameters
 from ksc.frontend.join import abstract_leaves
 from ksc.frontend.rows import comprehension_rows
 from ksc.frontend.source import plain_function
+from ksc.frontend.special import derived_function
 from ksc.frontend.tensors import shapes
 from ksc.frontend.tensors.array import same_size, size_of
 from ksc.frontend.tensors.elementwise import elementwise
@@ -39,8 +40,8 @@ def call_mapped(
 
     Raises UnsupportedError (KS106) for the derivative of one, TypeMismatchError (KS208) where sizes do not fit.
     """
-    function = plain_function(kernel.__wrapped__)
-    if kernel.steps or function is None:
+    function = None if derived_function(kernel) is not None else plain_function(kernel)
+    if function is None:
         reason = "a derivative of a kernel made by vmap or elementwise is called inside another kernel"
         frame.refuse(node, reason, "call the derivative of the function itself on each row, in a loop", code="KS106")
     _, definition, _ = locate(function)
