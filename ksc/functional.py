@@ -12,6 +12,7 @@ from ksc.decorators import register
 from ksc.errors import ArgumentError
 from ksc.frontend.derived import made_of_constants
 from ksc.kernel import Kernel
+from ksc.sparse.jacobian import Declared, SparseJacobian
 from ksc.whole import Argnums, Mode, Sparse
 
 Function = Callable[..., Any]
@@ -39,7 +40,9 @@ def value_and_grad(f: Function, argnums: Argnums = 0) -> Kernel:
 
 
 @made_of_constants
-def jacobian(f: Function, argnums: Argnums = 0, *, mode: Mode = "auto", sparse: Sparse | None = None) -> Kernel:
+def jacobian(
+    f: Function, argnums: Argnums = 0, *, mode: Mode = "auto", sparse: Sparse | Declared | None = None
+) -> Kernel | SparseJacobian:
     """The kernel of all derivatives of the float results of ``f`` with respect to ``argnums``.
 
     In the place of each float of the result stands the structure of the argument, a tuple of these for several
@@ -55,10 +58,15 @@ def jacobian(f: Function, argnums: Argnums = 0, *, mode: Mode = "auto", sparse: 
         sparse: ``"blocks"`` where row i of the results depends on row i of the arguments alone, as the function's form
             must show: only the blocks on the diagonal are computed, with the directions of one row, and given as a
             tensor without the first dimension of the argument. ``knossos.block_csr`` makes a sparse matrix of it.
+            ``"csr"`` for ``torch.sparse_csr`` matrices, a row for each element of the flattened result and a column
+            for each of the flattened argument: the pattern is found from the program, at the sizes and integers of
+            the call and for all floats, and what can share a direction by it does (Curtis, Powell and Reid, 1974), so
+            that a tridiagonal Jacobian takes 3 directions whatever its size. A tensor of bools, or a sparse one,
+            declares the pattern, a tuple of them those of several matrices; one more direction checks it.
 
-    Raises DifferentiationError, on the first call, where there is no such derivative.
+    Raises DifferentiationError, on the first call, where there is no such derivative, or no pattern is found.
     """
-    return as_kernel(f).jacobian.of(argnums, mode, sparse)
+    return as_kernel(f).jacobian.chosen(argnums, mode, sparse)
 
 
 def block_csr(blocks: torch.Tensor, result_dims: int) -> torch.Tensor:
@@ -82,9 +90,14 @@ def block_csr(blocks: torch.Tensor, result_dims: int) -> torch.Tensor:
 
 
 @made_of_constants
-def hessian(f: Function, argnums: Argnums = 0, *, mode: Mode = "auto") -> Kernel:
-    """The kernel of the second derivatives of ``f``, which gives one float: the Jacobian of its gradient."""
-    return as_kernel(f).hessian.of(argnums, mode)
+def hessian(
+    f: Function, argnums: Argnums = 0, *, mode: Mode = "auto", sparse: Sparse | Declared | None = None
+) -> Kernel | SparseJacobian:
+    """The kernel of the second derivatives of ``f``, which gives one float: the Jacobian of its gradient.
+
+    ``mode`` and ``sparse`` are as for ``jacobian``.
+    """
+    return as_kernel(f).hessian.chosen(argnums, mode, sparse)
 
 
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:

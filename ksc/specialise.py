@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from ksc.compiler import BuiltKernel, find_or_build, load
 from ksc.compiler.toolchain import generator_digest
 from ksc.errors import ArgumentError, UnsupportedError
 from ksc.frontend import trace
-from ksc.frontend.values import Value
+from ksc.frontend.values import Abstract, Value
 from ksc.ir.nodes import Program, walk
 from ksc.ir.sizes import ShapeProgram
 from ksc.ir.text import exact_fingerprint, fingerprint
@@ -64,6 +65,7 @@ class Specialisation:
         mapping: how the function meets tensors.
         lanes: for each leaf of the parameters how it is mapped.
         reference: gives what the operator is pickled as.
+        added: the abstract values of the parameters that the last step adds, each of one leaf.
 
     Attributes:
         result: the structure of a lane's results.
@@ -79,10 +81,11 @@ class Specialisation:
         mapping: Mapping,
         lanes: Sequence[Lanes],
         reference: Callable[[], tuple[Any, ...]],
+        added: Sequence[Abstract] = (),
     ) -> None:
         traced = trace(fn, params)
         program, result = traced.program, traced.result
-        sizes = _shapes(program) if steps and _has_tensors(program) else None
+        sizes = _shapes(program) if steps and (added or _has_tensors(program)) else None
         for step in steps:
             before = program
             program, result = step(before, params, result)
@@ -94,6 +97,7 @@ class Specialisation:
         self.lane_ranks = [_rank(type_) for type_ in program.main.result_types]
         for level in mapping.levels:
             level.of_results(len(self.lane_ranks))
+        lanes = (*lanes, *(Lanes() for _ in added))
         self.takes_tensors = _has_tensors(program) or not _is_one_map(mapping, lanes)
         if self.takes_tensors and mapping.lift == "broadcast":
             raise UnsupportedError(
@@ -113,6 +117,9 @@ class Specialisation:
         self._programs: dict[str, Program] = {}
         self._built: dict[tuple[str, Dtype], BuiltKernel] = {}
         paths = [path for param, name in zip(params, names, strict=True) for path, _ in abstract_leaves(param, name)]
+        prefixes = ("seeds" + "_" * n for n in count(1))
+        seeds = next(prefix for prefix in prefixes if not any(path.startswith(prefix) for path in paths))
+        paths += [f"{seeds}{k}" for k in range(len(added))]
         lift = "tensor" if self.takes_tensors else mapping.lift
         numbers = shapes.values_used if shapes is not None else ()
         self.spec = OpSpec(
@@ -151,6 +158,13 @@ class Specialisation:
     def holds(self) -> bool:
         """Whether everything that the trace read from outside the function is still the same."""
         return all(guard.holds() for guard in self.guards)
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The derivations that calls are likely to need: the value, and the vjp where there is one."""
+        if not (self.spec.float_args and self.spec.float_results) or self._calls_back:
+            return ("",)
+        return ("", "v")
 
     @property
     def program(self) -> Program:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from ksc.arguments import abstract_leaves, map_leaves
 from ksc.errors import ArgumentError, DifferentiationError
 from ksc.frontend.values import NONE, Abstract, Struct, Value
 from ksc.ir.nodes import Program
 from ksc.ir.sizes import ShapeProgram, SizeOp
 from ksc.ir.types import Float, TensorType, Type, is_differentiable
+from ksc.sparse.jacobian import Declared, SparseJacobian
 from ksc.steps import Grad, chosen_arguments, float_leaves, in_order
 from ksc.torch import FastCallable
 from ksc.torch.operator import core
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from ksc.kernel import Kernel
 
 Mode = Literal["auto", "forward", "reverse"]
-Sparse = Literal["blocks"]
+Sparse = Literal["blocks", "csr"]
 Argnums = int | str | tuple[int | str, ...]
 
 
@@ -112,20 +115,50 @@ class Whole(FastCallable):
     def __init__(self, kernel: Kernel, kind: Literal["jacobian", "hessian"]) -> None:
         self.kernel = kernel
         self.kind = kind
+        self._sparse: dict[tuple[int | tuple[int, ...], Mode], SparseJacobian] = {}
 
     def of(self, argnums: Argnums = 0, mode: Mode = "auto", sparse: Sparse | None = None) -> Kernel:
         """The kernel with these options. Raises ArgumentError where there is no such ``sparse``."""
         if sparse not in (None, "blocks"):
-            raise ArgumentError(f"sparse={sparse!r} is not known", remedy='give "blocks", or leave it out')
-        positions = self.kernel.positions(argnums)
-        base = self.kernel if self.kind == "jacobian" else self.kernel.derived(Grad(positions))
+            raise ArgumentError(
+                f"sparse={sparse!r} is not known", remedy='give "csr", "blocks" or a pattern, or leave it out'
+            )
+        positions, base = self._base(argnums)
         return base.derived(Jacobian(positions, mode, sparse == "blocks"))
 
+    def matrices(self, argnums: Argnums = 0, mode: Mode = "auto", pattern: Declared | None = None) -> SparseJacobian:
+        """The same as sparse matrices, of a declared pattern or of one that is found."""
+        positions, base = self._base(argnums)
+        if pattern is not None:
+            return SparseJacobian(base, positions, mode, pattern)
+        if (positions, mode) not in self._sparse:
+            self._sparse[positions, mode] = SparseJacobian(base, positions, mode)
+        return self._sparse[positions, mode]
+
+    def chosen(
+        self, argnums: Argnums = 0, mode: Mode = "auto", sparse: Sparse | Declared | None = None
+    ) -> Kernel | SparseJacobian:
+        """The kernel, or what gives sparse matrices, as ``sparse`` says. Raises ArgumentError where it says nothing."""
+        if sparse == "csr":
+            return self.matrices(argnums, mode)
+        if isinstance(sparse, torch.Tensor | tuple):
+            return self.matrices(argnums, mode, sparse)
+        return self.of(argnums, mode, sparse)
+
+    def _base(self, argnums: Argnums) -> tuple[int | tuple[int, ...], Kernel]:
+        positions = self.kernel.positions(argnums)
+        return positions, self.kernel if self.kind == "jacobian" else self.kernel.derived(Grad(positions))
+
     def __call__(
-        self, *args: Any, argnums: Argnums = 0, mode: Mode = "auto", sparse: Sparse | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        argnums: Argnums = 0,
+        mode: Mode = "auto",
+        sparse: Sparse | Declared | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Call it with the arguments of the kernel."""
-        return self.of(argnums, mode, sparse)(*args, **kwargs)
+        return self.chosen(argnums, mode, sparse)(*args, **kwargs)
 
     @property
     def __knossos_maps__(self) -> bool:

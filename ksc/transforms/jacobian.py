@@ -14,7 +14,7 @@ from math import prod
 from typing import Literal
 
 from ksc.errors import DifferentiationError
-from ksc.ir.builder import Builder
+from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Atom, Block, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, clone_block
 from ksc.ir.types import Float, FloatType, Integer, TensorType, Type
@@ -100,6 +100,44 @@ def row_blocks(program: Program, *, wrt: Sequence[int], mode: Mode = "auto") -> 
     return share_structures(assemble(module.functions, name, module.boxes))
 
 
+def compressed(program: Program, *, wrt: Sequence[int], mode: Literal["forward", "reverse"]) -> Program:
+    """Products of Jacobians with tables of directions, one primal for all directions of a table.
+
+    Args:
+        program: any program without tuples.
+        wrt: the parameters to differentiate by, in increasing order.
+        mode: ``"forward"`` multiplies with tangents of each of ``wrt``, the others zero; ``"reverse"`` with cotangents
+            of each result that has any.
+
+    Returns:
+        A program that takes the parameters of f and then a table for each of ``wrt`` (of the results): its first
+        dimension counts directions, the others are those of the parameter (the result). It gives, for each table and
+        within that for each result (each of ``wrt``), the products stacked, directions first.
+
+    Raises:
+        DifferentiationError: an operation on the way has no derivative.
+        ValueError: ``wrt`` names a parameter that is not there or has no tangent.
+    """
+    module = Module(inline_small(program))
+    main = module.source.main
+    active = chosen_params(main, wrt)
+    builder = Builder(main.span)
+    params = tuple(Var(param.name, param.type) for param in main.params)
+    whole = _Whole(module, main, builder, params)
+    seeded = [params[k].type for k in wrt] if mode == "forward" else _seeded(main)
+    tables = [Var("seeds", stack_type(1, type_)) for type_ in seeded]
+    results = (
+        whole.compressed_forward(active, tables) if mode == "forward" else whole.compressed_reverse(active, tables)
+    )
+    name = module.new_name(f"[{mode} products {main.name}]")
+    module.functions[name] = Function(name, builder.block((*params, *tables), results), main.span)
+    return share_structures(assemble(module.functions, name, module.boxes))
+
+
+def _seeded(main: Function) -> list[Type]:
+    return [main.result_types[k] for k in differentiable_results(main)]
+
+
 def cheaper_mode(main: Function, active: Mask) -> Literal["forward", "reverse"]:
     """The mode that needs fewer directions: by the number of elements where it is known, else by rank."""
     inputs = [param.type for param, on in zip(main.params, active, strict=True) if on]
@@ -180,6 +218,50 @@ class _Whole:
             self.builder.eqns.extend(whole.eqns)
             return list(whole.results)
         return over_directions(self.builder, sizes[self.shared :], directions, whole, self.module.effectful)
+
+    def compressed_forward(self, active: Mask, tables: Sequence[Var]) -> list[Atom]:
+        """The tangents of all results for the rows of a table for each active parameter."""
+        derivatives = Derivatives(self.module)
+        results: list[Atom] = []
+        for k, table in zip((k for k, on in enumerate(active) if on), tables, strict=True):
+            mask = tuple(j == k for j in range(len(active)))
+            function = derivatives.derive(self.main.name, mask, f"[fwd{k} {self.main.name}]", with_value=False)
+            results += self._products(function.body, self.params[k], table)
+        return results
+
+    def compressed_reverse(self, active: Mask, tables: Sequence[Var]) -> list[Atom]:
+        """The cotangents of all active parameters for the rows of a table for each result."""
+        pairs = Pairs(self.module)
+        primal = clone_block(self.main.body, dict(zip(self.main.params, self.params, strict=True)))
+        # Only the sizes of its results are read: what else there is of the primal is dead.
+        self.builder.eqns.extend(primal.eqns)
+        tangible = differentiable_results(self.main)
+        results: list[Atom] = []
+        for n, (k, table) in enumerate(zip(tangible, tables, strict=True)):
+            seeds = tuple(j == n for j in range(len(tangible)))
+            function = pairs.rev_of(self.main.name, active, seeds)
+            results += self._products(function.body, primal.results[k], table)
+        return results
+
+    def _products(self, body: Block, like: Atom, table: Var) -> list[Atom]:
+        """The results of a derivative whose last parameter is a seed, for each row of a table of seeds."""
+        count, *own = sizes_of(self.builder, table)
+        sizes = sizes_of(self.builder, like) if isinstance(like.type, TensorType) else []
+        for size, wanted in zip(own, sizes, strict=True):
+            same = self.builder.apply("eq", size, wanted, name="same")
+            self.builder.emit("assert", [same], [], params={"message": "a direction has the sizes of what it changes"})
+        direction = Var("d", Integer)
+        inner, deep = Builder(self.main.span), Builder(self.main.span)
+        at = tuple(Var("i", Integer) for _ in sizes)
+        (value,) = (deep if sizes else inner).emit("index", [table, direction, *at], [Float], names=["seed"])
+        seed: Atom = value
+        if sizes:
+            (seed,) = inner.emit("build", sizes, [like.type], names=["seed"], blocks=[deep.block(at, [value])])
+        env: Env = dict(zip(body.params, self.params, strict=False))
+        env[body.params[-1]] = seed
+        block = clone_block(Block((), body.eqns, body.results), env)
+        whole = Block((), (*inner.eqns, *block.eqns), block.results)
+        return over_directions(self.builder, [count], (direction,), whole, self.module.effectful)
 
     def _result_first(self, columns: Atom, result: Type, param: Var) -> Atom:
         """What is stacked over the elements of a parameter, with the dimensions of the result in front."""

@@ -1,0 +1,1 @@
+"""Sparse Jacobians: patterns, colourings, and the derivatives computed in compressed form."""
