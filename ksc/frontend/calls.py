@@ -98,11 +98,11 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
         return known_function_call(frame, obj.function, [obj.owner, *args], kwargs, node)
     if obj is functools.partial and args:
         return Partial(args[0], tuple(args[1:]), dict(kwargs))
-    if not isinstance(obj, type) and getattr(obj, "__knossos_maps__", False) is True:
-        if _has_tensors([*args, *kwargs.values()]):
-            from ksc.frontend.mapped import call_mapped
+    maps = not isinstance(obj, type) and getattr(obj, "__knossos_maps__", False) is True
+    if maps and _has_tensors([*args, *kwargs.values()]):
+        from ksc.frontend.mapped import call_mapped
 
-            return call_mapped(frame, obj, args, kwargs, node)  # type: ignore[arg-type]
+        return call_mapped(frame, obj, args, kwargs, node)  # type: ignore[arg-type]
     special = special_call(obj)
     if special is not None:
         return special(frame, args, kwargs, node)
