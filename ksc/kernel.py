@@ -127,19 +127,27 @@ class Kernel(FastCallable):
         return tuple(k for k in range(len(special.params)) if float_leaves(special.params, k))
 
     def compile(
-        self, example_inputs: Iterable[Any], *, derivations: Sequence[str] = ("", "v"), dtype: torch.dtype | None = None
+        self,
+        example_inputs: Iterable[Any] | None = None,
+        *,
+        derivations: Sequence[str] | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Kernel:
         """Build ahead of time what a call with arguments like ``example_inputs`` needs, and give the kernel back.
 
         Args:
             example_inputs: one value for each parameter; only structure, dtypes, the number of dimensions and which of
-                these are of size 1 count.
-            derivations: which ones, see ``ksc.derive``.
-            dtype: the floating dtype, in place of the inputs'.
+                these are of size 1 count. None for what the annotations say, or for arguments like the latest call's.
+            derivations: which ones, see ``ksc.derive``; by default the value, and the vjp where there is one.
+            dtype: the floating dtype, in place of the inputs', or of the default dtype where there are none.
         """
-        special, leaves = self._specialise(tuple(example_inputs), {})
-        for derivation in derivations:
-            special.built(derivation, dtype or float_dtype(leaves))
+        if example_inputs is None:
+            special, inputs = self._annotated(), torch.get_default_dtype()
+        else:
+            special, leaves = self._specialise(tuple(example_inputs), {})
+            inputs = float_dtype(leaves)
+        for derivation in special.usual if derivations is None else derivations:
+            special.built(derivation, dtype or inputs)
         return self
 
     # The PyTorch side
@@ -321,7 +329,7 @@ class Kernel(FastCallable):
         raise ArgumentError(
             f"the annotations of {self.__name__}{self._written_signature} do not tell the types of its parameters",
             remedy="annotate numbers with float, int or bool; for tensors, call the kernel first, "
-            "or compile(example_inputs), so that it knows their number of dimensions",
+            "or compile(example_inputs), so that it knows their number of dimensions (`ksc` takes --args)",
         )
 
     def _flat_call(self, args: tuple[Any, ...], kind: CallKind = "primal") -> FlatCall | None:

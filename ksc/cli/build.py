@@ -29,13 +29,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compile for each dtype, the parameters being what their annotations say, and print where the source lies."""
-    kernel = load_kernel(args.target)
+    """Compile for each dtype, for ``--args`` or what the annotations say, and print where the source lies."""
+    kernel = load_kernel(args.target, args.args)
     report = []
     for dtype in dict.fromkeys(args.dtype or [DEFAULT_DTYPE]):
         start = time.perf_counter()
         with _default_dtype(dtype):
-            source = kernel.source_path
+            source = kernel.compile().source_path
         report.append({"dtype": dtype, "source": str(source), "seconds": round(time.perf_counter() - start, 3)})
     if args.json:
         print(json.dumps(report, indent=2))

@@ -40,10 +40,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print one stage, or all that leads to it."""
+    kernel = load_kernel(args.target, args.args)
     if args.passes:
-        _print_passes(load_kernel(args.target), DERIVATIONS[args.stage])
-        return 0
-    print(str(STAGES[args.stage](load_kernel(args.target))).rstrip("\n"))
+        _print_passes(kernel, DERIVATIONS[args.stage])
+    else:
+        print(str(STAGES[args.stage](kernel)).rstrip("\n"))
     return 0
 
 

@@ -10,11 +10,11 @@ import inspect
 import sys
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ksc.errors import KnossosError
 from ksc.ir.nodes import Span
@@ -35,6 +35,12 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "target",
         metavar="FILE.py:NAME",
         help="a kernel in a file, or a plain function, which is then taken elementwise",
+    )
+    parser.add_argument(
+        "--args",
+        metavar="PYTHON",
+        help="the arguments of a call to compile for, where annotations do not tell the dimensions of tensors: Python "
+        "that the file could contain, such as 'torch.rand(4, 4), 3'",
     )
 
 
@@ -60,22 +66,36 @@ def load_object(target: str) -> object:
     return found
 
 
-def load_kernel(target: str) -> Kernel:
-    """The kernel that ``FILE.py:NAME`` stands for.
+def load_kernel(target: str, args: str | None = None) -> Kernel:
+    """The kernel that ``FILE.py:NAME`` stands for, specialised to ``args``, the text of a call's arguments, if given.
 
     A plain function becomes one: ``register`` if it takes a tensor, else ``elementwise``. Raises TargetError where the
-    name stands for neither.
+    name stands for neither, or ``args`` cannot be evaluated.
     """
     import ksc
     from ksc.kernel import Kernel
 
     found = load_object(target)
-    if isinstance(found, Kernel):
-        return found
     if inspect.isfunction(found):
         takes_tensor = any("Tensor" in str(annotation) for annotation in inspect.get_annotations(found).values())
-        return ksc.register(found) if takes_tensor else ksc.elementwise(found)
-    raise TargetError(f"{target.rpartition(':')[2]} is a {type(found).__name__}, not a kernel or a function")
+        found = ksc.register(found) if takes_tensor else ksc.elementwise(found)
+    if not isinstance(found, Kernel):
+        raise TargetError(f"{target.rpartition(':')[2]} is a {type(found).__name__}, not a kernel or a function")
+    if args is not None:
+        found.compile(_evaluated(args, found.__wrapped__), derivations=())
+    return found
+
+
+def _evaluated(args: str, fn: Callable[..., object]) -> tuple[Any, ...]:
+    """The arguments that a text stands for where the function was defined, ``torch`` being known in any case."""
+    import torch
+
+    names = {"torch": torch, **getattr(fn, "__globals__", {})}
+    try:
+        given: tuple[Any, ...] = eval(f"({args},)" if args.strip() else "()", names)
+    except Exception as error:
+        raise TargetError(f"--args {args!r}: {type(error).__name__}: {error}") from error
+    return given
 
 
 def import_file(path: Path) -> ModuleType:

@@ -82,3 +82,14 @@ def test_structured_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file.write_text(POINTS)
     assert main(["build", f"{file}:norm"]) == 0
     assert "norm" in capsys.readouterr().out
+
+
+def test_tensors_are_built_for_the_arguments_of_a_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "total.py"
+    file.write_text("import torch\n\ndef total(x: torch.Tensor):\n    return (x * x).sum()\n")
+    before = {kernel.path for kernel in list_kernels()}
+    assert main(["build", f"{file}:total", "--args", "torch.rand(3)", "--dtype", "float64", "--json"]) == 0
+    (built,) = json.loads(capsys.readouterr().out)
+    assert "double total(" in Path(built["source"]).read_text()
+    # The value and its vjp.
+    assert len({kernel.path for kernel in list_kernels()} - before) == 2

@@ -53,3 +53,52 @@ def test_shows_the_ir_after_each_pass(stage: str, capsys: pytest.CaptureFixture[
     assert (";; vjp" in titles) == (stage == "vjp")
     assert len(titles) == len(PIPELINE) + (2 if stage == "vjp" else 1)
     assert all(any(step.why in title for title in titles) for step in PIPELINE)
+
+
+@pytest.fixture
+def block(tmp_path: Path) -> Path:
+    file = tmp_path / "block.py"
+    file.write_text(
+        "import torch\nfrom typing import NamedTuple\n\n\n"
+        "class Line(NamedTuple):\n    slope: torch.Tensor\n    offset: float\n\n\n"
+        "def power(x: torch.Tensor, n: int = 2):\n    return (x**n).sum()\n\n\n"
+        "def at(line: Line, x: torch.Tensor):\n    return line.slope @ x + line.offset\n"
+    )
+    return file
+
+
+@pytest.mark.parametrize("stage", ["ir", "vjp", "jvp", "cpp"])
+@pytest.mark.parametrize("passes", [(), ("--passes",)])
+def test_a_kernel_of_tensors_is_shown_for_the_arguments_of_a_call(
+    stage: str, passes: tuple[str, ...], block: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", f"{block}:power", "--args", "torch.rand(4, 4)", "--stage", stage, *passes]) == 0
+    shown = capsys.readouterr()
+    assert "power" in shown.out
+    assert shown.err == ""
+
+
+def test_arguments_are_python_that_the_file_could_contain(block: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", f"{block}:at", "--args", "Line(torch.rand(3), 1.0), torch.rand(3)"]) == 0
+    assert "offset" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("torch.rand(4", "[KS900] --args 'torch.rand(4': SyntaxError"),
+        ("y", "[KS900] --args 'y': NameError: name 'y' is not defined"),
+        ("1.0", "annotated as a tensor, and the float 1.0 was given"),
+        ("", "missing a required argument: 'x'"),
+    ],
+)
+def test_arguments_that_cannot_be(args: str, message: str, block: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", f"{block}:power", "--args", args]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_a_kernel_of_tensors_without_arguments_says_what_to_add(
+    block: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", f"{block}:power"]) == 1
+    assert "(`ksc` takes --args)" in capsys.readouterr().err
