@@ -98,17 +98,8 @@ def check_optimised(point: TensorPoint) -> None:
     """The passes change neither the value nor the derivatives, to the second order."""
     if not point.tame:
         return
-    zeros = [torch.zeros_like(bar) for bar in point.bars]
-    seeds = {
-        "": [],
-        "v": [point.bars],
-        "j": [point.dots],
-        "b": [point.bars],
-        "vj": [point.bars, point.dots, zeros],
-        "vv": [point.bars, point.dots],
-    }
     found = {}
-    for letters, more in seeds.items():
+    for letters, more in seeds(point).items():
         derived = derive(point.ir, letters)
         verify(derived)
         better = optimise(derived)
@@ -118,3 +109,16 @@ def check_optimised(point: TensorPoint) -> None:
             assert_near(point.run(better, *more), found[letters], 1e-8, f"optimised {letters!r}")
     if np.abs(joined(found["vj"])).max(initial=0.0) < 1e6:
         assert_near(found["vv"][: len(point.active)], found["vj"], 1e-8, "the second order of both modes")
+
+
+def seeds(point: TensorPoint) -> dict[str, list[list[torch.Tensor]]]:
+    """Cotangents and tangents for what derivations take beside the arguments."""
+    zeros = [torch.zeros_like(bar) for bar in point.bars]
+    return {
+        "": [],
+        "v": [point.bars],
+        "j": [point.dots],
+        "b": [point.bars],
+        "vj": [point.bars, point.dots, zeros],
+        "vv": [point.bars, point.dots],
+    }

@@ -390,4 +390,4 @@ def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:
                 p.define(out, p.value(atom), inside)
             p.in_range.same(out, atom)
 
-    p.block(body, Finish(write), at)
+    p.block(body, Finish(write, single=True), at)

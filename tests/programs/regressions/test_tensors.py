@@ -7,6 +7,7 @@ import pytest
 from tests.strategies.tensors import TensorProgram
 from tests.strategies.tensors_cases import TensorCase
 from tests.strategies.tensors_checks import check_derivatives, check_optimised, check_value
+from tests.strategies.tensors_compiled import compare_compiled
 
 X, XA = (("n",),), (("n",), ("n", "m"))
 
@@ -45,7 +46,18 @@ def entry(x):
     return x[1:] * torch.linspace(-1.0, 1.0, max(x.shape[0] - 1, 0)), torch.logspace(0.5, 1.0, len(x[1:]), 2.0)
 """
 
+# The reverse of the choice adds to the cotangent of `x` on one side, and gives a number to be added on both.
+CUMSUM_OF_ONE_OR_THE_OTHER = """
+import torch
+def entry(x):
+    y = 2.0 * x
+    return torch.cumsum(y if x.sum() > 0.0 else x, 0)
+"""
+
 PROGRAMS = {
+    "cumsum_of_one_or_the_other": TensorProgram(
+        CUMSUM_OF_ONE_OR_THE_OTHER, X, ((1, 1, 0), (1, 1, 1), (1, 1, 2), (3, 1, 0))
+    ),
     "chain_of_comparisons": TensorProgram(CHAIN_OF_COMPARISONS, X, ((3, 2, 0), (2, 2, 1), (4, 1, 7))),
     "flattened_nothing": TensorProgram(FLATTENED_NOTHING, XA, ((3, 1, 0), (0, 1, 1))),
     "one_number_from_a_range": TensorProgram(ONE_NUMBER_FROM_A_RANGE, X, ((2, 1, 0), (0, 1, 1), (3, 1, 2), (1, 1, 2))),
@@ -62,3 +74,7 @@ def test_means_what_pytorch_means(name: str) -> None:
             check_value(point)
             check_derivatives(point)
             check_optimised(point)
+
+
+def test_compiled_is_interpreted() -> None:
+    compare_compiled(PROGRAMS.values())
