@@ -4,7 +4,8 @@
 
 The reverse of a loop runs as often as the loop does, if ever, and reads tensors of the same sizes; so what was asserted
 of sizes is known there too, and its elements need no checks. Only comparisons of integers from outside the loop are
-repeated, in loops with carries: they cannot fail there, cost nothing, and leave the loop in the end.
+repeated, in loops with carries that have loops inside: they cannot fail there and cost nothing, and what they compute
+leaves the loop in the end.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class _Repeater:
             blocks = []
             for inner in eqn.blocks:
                 changed, required = self.block(inner, known, inside)
-                blocks.append(_with_requirements(changed, new) if eqn.op == "for" else changed)
+                reads = eqn.op == "for" and any(one.blocks for one in inner.eqns)
+                blocks.append(_with_requirements(changed, new) if reads else changed)
                 if eqn.op in _COUNTED or eqn.op == "withacc":
                     lifted = [_Requirement(req.counts | counts, req.eqns, req.check, req.key) for req in required]
                     found += lifted

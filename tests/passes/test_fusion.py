@@ -11,6 +11,7 @@ from ksc.passes import optimise, prepare
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.fuse import fuse, fuse_neighbours
 from ksc.passes.fuse.branches import hoist_common_reads
+from ksc.passes.fuse.rows import fuse_rows
 from ksc.passes.fuse.structure import resolve_structure
 from ksc.passes.fuse.sums import turn_accumulations_into_sums
 from ksc.passes.fuse.vertical import fuse_producers
@@ -25,6 +26,7 @@ PASSES = (
     hoist_common_reads,
     turn_accumulations_into_sums,
     fuse_producers,
+    fuse_rows,
     fuse_neighbours,
     fuse,
     optimise,

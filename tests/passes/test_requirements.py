@@ -35,8 +35,8 @@ TWO_LOOPS = """
              (let ((same (eq m k)) (() (require same "m is k")) (own (eq i m)) (never (not own))
                    (() (require never "not i")) (f (to_float i)))
                (add s f))))
-        (b (for (i n) ((s 1.0)) (let ((t (sin s))) t)))
-        (c (for (i m) ((s 1.0)) (let ((t (sin s))) t)))
+        (b (for (i n) ((s 1.0)) (reduce add m (lam (j : Integer) (sin s)))))
+        (c (for (i m) ((s 1.0)) (reduce add m (lam (j : Integer) (sin s)))))
         (d (add a b)))
     (add c d)))
 """

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
 from ksc.ir.types import AccType, IntegerType, TensorType
 from ksc.passes.fuse.facts import Facts as SizeFacts
 
@@ -81,6 +81,7 @@ class InRange:
         self._sizes: dict[Var, tuple[Atom | tuple[Var, int] | None, ...]] = {}
         self._clipped: set[Var] = set()
         self._comparisons: dict[Var, Eqn] = {}
+        self._clamped: dict[Var, Atom] = {}
 
     # What is said.
 
@@ -116,6 +117,9 @@ class InRange:
 
     def loop(self, index: Var, count: Atom) -> None:
         """The loop variable is at least 0 and below ``count``."""
+        if isinstance(count, Var):
+            # The loop runs, so its count is not the zero.
+            count = self._clamped.get(count, count)
         last = self._sum(count).plus(Sum(-1))
         self.facts = replace(self.facts, below={**self.facts.below, index: last}, known=(*self.facts.known, last))
 
@@ -138,6 +142,14 @@ class InRange:
             for factor, other in (eqn.args, eqn.args[::-1]):
                 if isinstance(factor, Const):
                     self._let_bounded(out, Sum().plus(self._sum(other), int(factor.value)))
+        elif eqn.op == "min":
+            if all(map(self.is_size, eqn.args)):
+                self._know(Sum(0, {out: 1}))
+            for arg in eqn.args:
+                self._know(self._sum(arg).plus(Sum(0, {out: 1}), -1))
+        elif eqn.op == "max" and eqn.args[1] == const(0):
+            self._know(Sum(0, {out: 1}))
+            self._clamped[out] = eqn.args[0]
         elif eqn.op == "idiv" and isinstance(eqn.args[1], Const):
             self._quotient(out, self._sum(eqn.args[0]), int(eqn.args[1].value))
 

@@ -9,12 +9,13 @@ from ksc.ir.types import TensorType
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.fuse.branches import hoist_common_reads
+from ksc.passes.fuse.rows import fuse_rows
 from ksc.passes.fuse.structure import resolve_structure
 from ksc.passes.fuse.sums import turn_accumulations_into_sums
 from ksc.passes.fuse.vertical import fuse_producers
 from ksc.passes.stores import turn_accumulations_into_stores
 
-ROUNDS = 10
+ROUNDS = 24
 """How often fusion is tried: what one round brings into one loop body is read once in the next."""
 
 
@@ -30,6 +31,8 @@ def fuse(program: Program) -> Program:
         fused = fuse_producers(program, thrifty=True)
         if fused is program:
             fused = fuse_producers(program, thrifty=False)
+        if fused is program:
+            fused = fuse_rows(program)
         if fused is program and _ops(program) == before:
             break
         program = fused

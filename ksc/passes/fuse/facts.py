@@ -427,6 +427,8 @@ class Facts:
         match eqn:
             case Eqn(op="max"):
                 return any(isinstance(arg, Const) and int(arg.value) >= 0 for arg in eqn.args)
+            case Eqn(op="min"):
+                return all(self.is_natural(self.polynomial(self.resolve(arg))) for arg in eqn.args)
             case Eqn(op="imod" | "idiv"):
                 return self.count(symbol) is not None
             case _:
@@ -451,7 +453,19 @@ class Facts:
             if factor is not None and factor.terms:
                 polynomial = polynomial + factor * Polynomial.constant(bound)
         natural = (symbol in least or self._symbol_is_natural(symbol) for symbol in polynomial.symbols())
-        return all(factor > 0 for factor in polynomial.terms.values()) and all(natural)
+        if all(factor > 0 for factor in polynomial.terms.values()) and all(natural):
+            return True
+        return any(self._at_least_zero(larger, least, rules) for larger in self._without_min(polynomial))
+
+    def _without_min(self, polynomial: Polynomial) -> Iterator[Polynomial]:
+        """What the polynomial is not less than, a ``min`` that is subtracted being one of its two arguments."""
+        for monomial, factor in polynomial.terms.items():
+            eqn = self.definition(monomial[0]) if len(monomial) == 1 and isinstance(monomial[0], Var) else None
+            if factor < 0 and eqn is not None and eqn.op == "min":
+                rest = polynomial - Polynomial({monomial: factor})
+                for arg in eqn.args:
+                    yield rest + Polynomial.constant(factor) * self.polynomial(self.resolve(arg))
+                return
 
     def _depth(self, symbol: Symbol) -> int:
         place = self.places.get(symbol) if isinstance(symbol, Var) else None

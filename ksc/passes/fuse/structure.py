@@ -4,6 +4,7 @@
 * integers that an assert says are equal are one after it;
 * ``(index j (index i t))`` is ``(index (tuple i j) t)``, so that a row is not made for its elements;
 * ``(build n (lam i (index i x)))``, n being the size of x, is x;
+* a size is not below 0, nor is the maximum of it and 0 another one;
 * a loop that runs once is its body, a sum or loop that never runs is what it starts with.
 
 Unlike ``simplify`` this is done before differentiation too.
@@ -84,6 +85,11 @@ class _Resolver:
             case "get":
                 source = self.facts.untupled(eqn.outs[0])
                 return None if source is eqn.outs[0] else (replace(source, self.env),)
+            case "lt" | "max" if eqn.args[1] == const(0):
+                natural = self.facts.is_natural(self.facts.polynomial(self.facts.resolve(eqn.args[0])))
+                return ((const(False) if eqn.op == "lt" else new.args[0]),) if natural else None
+            case "select" if isinstance(new.args[0], Const):
+                return (new.args[1 if new.args[0].value else 2],)
             case "reduce":
                 return self.trivial_reduce(new, place, out)
             case "for":
