@@ -33,9 +33,7 @@ def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
         return _of_struct(frame, value, name, node)
     if isinstance(value, Rows):
         reason = f"{describe(value)} has no attribute {name!r} here"
-        frame.refuse(
-            node, reason, "append in one loop alone, or use torch.stack()", code="KS107"
-        )
+        frame.refuse(node, reason, "append in one loop alone, or use torch.stack()", code="KS107")
     if isinstance(value, Static):
         if is_left_to_caller(value.value):
             return member(frame, value.value, name, node)
