@@ -8,13 +8,17 @@
 #define KS_FN inline
 #endif
 
-// Before a loop that sums: the terms may be added in several lanes, each in order, and the lanes at the end. The order
+// Before a loop that sums, or finds the largest or smallest number: the terms may be added in several lanes, each in order, and the lanes at the end. The order
 // depends on nothing but the number of terms and the instruction set, so results repeat; but it is not that of the text.
 #if defined(KS_SUMS_IN_LANES) && !defined(__CUDACC__)
 #define KS_PRAGMA(text) _Pragma(#text)
 #define KS_SUM(...) KS_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
+#define KS_MAX(...) KS_PRAGMA(omp simd reduction(ks::largest : __VA_ARGS__))
+#define KS_MIN(...) KS_PRAGMA(omp simd reduction(ks::smallest : __VA_ARGS__))
 #else
 #define KS_SUM(...)
+#define KS_MAX(...)
+#define KS_MIN(...)
 #endif
 
 #endif

@@ -78,6 +78,10 @@ KS_FN int64_t clamp_max(int64_t a, int64_t high) { return a > high ? high : a; }
 KS_FN int64_t clamp(int64_t a, int64_t low, int64_t high) { return clamp_max(clamp_min(a, low), high); }
 template <class T> KS_FN T max(T a, T b) { return a >= b || a != a ? a : b; }
 template <class T> KS_FN T min(T a, T b) { return a <= b || a != a ? a : b; }
+#if defined(KS_SUMS_IN_LANES) && !defined(__CUDACC__)
+#pragma omp declare reduction(largest : float, double : omp_out = max(omp_out, omp_in)) initializer(omp_priv = omp_orig)
+#pragma omp declare reduction(smallest : float, double : omp_out = min(omp_out, omp_in)) initializer(omp_priv = omp_orig)
+#endif
 template <class T> KS_FN T clamp_min(T a, T low) { return a < low || low != low ? low : a; }
 template <class T> KS_FN T clamp_max(T a, T high) { return a > high || high != high ? high : a; }
 template <class T> KS_FN T clamp(T a, T low, T high) { return clamp_max(clamp_min(a, low), high); }

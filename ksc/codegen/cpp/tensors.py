@@ -105,6 +105,10 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
     _nest(p, eqn, sizes, Finish(write), at)
 
 
+_IN_LANES = {"add": "KS_SUM", "max": "KS_MAX", "min": "KS_MIN"}
+"""What stands before a loop that combines numbers, whose order is then not that of the text."""
+
+
 def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
     """A loop nest that combines what its body gives."""
     (body,) = eqn.blocks
@@ -150,8 +154,9 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
                 text = f"ks::combine(rt, {names[k]}, {value.text}, {_line(eqn.span)}, {operation});"
             inside.writer.statement(text, value.span or eqn.span)
 
-    sums = [names[k] for k in live if monoid == "add" and isinstance(eqn.outs[k].type, FloatType)]
-    _nest(p, eqn, sizes, Finish(write), at, sums=sums if len(sums) == len(live) else ())
+    numbers = [names[k] for k in live if isinstance(eqn.outs[k].type, FloatType)]
+    lanes = _IN_LANES.get(monoid) if len(numbers) == len(live) else None
+    _nest(p, eqn, sizes, Finish(write), at, lanes=f"{lanes}({', '.join(numbers)})" if lanes and numbers else None)
 
 
 def _operation(monoid: str, type_: Type, float_type: str) -> str:
@@ -185,11 +190,11 @@ def _combined(monoid: str, name: str, value: Expr) -> Expr:
 
 
 def _nest(
-    p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Context, *, sums: Sequence[str] = ()
+    p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Context, *, lanes: str | None = None
 ) -> None:
     """Loops over the block's parameters, the first outermost.
 
-    Where all that the body does is to add to ``sums``, the additions need not be made in order.
+    ``lanes`` is the pragma that stands before the innermost one if all that the body does is to sum up.
     """
     (body,) = eqn.blocks
     writers = [at.writer]
@@ -207,10 +212,10 @@ def _nest(
         open_scratch(p, inside)
     p.block(body, finish, inside)
     p.in_range.facts = facts
-    in_lanes = bool(sums) and not any(line.text.endswith("{") or "rt" in line.text for line in writers[-1].lines)
+    in_lanes = lanes is not None and not any(line.text.endswith("{") or "rt" in line.text for line in writers[-1].lines)
     for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
-        if in_lanes and inner is writers[-1]:
-            outer.line(f"KS_SUM({', '.join(sums)})", eqn.span)
+        if lanes is not None and in_lanes and inner is writers[-1]:
+            outer.line(lanes, eqn.span)
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)
         outer.line("}", eqn.span)

@@ -9,6 +9,7 @@ namespace softmax_kernel {
 static inline ks::tensor<float, 1> softmax(ks::runtime &rt, ks::tensor<float, 1> x) {
     // (let ((most (reduce max (size x) (lam (i : Integer) (index i x))))
     float most = -ks::inf<float>;
+    KS_MAX(most)
     for (int64_t i = 0; i < x.size[0]; ++i) {
         most = ks::max(most, x(i));
     }
