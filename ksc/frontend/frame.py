@@ -53,6 +53,7 @@ class Region:
         known: results that hold in the innermost block, by operation and operands: sizes that were read, sums of
             integers, pairs of sizes that were found to agree.
         lower: the least value that an Integer can have, where something is known of it.
+        single: the sizes that are 0 or 1.
         measured: for a size that was read, the name it goes by until the user gives one, and how messages call it.
         entry: the function that is traced.
     """
@@ -62,6 +63,7 @@ class Region:
         self.store: dict[Cell, Value] = {}
         self.known: dict[object, Atom] = {}
         self.lower: dict[Var, int] = {}
+        self.single: set[Var] = set()
         self.measured: dict[Var, tuple[str, str]] = {}
         self.entry = entry
 

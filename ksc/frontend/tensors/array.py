@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Sequence
 
 from ksc.frontend.frame import PLACEHOLDER, Frame
-from ksc.frontend.tensors.integers import bounded
+from ksc.frontend.tensors.integers import ONE, bounded
 from ksc.frontend.values import Array, Cell, Poison, Ref, Value
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import Atom, Const, Var
@@ -113,6 +113,24 @@ def same_size(frame: Frame, node: ast.AST, a: Atom, b: Atom) -> Atom:
         frame.emit(node, "assert", [agree], [], params={"message": message})
         frame.region.known[pair] = a
     return b if isinstance(b, Const) else a
+
+
+def is_single(frame: Frame, size: Atom) -> bool:
+    """Whether a dimension of this size has one element at most, which broadcasting therefore finds at index 0."""
+    return size == ONE or size in frame.region.single
+
+
+def broadcast_size(frame: Frame, node: ast.AST, a: Atom, b: Atom) -> Atom:
+    """The size that two are broadcast to; only one that is known to be 0 or 1 is stretched."""
+    if a == ONE or b == ONE:
+        return b if a == ONE else a
+    if a == b or is_single(frame, a) == is_single(frame, b):
+        return same_size(frame, node, a, b)
+    short, size = (a, b) if is_single(frame, a) else (b, a)
+    fits = frame.apply(node, "or", frame.apply(node, "eq", short, ONE), frame.apply(node, "eq", short, size))
+    message = f"{_spoken(frame, short)} must be 1, or {_spoken(frame, size)}"
+    frame.emit(node, "assert", [fits], [], params={"message": message})
+    return size
 
 
 def _spoken(frame: Frame, size: Atom) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from ksc.frontend import operators
 from ksc.frontend.frame import Frame
 from ksc.frontend.storage import about_to_write
-from ksc.frontend.tensors.array import build, element, same_size, sizes_of
+from ksc.frontend.tensors.array import broadcast_size, build, element, is_single, same_size, sizes_of
 from ksc.frontend.tensors.indexing import Place, place_index, place_sizes, read_place
 from ksc.frontend.tensors.integers import ONE, ZERO
 from ksc.frontend.tensors.views import converted, counted, overwrite, require_single, set_content, source, write
@@ -21,13 +21,12 @@ from ksc.ir.types import Bool, Float, Type
 
 
 def broadcast_sizes(frame: Frame, node: ast.AST, shapes: Sequence[Sequence[Atom]]) -> list[Atom]:
-    """The sizes that all of ``shapes`` are broadcast to; only a size known to be 1 is stretched."""
+    """The sizes that all of ``shapes`` are broadcast to; see ``broadcast_size``."""
     rank = max(map(len, shapes), default=0)
     result: list[Atom] = [ONE] * rank
     for sizes in shapes:
         for k, size in enumerate(sizes, rank - len(sizes)):
-            if size != ONE:
-                result[k] = size if result[k] == ONE else same_size(frame, node, result[k], size)
+            result[k] = broadcast_size(frame, node, result[k], size)
     return result
 
 
@@ -42,12 +41,12 @@ def _stretched(
         frame.refuse(node, reason, "use a value whose sizes fit the place", code="KS208")
     inner = own[extra:]
     for mine, size in zip(inner, sizes[len(sizes) - len(inner) :], strict=True):
-        if mine != ONE:
+        if mine != ONE and broadcast_size(frame, node, size, mine) != size:
             same_size(frame, node, size, mine)
 
     def at(index: Sequence[Atom]) -> Atom:
         tail = index[len(index) - len(inner) :]
-        picked = [ZERO] * extra + [ZERO if size == ONE else k for k, size in zip(tail, inner, strict=True)]
+        picked = [ZERO] * extra + [ZERO if is_single(frame, size) else k for k, size in zip(tail, inner, strict=True)]
         return converted(frame, node, element(frame, node, value, picked), to)
 
     return at
@@ -59,7 +58,8 @@ def assign_view(frame: Frame, ref: Ref, value: Value, node: ast.AST) -> None:
     sizes = sizes_of(frame, node, ref)
     at = _stretched(frame, node, given, sizes, ref.elem)
     fits = given.rank == len(sizes) and all(
-        mine != ONE or size == ONE for mine, size in zip(given.sizes, sizes, strict=True)
+        mine == size or not is_single(frame, mine)
+        for mine, size in zip(sizes_of(frame, node, given), sizes, strict=True)
     )
     if fits and given.rank and given.elem == ref.elem:
         write(frame, ref, given, node)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 
 from ksc.frontend.frame import Frame
-from ksc.frontend.tensors.array import build, element, same_size, size_of, sizes_of
+from ksc.frontend.tensors.array import build, element, is_single, same_size, size_of, sizes_of
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, lower, sub, wrapped
 from ksc.frontend.tensors.views import Axis, picked, selected, source, viewed
 from ksc.frontend.values import NONE, Array, Ref, Static, Struct, Value, describe, is_number, scalar_type
-from ksc.ir.nodes import Atom, Const, const
+from ksc.ir.nodes import Atom, Const, Var, const
 from ksc.ir.types import Bool, Integer
 
 
@@ -184,7 +184,22 @@ def _slice(frame: Frame, part: Slice, size: Atom, node: ast.AST) -> tuple[Atom, 
     length = at_least(frame, node, sub(frame, node, stop, start), 0)
     if step != ONE:
         length = div(frame, node, add(frame, node, length, sub(frame, node, step, ONE)), step)
+    if isinstance(length, Var) and _takes_one(frame, part, node):
+        frame.region.single.add(length)
     return start, step, length
+
+
+def _takes_one(frame: Frame, part: Slice, node: ast.AST) -> bool:
+    """Whether a slice is one of ``[k : k + 1]`` for some k, maybe a constant, ``[:1]`` or ``[-1:]``."""
+    first = ZERO if part.start is NONE else _bound(frame, part.start, node)
+    if part.stop is NONE:
+        return first == const(-1)
+    last = _bound(frame, part.stop, node)
+    if isinstance(first, Const) and isinstance(last, Const):
+        k, stop = int(first.value), int(last.value)
+        return (k < 0) == (stop < 0) and stop - k <= 1
+    made = next((eqn for eqn in reversed(frame.builder.eqns) if last in eqn.outs), None)
+    return made is not None and made.op == "add" and made.args in ((first, ONE), (ONE, first))
 
 
 def _bound(frame: Frame, value: Value, node: ast.AST) -> Atom:
@@ -262,6 +277,6 @@ def place_index(frame: Frame, place: Place, index: Sequence[Atom], node: ast.AST
             continue
         array = picks[dim]
         own = shared[rank - array.rank :]
-        at = [ZERO if size == ONE else k for k, size in zip(own, sizes_of(frame, node, array), strict=True)]
+        at = [ZERO if is_single(frame, size) else k for k, size in zip(own, sizes_of(frame, node, array), strict=True)]
         found.append(selected(frame, node, place.view, dim, element(frame, node, array, at)).start)
     return tuple(found)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from ksc.frontend.frame import Frame
-from ksc.frontend.tensors.array import element, index_variables, reduce, same_size, sizes_of
+from ksc.frontend.tensors.array import broadcast_size, element, index_variables, is_single, reduce, same_size, sizes_of
 from ksc.frontend.tensors.dtypes import FLOAT_DTYPES, CallersDevice
 from ksc.frontend.tensors.integers import bounded, lower
 from ksc.frontend.tensors.scalars import Scalar
@@ -62,8 +62,8 @@ class Tensor:
     def spread(self, index: Index) -> Scalar:
         """The element that broadcasting puts at an index of as many dimensions or more."""
         own = index[len(index) - self.rank :]
-        zero = Scalar.of(self.op, 0)
-        return self[[zero if size.is_(1) else i for i, size in zip(own, self.sizes, strict=True)]]
+        zero, frame = Scalar.of(self.op, 0), self.op.frame
+        return self[[zero if is_single(frame, size.atom) else i for i, size in zip(own, self.sizes, strict=True)]]
 
     def numel(self) -> Scalar:
         """The number of elements."""
@@ -209,14 +209,12 @@ class Op:
         return Scalar.of(self, same_size(self.frame, self.node, a.atom, b.atom))
 
     def broadcast(self, shapes: Sequence[Sequence[Scalar]]) -> list[Scalar]:
-        """The sizes that all of ``shapes`` are broadcast to; only a size known to be 1 is stretched."""
+        """The sizes that all of ``shapes`` are broadcast to, see ``broadcast_size``."""
         rank = max(map(len, shapes), default=0)
         result = [Scalar.of(self, 1)] * rank
         for sizes in shapes:
             for k, size in enumerate(sizes, rank - len(sizes)):
-                if size.is_(1):
-                    continue
-                result[k] = size if result[k].is_(1) else self.same(result[k], size)
+                result[k] = Scalar.of(self, broadcast_size(self.frame, self.node, result[k].atom, size.atom))
         return result
 
     def require(self, condition: Scalar, message: str) -> None:

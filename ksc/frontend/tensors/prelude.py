@@ -14,6 +14,7 @@ from typing import Any
 from ksc.errors import KnossosError
 from ksc.frontend.frame import Frame
 from ksc.frontend.functions import locate
+from ksc.frontend.tensors.array import is_single
 from ksc.frontend.tensors.inlining import inlined
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.reductions import over, shift_of
@@ -83,7 +84,9 @@ def spread_row(matrix: Tensor, index: Sequence[Scalar]) -> Tensor:
     """The matrix that broadcasting puts at an index of the leading dimensions."""
     own = list(index[len(index) - (matrix.rank - 2) :])
     zero = matrix.op.number(0)
-    return matrix.row([zero if size.is_(1) else i for i, size in zip(own, matrix.sizes[:-2], strict=True)])
+    return matrix.row(
+        [zero if is_single(matrix.op.frame, size.atom) else i for i, size in zip(own, matrix.sizes[:-2], strict=True)]
+    )
 
 
 def _require(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 
-from ksc.frontend.tensors.array import build, element, same_size, size_of, sizes_of
+from ksc.frontend.tensors.array import broadcast_size, build, element, is_single, same_size, size_of, sizes_of
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, mod, mul, product, sub, wrapped
 from ksc.frontend.tensors.op import Op
 from ksc.frontend.tensors.reshaping import INFERRED, contiguous, reshaped
@@ -218,7 +218,7 @@ def expanded(op: Op, ref: Ref, sizes: Sequence[Atom]) -> Value:
         wanted = made[extra + k]
         if wanted == INFERRED:
             wanted = made[extra + k] = size
-        if size == ONE and wanted != ONE:
+        if is_single(op.frame, size) and size != wanted and broadcast_size(op.frame, op.node, size, wanted) == wanted:
             axes.append(Axis(ZERO))
         else:
             made[extra + k] = same_size(op.frame, op.node, size, wanted)
