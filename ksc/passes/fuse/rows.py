@@ -34,8 +34,8 @@ def fuse_rows(program: Program) -> Program:
         facts, top = Facts.of(function)
         rows = _Rows(facts, effectful)
         body = rows.block(function.body, top)
-        functions[name] = Function(name, body, function.span) if rows.changed else function
-        changed = changed or rows.changed
+        functions[name] = Function(name, body, function.span) if rows.merged else function
+        changed = changed or bool(rows.merged)
     return assemble(functions, program.entry, program.boxes, renew=False) if changed else program
 
 
@@ -43,43 +43,54 @@ class _Rows:
     def __init__(self, facts: Facts, effectful: Collection[str]) -> None:
         self.facts = facts
         self.effectful = effectful
-        self.changed = False
+        self.merged: set[Var] = set()
 
     def block(self, block: Block, place: Place) -> Block:
-        """The block, where one pair of loops is merged, here or inside."""
+        """The block with pairs of loops merged, here and inside; a merged loop is not looked at again."""
         eqns = list(block.eqns)
-        for second, eqn in enumerate(eqns):
-            if not self.changed and eqn.op == "build":
-                self.changed = self.merges(eqns, second, block.results)
-                if self.changed:
-                    break
-        if self.changed:
-            return Block(block.params, tuple(eqns), block.results)
+        second = 0
+        while second < len(eqns):
+            if eqns[second].op != "build" or not self.merges(eqns, second, block.results):
+                second += 1
         for k, eqn in enumerate(eqns):
-            blocks = tuple(inner if self.changed else self.block(inner, Place(eqn, place)) for inner in eqn.blocks)
-            eqns[k] = Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
+            if not self.is_merged(eqn):
+                blocks = tuple(self.block(inner, Place(eqn, place)) for inner in eqn.blocks)
+                eqns[k] = Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
         return Block(block.params, tuple(eqns), block.results)
+
+    def is_merged(self, eqn: Eqn) -> bool:
+        """Whether this is a loop that was merged: nothing is known of what it binds."""
+        return not self.merged.isdisjoint(eqn.outs)
 
     def merges(self, eqns: list[Eqn], second: int, results: Sequence[Atom]) -> bool:
         """Merge the loop at position ``second`` with one before it whose rows it reads, if there is one."""
         reader = eqns[second]
+        if self.is_merged(reader):
+            return False
         free = set(free_vars(reader.blocks[0]))
         for first in reversed(range(second)):
             maker = eqns[first]
-            if maker.op != "build" or not free.intersection(maker.outs) or not self.fits(maker, reader):
+            if maker.op != "build" or not free.intersection(maker.outs) or self.is_merged(maker):
+                continue
+            if not self.fits(maker, reader):
                 continue
             depth = self.depth(maker, reader)
             if depth == 0 or any(self.is_whole(out, results) for out in maker.outs if out in free):
                 continue
             between = eqns[first + 1 : second]
             if not any(out in read_vars(between) for out in maker.outs):
-                eqns[first : second + 1] = [*between, _merged(maker, reader, depth, self.safe(maker, reader))]
+                eqns[first : second + 1] = [*between, self.merge(maker, reader, depth)]
                 return True
             bound = {out for eqn in between for out in eqn.outs}
             if not bound.intersection(free) and not bound.intersection(reader.args):
-                eqns[first : second + 1] = [_merged(maker, reader, depth, self.safe(maker, reader)), *between]
+                eqns[first : second + 1] = [self.merge(maker, reader, depth), *between]
                 return True
         return False
+
+    def merge(self, maker: Eqn, reader: Eqn, depth: int) -> Eqn:
+        """The two loops as one."""
+        self.merged.update(maker.outs, reader.outs)
+        return _merged(maker, reader, depth, self.safe(maker, reader))
 
     def fits(self, maker: Eqn, reader: Eqn) -> bool:
         """Whether two loops may change their order with what is between, and are not too large together."""
