@@ -19,7 +19,7 @@ CORE := build/.core
 CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test sanitize lint format typecheck wheel clean distclean doctor
+.PHONY: help demo test opinfo sanitize lint format typecheck wheel clean distclean doctor
 
 help: ## say what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ sanitize: $(CORE) ## run generated code under AddressSanitizer and UBSan; SANITI
 	KSC_COMPILE_FLAGS="$(SANITIZE)" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
 	LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libubsan.so)" \
 	$(PY) -m pytest -p no:faulthandler $(SANITIZED) $(PYTEST_ARGS)
+
+opinfo: $(INSTALLED) ## put PyTorch's own samples through kernels; build/doc/opinfo.md says what became of them
+	$(PY) -m tests.ops.opinfo.report
 
 bench: $(CORE) ## timings as ratios to PyTorch's own operations
 	$(PY) benchmarks/speed.py

@@ -16,6 +16,12 @@ def window_count(size: Scalar, width: Scalar, stride: Scalar, dilation: Scalar) 
     return (size - dilation * (width - 1) - 1) // stride + 1
 
 
+def fitting(op: Op, count: Scalar) -> Scalar:
+    """A number of windows, of which there must be one."""
+    op.require(op.require_size(count, "the size of the result") > 0, f"{op.name}(): no window fits into the tensor")
+    return count
+
+
 def _convolution(n: int) -> Callable[..., Value]:
     def function(
         op: Op,
@@ -46,7 +52,7 @@ def _convolution(n: int) -> Callable[..., Value]:
         per_group = outputs if share.is_(1) else outputs // share
         op.require((outputs % share).eq(0), f"{op.name}(): the groups do not divide the output channels")
         counts = [
-            op.require_size(window_count(size, width, pace, gap), "the size of the result")
+            fitting(op, window_count(size, width, pace, gap))
             for size, width, pace, gap in zip(x.sizes[-n:], widths, strides, dilations, strict=True)
         ]
         b = None if isinstance(bias, Static) and bias.value is None else op.float_tensor(bias)

@@ -242,7 +242,16 @@ def logspace(
     return operators.binary(op.frame, ast.Pow(), root.value, exponents, op.node)
 
 
-@torch_function("torch.tensor", "torch.as_tensor", "torch.asarray", "torch.scalar_tensor")
+@torch_function("torch.scalar_tensor")
+def scalar_tensor(
+    op: Op, s: Value, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE
+) -> Value:
+    """A number as a tensor of rank 0, of Floats where dtype is left out."""
+    placement(op, requires_grad=requires_grad)
+    return op.result(op.rank_0(converted(op, op.scalar(s), op.dtype(dtype, Float))))
+
+
+@torch_function("torch.tensor", "torch.as_tensor", "torch.asarray")
 def tensor(op: Op, data: Value, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE) -> Value:
     """A tensor of numbers, given in nested lists; their derivatives flow into it."""
     placement(op, requires_grad=requires_grad)

@@ -155,7 +155,7 @@ def scatter(
     how = op.static(reduce, "reduce")
     joins: dict[object, Callable[[Scalar, Scalar], Scalar] | None] = {
         None: None,
-        "add": lambda a, b: a + b,
+        "add": added,
         "multiply": lambda a, b: a * b,
     }
     if how not in joins:
@@ -166,7 +166,12 @@ def scatter(
 @torch_function("scatter_add")
 def scatter_add(op: Op, input: Value, dim: Value, index: Value, src: Value) -> Value:
     """The tensor with elements added at indices along a dimension."""
-    return _scatter(op, input, dim, index, src, lambda a, b: a + b)
+    return _scatter(op, input, dim, index, src, added)
+
+
+def added(a: Scalar, b: Scalar) -> Scalar:
+    """The sum of two elements of one type, of truth values whether one holds."""
+    return a | b if a.type == b.type == Bool else a + b
 
 
 def _slices(

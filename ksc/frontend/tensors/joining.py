@@ -384,6 +384,9 @@ def padded(op: Op, x: Tensor, ends: dict[int, tuple[Scalar, Scalar]], how: str, 
         inside = op.number(True)
         for place, (before, after) in ends.items():
             size = x.sizes[place]
+            if how == "circular":
+                at[place] = _wrapped(op, index[place], size, before, after)
+                continue
             at[place] = _source(op, index[place] - before, size, how)
             if how == "constant":
                 if not before.is_(0):
@@ -395,6 +398,12 @@ def padded(op: Op, x: Tensor, ends: dict[int, tuple[Scalar, Scalar]], how: str, 
     return op.build(sizes, body)
 
 
+def _wrapped(op: Op, i: Scalar, size: Scalar, before: Scalar, after: Scalar) -> Scalar:
+    """The place that an element is taken from where a dimension goes round, what negative ends cut off left out."""
+    cut, rest = op.apply("min", before, 0), op.apply("min", after, 0)
+    return (i - op.apply("max", before, 0)) % (size + cut + rest) - cut
+
+
 def _source(op: Op, i: Scalar, size: Scalar, how: str) -> Scalar:
     """The place that an element outside of a dimension is taken from."""
     match how:
@@ -403,8 +412,6 @@ def _source(op: Op, i: Scalar, size: Scalar, how: str) -> Scalar:
             return (size - 1) - op.apply("abs", (size - 1) - back)
         case "replicate":
             return op.apply("clamp", i, 0, size - 1)
-        case "circular":
-            return i % size
         case _:
             return i
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ksc.frontend.tensors.convolutions import window_count
+from ksc.frontend.tensors.convolutions import fitting, window_count
 from ksc.frontend.tensors.extrema import Extremum, ravelled, search
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
@@ -20,6 +20,7 @@ class Windows:
     ) -> None:
         if x.rank not in (n + 1, n + 2):
             op.refuse(f"needs {n + 1} or {n + 2} dimensions, not {x.rank}", "reshape the tensor")
+        op.require(op.product(x.sizes[x.rank - n - 1 :]) > 0, f"{op.name}() of no elements")
         if op.flag(ceil, "ceil_mode"):
             op.refuse("with ceil_mode", "pad the tensor with F.pad()")
         self.op, self.x, self.n = op, x, n
@@ -33,7 +34,7 @@ class Windows:
         for end, width in zip(self.ends, self.widths, strict=True):
             op.require((end >= 0) & (end * 2 <= width), f"{op.name}(): the padding is more than half of the window")
         self.counts = [
-            op.require_size(window_count(size + end * 2, width, pace, gap), "the size of the result")
+            fitting(op, window_count(size + end * 2, width, pace, gap))
             for size, end, width, pace, gap in zip(
                 x.sizes[-n:], self.ends, self.widths, self.strides, self.gaps, strict=True
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ksc.ops.library.tensors.forms import each_matrix
+from ksc.ops.library.tensors.forms import each_matrix, require
 
 
 def pivot_of(a: Tensor, k: int) -> int:
@@ -147,6 +147,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:  # noqa: N803
     """The tensor ``X`` of ``A @ X = B`` (or ``X @ A = B``); ``B`` may be a vector."""
     if B.dim() == 1:
         return each_matrix(solved, A, B.unsqueeze(-1)).squeeze(-1)
+    vectors = B.dim() == A.dim() - 1
+    require(not vectors, "B may be a matrix or vectors, as its sizes tell", "write B.unsqueeze(-1), or B.unsqueeze(0)")
     if not left:
         return each_matrix(solved, A.mT, B.mT).mT
     return each_matrix(solved, A, B)
@@ -268,6 +270,13 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     return result
 
 
+def of_kind(result: Tensor, input: Tensor) -> Tensor:
+    """The result, which must not be of floats where the input is of integers."""
+    same = result.is_floating_point() == input.is_floating_point()
+    require(same, "the factors of integers are not integers", "give integers, or convert the tensors")
+    return result
+
+
 def addmm(
     input: Tensor,
     mat1: Tensor,
@@ -277,19 +286,19 @@ def addmm(
     alpha: float = 1,
 ) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
-    return beta * input + alpha * torch.mm(mat1, mat2)
+    return of_kind(beta * input + alpha * torch.mm(mat1, mat2), input)
 
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
-    return beta * input + alpha * torch.mv(mat, vec)
+    return of_kind(beta * input + alpha * torch.mv(mat, vec), input)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * (batch1 @ batch2)`` for each matrix of a batch."""
-    return beta * input + alpha * torch.bmm(batch1, batch2)
+    return of_kind(beta * input + alpha * torch.bmm(batch1, batch2), input)
 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
-    return beta * input + alpha * torch.outer(vec1, vec2)
+    return of_kind(beta * input + alpha * torch.outer(vec1, vec2), input)

@@ -43,10 +43,11 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) -> Tensor:
-    """The cosine of the angle between vectors."""
-    first = torch.clamp(torch.linalg.vector_norm(x1, 2, dim, keepdim=True), min=eps)
-    second = torch.clamp(torch.linalg.vector_norm(x2, 2, dim, keepdim=True), min=eps)
-    return torch.sum((x1 / first) * (x2 / second), dim)
+    """The cosine of the angle between vectors, of the tensors as broadcasting makes them."""
+    a, b = torch.broadcast_tensors(x1, x2)  # type: ignore[no-untyped-call]
+    first = torch.clamp(torch.linalg.vector_norm(a, 2, dim, keepdim=True), min=eps)
+    second = torch.clamp(torch.linalg.vector_norm(b, 2, dim, keepdim=True), min=eps)
+    return torch.sum((a / first) * (b / second), dim)
 
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06, keepdim: bool = False) -> Tensor:
