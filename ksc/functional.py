@@ -128,10 +128,11 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]
         cotangent for each of ``primals``, None for one that is no float.
     """
     kernel = as_kernel(f)
+    args = kernel.with_defaults(primals)
 
     def pullback(*cotangents: Any) -> tuple[Any, ...]:
-        bars = kernel.vjp(*primals, *cotangents)
-        return (bars,) if len(primals) == 1 else tuple(bars)
+        bars = kernel.vjp(*args, *cotangents)
+        return (bars,) if len(args) == 1 else tuple(bars[: len(primals)])
 
     return kernel(*primals), pullback
 
@@ -145,7 +146,9 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     if len(primals) != len(tangents):
         raise ArgumentError(f"{len(primals)} primals and {len(tangents)} tangents do not correspond")
     kernel = as_kernel(f)
-    return kernel(*primals), kernel.jvp(*primals, *tangents)
+    args = kernel.with_defaults(primals)
+    constant = [0.0 for k in kernel.float_positions(args) if k >= len(primals)]
+    return kernel(*primals), kernel.jvp(*args, *tangents, *constant)
 
 
 def gradcheck(f: Function, inputs: Sequence[Any], **options: Any) -> bool:

@@ -20,7 +20,7 @@ from ksc.errors import ArgumentError
 from ksc.frontend.annotations import TensorOf, annotated_template, is_tensor, parameter_annotations
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import Derived
-from ksc.frontend.values import Abstract, Struct, Value, leaves
+from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
 from ksc.ir.nodes import Program
 from ksc.mapping import Mapping, inverse, permuted
 from ksc.notebook import kernel_html
@@ -28,7 +28,7 @@ from ksc.specialise import Lanes, Specialisation
 from ksc.steps import Grad, Step, float_leaves, tangent_of
 from ksc.torch import FastCallable, KernelModule, Operator
 from ksc.torch.operator import core
-from ksc.traced import FlatCall, TracedCalls, describe
+from ksc.traced import FlatCall, Places, TracedCalls
 from ksc.whole import Whole
 
 CallKind = Literal["primal", "vjp", "jvp"]
@@ -77,7 +77,7 @@ class Kernel(FastCallable):
         self._specialisations: dict[Hashable, Specialisation] = {}
         self._derived: dict[Step, Kernel] = {}
         self._latest: Specialisation | None = None
-        self._traced = TracedCalls(self._flat_call)
+        self._traced = TracedCalls(self._flat_call, self._places)
         self.vjp = Derivative(self, "vjp")
         self.jvp = Derivative(self, "jvp")
         self.grad = Gradient(self, with_value=False)
@@ -90,10 +90,10 @@ class Kernel(FastCallable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's results for ``args``: tensors, numbers or structures of these."""
-        if torch.compiler.is_dynamo_compiling() and not kwargs:
-            index = self._traced.find(describe(args))
-            if index >= 0:
-                return self._traced.run(index, args)
+        if torch.compiler.is_dynamo_compiling():
+            found = self._traced.call(args, kwargs)
+            if found is not NotImplemented:
+                return found
         special, leaves = self._specialise(args, kwargs)
         self._arm(self, special, "primal")
         return rebuild(special.result, iter(self._flat(special, leaves, (), "primal")))
@@ -121,9 +121,14 @@ class Kernel(FastCallable):
         positions = [self.positions(argnum) for argnum in argnums]
         return tuple(position for position in positions if isinstance(position, int))
 
+    def with_defaults(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """One argument for each parameter: ``args``, and the defaults of the others."""
+        values = bind(self._signature, self.__name__, args, {})
+        return (*args, *values[len(args) :])
+
     def float_positions(self, args: Sequence[Any]) -> tuple[int, ...]:
         """The positions of the arguments that hold floats, in a call with ``args``."""
-        special, _ = self._specialise(args, {})
+        special, _ = self._specialise(*self._by_kind(args))
         return tuple(k for k in range(len(special.params)) if float_leaves(special.params, k))
 
     def compile(
@@ -336,10 +341,29 @@ class Kernel(FastCallable):
         """What calls with such arguments come to, where the arguments pass as they are."""
         if len(args) < len(self._signature.parameters):
             return None
-        special, _ = self._specialise(args[: len(self._signature.parameters)], {})
+        special, _ = self._specialise(*self._by_kind(args))
         if self._is_flat(special, kind):
             return special.call(kind), None
         return (special.call(kind), special.result) if kind == "primal" and self.mapping.is_plain else None
+
+    def _by_kind(self, args: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The positional arguments and those by keyword alone of ``args``, which has one for each parameter first."""
+        pairs = list(zip(self._signature.parameters.values(), args, strict=False))
+        by_name = {p.name: arg for p, arg in pairs if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        return args[: len(pairs) - len(by_name)], by_name
+
+    def _places(self, count: int, names: tuple[str, ...]) -> Places | None:
+        """Where each parameter's argument stands among ``count`` positional ones and those named, or its default.
+
+        None where the arguments do not fit, which a call outside a trace has the words for.
+        """
+        try:
+            bound = self._signature.bind(*range(count), **{name: count + k for k, name in enumerate(names)})
+        except TypeError:
+            return None
+        given = bound.arguments
+        parameters = self._signature.parameters.values()
+        return tuple((given[p.name], None) if p.name in given else (-1, p.default) for p in parameters)
 
     def _is_flat(self, special: Specialisation, kind: CallKind) -> bool:
         """Whether arguments and results pass between the kernel and its operator as they are."""
@@ -370,7 +394,7 @@ class Kernel(FastCallable):
 
     def _call_derivative(self, kind: Literal["vjp", "jvp"], args: tuple[Any, ...]) -> Any:
         count = len(self._signature.parameters)
-        special, leaves = self._specialise(args[:count], {})
+        special, leaves = self._specialise(*self._by_kind(args))
         seeds, what = flatten_seeds(args[count:]), "cotangent" if kind == "vjp" else "tangent"
         wanted = special.spec.float_results if kind == "vjp" else special.spec.float_args
         if len(seeds) != len(wanted):
@@ -384,7 +408,10 @@ class Kernel(FastCallable):
         if kind == "jvp":
             return rebuild(map_leaves(special.result, tangent_of), iter(flat))
         bars = iter(flat)
-        parts = [rebuild(map_leaves(param, tangent_of), bars) for param in special.params]
+        parts = [
+            None if isinstance(param, Static) else rebuild(map_leaves(param, tangent_of), bars)
+            for param in special.params
+        ]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _flat(

@@ -138,7 +138,9 @@ class Whole(FastCallable):
     def chosen(
         self, argnums: Argnums = 0, mode: Mode = "auto", sparse: Sparse | Declared | None = None
     ) -> Kernel | SparseJacobian:
-        """The kernel, or what gives sparse matrices, as ``sparse`` says. Raises ArgumentError where it says nothing."""
+        """The kernel, or what gives sparse matrices, as ``sparse`` says. ArgumentError: an unknown one, or ``mode``."""
+        if mode not in ("auto", "forward", "reverse"):
+            raise ArgumentError(f"mode={mode!r} is not known", remedy='give "auto", "forward" or "reverse"')
         if sparse == "csr":
             return self.matrices(argnums, mode)
         if isinstance(sparse, torch.Tensor | tuple):

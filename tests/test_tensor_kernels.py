@@ -366,6 +366,62 @@ class TestVmap:
                 kernel(*args)
 
 
+@knossos.register
+def scaled_power(x: torch.Tensor, n: int = 2, *, negate: bool = False, what: str = "power"):
+    y = x**n if what == "power" else x * n
+    return -y if negate else y, x.sum()
+
+
+class TestTracedArguments:
+    @pytest.mark.parametrize("dynamic", [False, True])
+    def test_defaults_and_keywords_under_fullgraph(self, dynamic: bool) -> None:
+        def all_of(call, x):
+            return call(x)[0] + call(x, 3)[0] * call(x, negate=True)[1] + call(n=4, x=x, what="multiple")[0]
+
+        compiled = torch.compile(
+            lambda x: all_of(scaled_power, x), fullgraph=True, dynamic=dynamic, backend="aot_eager"
+        )
+        x = rand(5, 4).requires_grad_()
+        expected = all_of(scaled_power.__wrapped__, x)
+        found = compiled(x)
+        torch.testing.assert_close(found, expected)
+        wanted = torch.autograd.grad(expected.sum(), x)
+        torch.testing.assert_close(torch.autograd.grad(found.sum(), x), wanted)
+
+    def test_a_kernel_of_several_ranks_in_one_graph(self) -> None:
+        def total_of_squares(x: torch.Tensor):
+            return (x * x).sum()
+
+        total = knossos.register(total_of_squares)
+        compiled = torch.compile(
+            lambda x: total(x) + total(x[0]) + total(x[0, 0]), fullgraph=True, dynamic=False, backend="aot_eager"
+        )
+        x = rand(3, 4)
+        torch.testing.assert_close(compiled(x), (x * x).sum() + (x[0] * x[0]).sum() + x[0, 0] ** 2)
+        torch.testing.assert_close(compiled(x), compiled(x))
+
+    def test_derivatives_take_keyword_arguments_in_the_order_of_the_parameters(self) -> None:
+        x, y_bar = rand(3), (rand(3), torch.tensor(1.0))
+        x_bar, *rest = scaled_power.vjp(x, 3, True, "power", *y_bar)
+        torch.testing.assert_close(x_bar, -3 * x**2 * y_bar[0] + 1)
+        assert rest == [None, None, None]
+
+    def test_function_forms_fill_in_defaults(self) -> None:
+        def scaled(x: torch.Tensor, s: float = 3.0, n: int = 2):
+            return x**n * s
+
+        x, seed = rand(3), rand(3, seed=1)
+        value, pullback = knossos.vjp(scaled, x)
+        torch.testing.assert_close(value, 3 * x**2)
+        torch.testing.assert_close(pullback(seed), (6 * x * seed,))
+        torch.testing.assert_close(knossos.jvp(scaled, (x,), (seed,)), (3 * x**2, 6 * x * seed))
+        torch.testing.assert_close(knossos.vjp(scaled_power, x)[1](seed, torch.tensor(0.0)), (2 * x * seed,))
+
+    def test_arguments_that_do_not_fit_are_told_as_outside(self) -> None:
+        with pytest.raises(Exception, match="unexpected keyword argument 'm'"):
+            torch.compile(lambda x: scaled_power(x, m=3), backend="aot_eager")(rand(3))
+
+
 class TestIdentity:
     def test_pickles_with_its_operator(self) -> None:
         x = rand(2, 2)

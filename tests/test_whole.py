@@ -235,3 +235,9 @@ def test_derivatives_are_kernels():
     assert again(2.0) == 12.0
     assert pickle.loads(pickle.dumps(cube.hessian))(2.0) == 12.0
     assert kernel.grad(2.0) == 12.0
+
+
+@pytest.mark.parametrize("of", [knossos.jacobian, knossos.hessian])
+def test_an_unknown_mode_is_refused(of):
+    with pytest.raises(ArgumentError, match="mode='frward' is not known"):
+        of(lambda x: (x * x).sum(), mode="frward")(torch.ones(3))
