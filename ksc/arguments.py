@@ -239,10 +239,10 @@ def _annotated_sizes(
 ) -> tuple[int | None, ...]:
     wanted = template.type.sizes if isinstance(template.type, TensorType) else ()
     if len(wanted) != len(sizes) or any(w is not None and w != s for w, s in zip(wanted, sizes, strict=True)):
-        shown = ", ".join("any" if size is None else str(size) for size in wanted)
+        # As a tuple prints, whose "any" has no quotes.
+        shown = str(tuple("any" if size is None else size for size in wanted)).replace("'", "")
         raise ArgumentError(
-            f"argument {path!r} is annotated as a tensor of sizes ({shown}), and one of sizes "
-            f"({', '.join(map(str, sizes))}) was given"
+            f"argument {path!r} is annotated as a tensor of sizes {shown}, and one of sizes {tuple(sizes)} was given"
         )
     return tuple(k if w is None else w for w, k in zip(wanted, known, strict=True))
 

@@ -44,23 +44,25 @@ def vmap(program: Program, in_axes: Sequence[int | None] | None = None) -> Progr
         for param, axis in zip(main.params, axes, strict=True)
     ]
     sizes = [
-        builder.emit("size", [param], [Integer], names=["n"], params={"dim": 0})[0]
+        builder.emit("size", [param], [Integer], names=["lanes"], params={"dim": 0})[0]
         for param, axis in zip(params, axes, strict=True)
         if axis is not None
     ]
-    for size in sizes[1:]:
+    mapped = [param.name for param, axis in zip(params, axes, strict=True) if axis is not None]
+    for name, size in zip(mapped[1:], sizes[1:], strict=True):
         same = builder.apply("eq", sizes[0], size, name="same")
-        builder.emit("assert", [same], [], params={"message": "the mapped arguments differ in size"})
+        message = f"the mapped dimensions of {mapped[0]} and {name} differ in size"
+        builder.emit("assert", [same], [], params={"message": message})
     inner = Builder(main.span)
-    i = Var("i", Integer)
+    lane = Var("lane", Integer)
     args: list[Atom] = [
-        var if axis is None else inner.emit("index", [var, i], [param.type], names=[param.name])[0]
+        var if axis is None else inner.emit("index", [var, lane], [param.type], names=[param.name])[0]
         for var, param, axis in zip(params, main.params, axes, strict=True)
     ]
     names = [result.name if isinstance(result, Var) else "y" for result in main.body.results]
     results = inner.emit("call", args, main.result_types, names=names, params={"callee": main.name})
     types = [stack_type(1, type_) for type_ in main.result_types]
-    outs = builder.emit("build", [sizes[0]], types, names=names, blocks=[inner.block([i], results)])
+    outs = builder.emit("build", [sizes[0]], types, names=names, blocks=[inner.block([lane], results)])
     name = unique_name(f"[vmap {main.name}]", program.functions)
     function = Function(name, builder.block(params, outs), main.span)
     return assemble({**program.functions, name: function}, name, program.boxes)
