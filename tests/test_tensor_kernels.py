@@ -321,7 +321,7 @@ class TestVmap:
         assert_close(knossos.vmap(shared_scale, (0, None))(x, torch.tensor(2.0)), x * 2)
         with pytest.raises(ArgumentError):
             kernel(x, rand(4, 3))
-        with pytest.raises(KernelRuntimeError, match="mapped dimensions of . and . differ in size"):
+        with pytest.raises(KernelRuntimeError, match=r"mapped dimensions of . and . differ in size"):
             kernel.op(x, rand(5))
 
     def test_structures(self) -> None:
