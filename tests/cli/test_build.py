@@ -86,10 +86,9 @@ def test_structured_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_tensors_are_built_for_the_arguments_of_a_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "total.py"
-    file.write_text("import torch\n\ndef total(x: torch.Tensor):\n    return (x * x).sum()\n")
-    before = {kernel.path for kernel in list_kernels()}
-    assert main(["build", f"{file}:total", "--args", "torch.rand(3)", "--dtype", "float64", "--json"]) == 0
+    file.write_text("import torch\n\ndef sum_of_squares(x: torch.Tensor):\n    return (x * x).sum()\n")
+    assert main(["build", f"{file}:sum_of_squares", "--args", "torch.rand(3)", "--dtype", "float64", "--json"]) == 0
     (built,) = json.loads(capsys.readouterr().out)
-    assert "double total(" in Path(built["source"]).read_text()
-    # The value and its vjp.
-    assert len({kernel.path for kernel in list_kernels()} - before) == 2
+    assert "double sum_of_squares(" in Path(built["source"]).read_text()
+    # The value and its vjp; other processes may build kernels of other names meanwhile.
+    assert len([kernel for kernel in list_kernels() if kernel.name.startswith("sum_of_squares")]) == 2
