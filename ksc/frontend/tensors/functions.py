@@ -11,7 +11,9 @@ from types import FunctionType
 import torch
 
 from ksc.frontend.frame import Frame
-from ksc.frontend.tensors import (
+
+# Each of these enters its functions in the table.
+from ksc.frontend.tensors import (  # noqa: F401
     contractions,
     convolutions,
     creation,
@@ -32,25 +34,6 @@ from ksc.frontend.tensors.refusals import REFUSED
 from ksc.frontend.tensors.table import OWNERS, TABLE, Handler
 from ksc.frontend.values import Value
 from ksc.ops.names import LOWERINGS
-
-MODULES = (
-    contractions,
-    convolutions,
-    creation,
-    elementwise,
-    exact,
-    extrema,
-    gathering,
-    joining,
-    members,
-    pooling,
-    prelude,
-    reductions,
-    scans,
-    shapes,
-    sorting,
-)
-"""The modules that enter functions in the table."""
 
 
 def tensor_function(obj: object) -> Handler | None:

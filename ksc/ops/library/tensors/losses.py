@@ -121,6 +121,12 @@ def kl_div(
     return reduced(loss, reduction)
 
 
+def weights_of(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
+    """The weight of each target: its class's, or 1 where classes have none, and 0 where it is ignored."""
+    counts = target != ignore_index
+    return counts * 1.0 if weight is None else torch.where(counts, weight[torch.where(counts, target, 0)], 0.0)
+
+
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -135,7 +141,7 @@ def nll_loss(
     counts = target != ignore_index
     classes = torch.where(counts, target, 0)
     picked = torch.gather(input, dim, classes.unsqueeze(dim)).squeeze(dim)
-    weights = counts * 1.0 if weight is None else torch.where(counts, weight[classes], 0.0)
+    weights = weights_of(target, weight, ignore_index)
     loss = torch.where(counts, -picked * weights, 0.0)
     if reduction == "mean":
         return torch.sum(loss) / torch.sum(weights)
@@ -173,7 +179,5 @@ def cross_entropy(
     spread = torch.where(counts, every, 0.0) * (label_smoothing / classes)
     loss = (1.0 - label_smoothing) * hit + spread
     if reduction == "mean":
-        own = torch.where(counts, target, 0)
-        weights = counts * 1.0 if weight is None else torch.where(counts, weight[own], 0.0)
-        return torch.sum(loss) / torch.sum(weights)
+        return torch.sum(loss) / torch.sum(weights_of(target, weight, ignore_index))
     return reduced(loss, reduction)
