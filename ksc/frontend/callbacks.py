@@ -14,7 +14,7 @@ from ksc.frontend.rules import define
 from ksc.frontend.values import NONE, Abstract, Struct, Value, describe, instantiate
 from ksc.ir.builder import Builder
 from ksc.ir.host import encoded
-from ksc.ir.nodes import Atom, Var, const
+from ksc.ir.nodes import PLACEHOLDER, Atom, Var, const
 from ksc.ir.types import Integer, TensorType, Type, is_differentiable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def call_callback(
         assert primal.function is not None
         params = {"callee": primal.name, "rev": rule.name, "transpose": True}
         types = list(primal.function.result_types)
-        outs = frame.emit(node, "call", atoms, types, params=params, names=["t"] * len(types))
+        outs = frame.emit(node, "call", atoms, types, params=params, names=[PLACEHOLDER] * len(types))
     parts = tuple(Abstract(out.type, tensor=_is_rank_0(callback, k, templates)) for k, out in enumerate(outs))
     template = Struct(tuple, parts) if callback.is_tuple else parts[0]
     return adopt(frame, template, rebuild(template, iter(outs)))
@@ -63,7 +63,7 @@ def _emit(
     builder: Builder, name: str, operands: Sequence[Atom], types: Sequence[Type], sizes: Sequence[Atom]
 ) -> tuple[Var, ...]:
     params = {"name": name, "operands": len(operands), "results": encoded(types)}
-    return builder.emit("callback", [*operands, *sizes], types, names=["t"] * len(types), params=params)
+    return builder.emit("callback", [*operands, *sizes], types, names=[PLACEHOLDER] * len(types), params=params)
 
 
 def _results(builder: Builder, callback: Callback, atoms: Sequence[Atom]) -> tuple[list[Type], list[Atom]]:

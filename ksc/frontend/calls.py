@@ -35,7 +35,7 @@ from ksc.frontend.values import (
     describe,
     leaves,
 )
-from ksc.ir.nodes import Span, Var
+from ksc.ir.nodes import PLACEHOLDER, Span, Var
 
 Keywords = Mapping[str, Value]
 
@@ -176,7 +176,7 @@ def _emit_call(frame: Frame, entry: Entry, values: Sequence[Value], node: ast.AS
     types = [leaf.type for leaf in abstract_leaves(entry.result)]
     outs: tuple[Var, ...] = ()
     if types or entry.effects or entry.function is None:
-        outs = frame.emit(node, "call", atoms, types, params={"callee": entry.name}, names=["t"] * len(types))
+        outs = frame.emit(node, "call", atoms, types, params={"callee": entry.name}, names=[PLACEHOLDER] * len(types))
     result = adopt(frame, entry.result, rebuild(entry.result, iter(outs)))
     if entry.shares or entry.function is None:
         cells = [*storages(result), *(cell for value in values for cell in storages(value))]

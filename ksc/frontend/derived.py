@@ -18,6 +18,7 @@ from ksc.frontend.rules import trace_root
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import Derived, F, special_callable, traced_by
 from ksc.frontend.values import Static, Struct, Value, describe
+from ksc.ir.nodes import PLACEHOLDER
 from ksc.ir.rewrite import effectful_functions, rename_functions, unique_name
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def call_derived(
     pairs = zip(templates, values, strict=True)
     atoms = [atom for template, value in pairs for atom in atoms_for(frame, template, value, node)]
     types = [leaf.type for leaf in abstract_leaves(entry.result)]
-    outs = frame.emit(node, "call", atoms, types, params={"callee": entry.name}, names=["t"] * len(types))
+    outs = frame.emit(node, "call", atoms, types, params={"callee": entry.name}, names=[PLACEHOLDER] * len(types))
     return rebuild(entry.result, iter(outs))
 
 

@@ -32,7 +32,7 @@ from ksc.frontend.values import (
     scalar_type,
 )
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import NO_PARAMS, Atom, Block, Const, Span, Var
+from ksc.ir.nodes import NO_PARAMS, PLACEHOLDER, Atom, Block, Const, Span, Var
 from ksc.ir.types import BoolType, Float, FloatType, Integer, IntegerType, Type
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ksc.frontend.guards import GuardSet
 
 T = TypeVar("T")
-PLACEHOLDER = "t"
 """The name of a variable that the user has not named."""
 
 

@@ -39,7 +39,7 @@ from ksc.frontend.values import (
     scalar_type,
     tensor_type,
 )
-from ksc.ir.nodes import Atom, Block, Const, Span, Var, const, default_value
+from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Const, Span, Var, const, default_value
 from ksc.ir.types import Float, Integer, TensorType, Type
 
 
@@ -124,7 +124,7 @@ class Meeting:
         for other in own:
             cell.may_share(other)
             cell.mixed = cell.mixed or other.mixed
-            if cell.name == "t":
+            if cell.name == PLACEHOLDER:
                 cell.name = other.name
         return cell
 

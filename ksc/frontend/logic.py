@@ -10,7 +10,7 @@ from ksc.frontend.frame import Frame, Traced
 from ksc.frontend.join import Meeting, branch_conflict, unify
 from ksc.frontend.recursion import aside_unless_dead, go_on_with, living_side
 from ksc.frontend.values import FALSE, TRUE, Dynamic, Poison, Static, Value, leaves, scalar_type
-from ksc.ir.nodes import Eqn
+from ksc.ir.nodes import PLACEHOLDER, Eqn
 from ksc.ir.types import Bool
 from ksc.ops import PRIMITIVES
 
@@ -38,7 +38,7 @@ def choose(
     for leaf in leaves(template):
         if isinstance(leaf, Poison):
             frame.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
-    rows = [Row("t", template, a, b)]
+    rows = [Row(PLACEHOLDER, template, a, b)]
     bound = _rebound_rows(frame, sides, meeting, node)
     contents = contents_rows(frame, sides, (True, True), meeting)
     values = join_rows(frame, frame.atom(cond, node), sides, [*rows, *bound, *contents], node)

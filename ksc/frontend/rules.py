@@ -25,7 +25,7 @@ from ksc.frontend.join import abstract_leaves, adopt, atoms_for, generalise, reb
 from ksc.frontend.library import known_function
 from ksc.frontend.scope import EMPTY
 from ksc.frontend.values import NONE, Abstract, Dynamic, Static, Struct, Value, describe, instantiate, map_leaves
-from ksc.ir.nodes import Atom, Block, Function, Var, const
+from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Function, Var, const
 from ksc.ir.types import Float, Integer, TensorType, compatible, is_differentiable
 from ksc.ops.intrinsics import stop_gradient
 
@@ -104,7 +104,7 @@ def call_with_rule(
     atoms = [atom for template, value in pairs for atom in atoms_for(frame, template, value, node)]
     types = [leaf.type for leaf in abstract_leaves(primal.result)]
     params = {"callee": primal.name, rule.kind: derivative.name, "transpose": True}
-    outs = frame.emit(node, "call", atoms, types, params=params, names=["t"] * len(types))
+    outs = frame.emit(node, "call", atoms, types, params=params, names=[PLACEHOLDER] * len(types))
     return adopt(frame, primal.result, rebuild(primal.result, iter(outs)))
 
 

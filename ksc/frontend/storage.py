@@ -39,7 +39,7 @@ def _require_writable(frame: Frame, cell: Cell, other: Cell, node: ast.AST) -> N
     name = other.owner
     reason = f"the argument {name!r} is changed" if other is cell else f"this may change the argument {name!r}"
     own = name if other is cell else cell.name
-    own = own if own.isidentifier() and own != "t" else "x"
+    own = own if own.isidentifier() else "x"
     copy = f"list({own})" if isinstance(frame.region.store.get(cell), Struct) else f"{own}.clone()"
     frame.refuse(node, reason, f"work on a copy: `{own} = {copy}`", code="KS120")
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from ksc.ir.nodes import Atom, Const, Span, Var, const
+from ksc.ir.nodes import PLACEHOLDER, Atom, Const, Span, Var, const
 from ksc.ir.types import Bool, Float, Integer, TensorType, Type
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ class Cell:
 
     __slots__ = ("_parent", "elem", "listed", "mixed", "name", "owner", "sizes")
 
-    def __init__(self, sizes: Sizes = (), elem: Type = Float, *, owner: str | None = None, name: str = "t") -> None:
+    def __init__(
+        self, sizes: Sizes = (), elem: Type = Float, *, owner: str | None = None, name: str = PLACEHOLDER
+    ) -> None:
         self.sizes = sizes
         self.elem = elem
         self.owner = owner

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ksc.ir.nodes import NO_PARAMS, Atom, Block, Const, Eqn, Span, Var, const
+from ksc.ir.nodes import NO_PARAMS, PLACEHOLDER, Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.types import Bool, FloatType, IntegerType, TensorType, Type
 
 
@@ -28,11 +28,11 @@ class Builder:
         span: Span | None = None,
     ) -> tuple[Var, ...]:
         """Append one equation with outs of the given types and return them."""
-        outs = tuple(Var(names[k] if k < len(names) else "t", type_) for k, type_ in enumerate(types))
+        outs = tuple(Var(names[k] if k < len(names) else PLACEHOLDER, type_) for k, type_ in enumerate(types))
         self.eqns.append(Eqn(outs, op, tuple(args), params, tuple(blocks), span or self.span))
         return outs
 
-    def apply(self, op: str, *args: Atom, name: str = "t") -> Atom:
+    def apply(self, op: str, *args: Atom, name: str = PLACEHOLDER) -> Atom:
         """Append a scalar primitive, its result type taken from its record, and return its one out."""
         from ksc.ops import primitive
 

@@ -64,6 +64,10 @@ class Span:
     text: str = ""
 
 
+PLACEHOLDER = ""
+"""The name of a variable that neither the user nor a transform has given one."""
+
+
 class Var:
     """A variable: a name for people, a type, and its identity. ``name`` need not be unique."""
 

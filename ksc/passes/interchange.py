@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.liveness import has_effect, prune_block, prune_eqns
-from ksc.ir.nodes import STRUCTURED, Atom, Block, Eqn, Var, const, walk
+from ksc.ir.nodes import PLACEHOLDER, STRUCTURED, Atom, Block, Eqn, Var, const, walk
 from ksc.ir.rewrite import Env, clone_block, clone_eqn, read_vars, replace, substitute_block
 from ksc.ir.types import AccType, Float, Integer, TensorType, Type, is_scalar
 from ksc.ops import PRIMITIVES
@@ -163,7 +163,7 @@ class _Spread:
         """The value of ``atom`` for all directions; a block that depends on it has been emitted."""
         if isinstance(atom, Var) and atom in self.stacked:
             return self.stacked[atom]
-        return self._build((), [atom], [atom.name if isinstance(atom, Var) else "t"], builder)[0]
+        return self._build((), [atom], [atom.name if isinstance(atom, Var) else PLACEHOLDER], builder)[0]
 
     def _build(
         self, eqns: Sequence[Eqn], results: Sequence[Atom], names: Sequence[str], builder: Builder

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const, default_value
+from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Const, Eqn, Var, const, default_value
 from ksc.ir.types import (
     AccType,
     BoxType,
@@ -163,4 +163,4 @@ def atom_name(atom: Atom) -> str:
 def result_name(atom: Atom) -> str:
     """The name of a result, ``y`` where it has none of its own."""
     name = atom_name(atom)
-    return "y" if isinstance(atom, Const) or name == "t" else name
+    return "y" if isinstance(atom, Const) or name == PLACEHOLDER else name

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ksc.codegen.cpp import callbacks, calls, control, tensors
 from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.memory import place_results
-from ksc.codegen.cpp.names import Scope, is_temporary, spoken
+from ksc.codegen.cpp.names import Scope, identifier, is_temporary, spoken
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
 from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.types import cpp_type, declaration
@@ -91,6 +91,14 @@ def result_names(function: Function) -> tuple[str, ...]:
     return tuple(names)
 
 
+def user_names(function: Function) -> set[str]:
+    """The names of variables that are no temporaries."""
+    blocks = [function.body, *(block for eqn in walk(function.body) for block in eqn.blocks)]
+    named = {var.name for block in blocks for eqn in block.eqns for var in eqn.outs}
+    named |= {param.name for block in blocks for param in block.params}
+    return {name for name in named if not is_temporary(name)}
+
+
 def describe(function: Function, name: str, storage: Storage) -> Callee:
     """What callers need before the body is printed; ``needs_runtime`` is what is known without it."""
     return Callee(name, False, result_names(function), storage.summary.written)
@@ -120,7 +128,7 @@ def print_function(
     """
     sizes, _ = Facts.of(function, early=True)
     printer = Printer(analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS, sizes)
-    scope = Scope(reserved=taken)
+    scope = Scope(reserved=taken, kept=frozenset(map(identifier, user_names(function))))
     parameters = []
     for param in function.params:
         name = printer.parameter(param, scope)

@@ -35,7 +35,7 @@ DERIVED_SUFFIXES = {
 }
 
 _DERIVED = re.compile(r"\[([a-z]+)(\w*) (.*)\]")
-_TEMPORARY = re.compile(r"_*(?:t\d*)?(?:_bar|_dot)*")
+_TEMPORARY = re.compile(r"_*(?:_bar|_dot)*")
 
 
 def is_temporary(name: str) -> bool:
@@ -52,8 +52,8 @@ def identifier(name: str) -> str:
     """A legal C++ identifier for ``name`` that no keyword, macro or prelude name clashes with."""
     # Two underscores together, or one before a capital at the start, belong to the implementation.
     text = re.sub(r"_{2,}", "_", re.sub(r"[^0-9A-Za-z_]", "_", name))
-    if not text.strip("_"):
-        text = "t"
+    if not text.strip("_") or text.startswith(("_bar", "_dot")):
+        text = f"t{text.rstrip('_')}"
     if text[0].isdigit() or re.match(r"_[A-Z]", text):
         text = "v" + text
     if text in RESERVED or text.startswith("M_"):
@@ -82,11 +82,20 @@ def spoken(name: str) -> str:
 
 
 class Scope:
-    """The names in use in one C++ scope and in those around it."""
+    """The names in use in one C++ scope and in those around it.
 
-    def __init__(self, outer: Scope | None = None, reserved: frozenset[str] = frozenset()) -> None:
+    ``kept`` are names of the user's, which no temporary takes before him.
+    """
+
+    def __init__(
+        self,
+        outer: Scope | None = None,
+        reserved: frozenset[str] = frozenset(),
+        kept: frozenset[str] = frozenset(),
+    ) -> None:
         self._outer = outer
         self._names = set(reserved)
+        self._kept: frozenset[str] = outer._kept if outer is not None else kept
 
     def __contains__(self, name: str) -> bool:
         return name in self._names or (self._outer is not None and name in self._outer)
@@ -95,7 +104,8 @@ class Scope:
         """An identifier for ``name`` that is new here; it is taken from now on."""
         base = identifier(name)
         unique, k = base, 1
-        while unique in self:
+        made_up = is_temporary(name)
+        while unique in self or (made_up and unique in self._kept):
             k += 1
             unique = f"{base.rstrip('_')}_{k}" if base[-1] != "t" or len(base) > 1 else f"t{k}"
         self._names.add(unique)

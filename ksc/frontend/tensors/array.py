@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 
-from ksc.frontend.frame import PLACEHOLDER, Frame
+from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.integers import ONE, bounded
 from ksc.frontend.values import Array, Cell, Poison, Ref, Value
 from ksc.ir.builder import stack_type
-from ksc.ir.nodes import Atom, Const, Var
+from ksc.ir.nodes import PLACEHOLDER, Atom, Const, Var
 from ksc.ir.types import Integer, TensorType
 
 Element = Callable[[tuple[Atom, ...]], Atom]

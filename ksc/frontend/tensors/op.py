@@ -16,7 +16,7 @@ from ksc.frontend.tensors.integers import bounded, lower
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.values import Array, Ref, Static, Struct, Value, describe, scalar_type
 from ksc.ir.builder import stack_type
-from ksc.ir.nodes import Atom, Block, Var
+from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Var
 from ksc.ir.types import Bool, Float, Integer, TensorType, Type
 
 Index = Sequence[Scalar]
@@ -282,7 +282,7 @@ class Op:
             assert isinstance(stacked, TensorType)
             types.append(TensorType(stacked.rank, stacked.elem, (*known, *stacked.sizes[len(sizes) :])))
         atoms = [size.atom for size in sizes]
-        outs = self.frame.emit(self.node, "build", atoms, types, names=["t"] * len(parts), blocks=[block])
+        outs = self.frame.emit(self.node, "build", atoms, types, names=[PLACEHOLDER] * len(parts), blocks=[block])
         return [Tensor(self, out, (*sizes, *part.sizes), part.type) for out, part in zip(outs, parts, strict=True)]
 
     def reduce(self, monoid: str, sizes: Sequence[Scalar], body: Callable[[list[Scalar]], Scalar]) -> Scalar:
@@ -323,7 +323,7 @@ class Op:
             "for",
             [count.atom, *(init.atom for init in inits)],
             types,
-            names=["t"] * len(types),
+            names=[PLACEHOLDER] * len(types),
             params={"carries": len(inits), "reverse": False},
             blocks=[block],
         )
@@ -343,13 +343,13 @@ class Op:
                 blocks.append(inner.block((), [result.atom]))
                 types.add(result.type)
         (type_,) = types
-        (out,) = self.frame.emit(self.node, "if", [condition.atom], [type_], names=["t"], blocks=blocks)
+        (out,) = self.frame.emit(self.node, "if", [condition.atom], [type_], names=[PLACEHOLDER], blocks=blocks)
         return Scalar.of(self, out)
 
     def update(self, tensor: Tensor, index: Index, value: Scalar) -> Tensor:
         """The tensor with one element replaced."""
         atoms = [tensor.atom, *(i.atom for i in index), value.as_(tensor.type).atom]
-        (out,) = self.frame.emit(self.node, "update", atoms, [tensor.atom.type], names=["t"])
+        (out,) = self.frame.emit(self.node, "update", atoms, [tensor.atom.type], names=[PLACEHOLDER])
         return Tensor(self, out, tensor.sizes, tensor.type)
 
     # Results.

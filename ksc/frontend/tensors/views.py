@@ -10,12 +10,12 @@ import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ksc.frontend.frame import PLACEHOLDER, Frame
+from ksc.frontend.frame import Frame
 from ksc.frontend.storage import about_to_write
 from ksc.frontend.tensors.array import build, element, size_of, sizes_of
 from ksc.frontend.tensors.integers import ONE, ZERO, add, bounded, div, mod, mul, wrapped
 from ksc.frontend.values import Array, Ref, Step, tensor_type
-from ksc.ir.nodes import Atom, Const, Span, Var
+from ksc.ir.nodes import PLACEHOLDER, Atom, Const, Span, Var
 from ksc.ir.types import Bool, Float, Integer, Type
 
 
@@ -240,7 +240,7 @@ def counted(
     outer: tuple[Atom, ...] = (),
 ) -> Atom:
     """Nested loops over all indices below ``sizes``, which carry one value."""
-    name = init.name if isinstance(init, Var) else "t"
+    name = init.name if isinstance(init, Var) else PLACEHOLDER
     index = Var(chr(ord("i") + len(outer)) if len(outer) < 6 else f"i{len(outer)}", Integer)
     carried = Var(name, init.type)
     bounded(frame, index, 0)

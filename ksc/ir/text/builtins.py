@@ -289,7 +289,7 @@ def _build_from_sparse(e: Elaborator, node: Group, scope: Scope) -> Result:
     if not isinstance(kind, TupleType) or len(kind.elems) != 2:
         raise misread("the lambda of buildFromSparse gives a tuple of an index and a value", body.at)
     start = e.build(sizes, lambda _: (_scalar_zero(e, kind.elems[1], node.at),), node.at)[0]
-    n, total = Var("k", Integer), Var("t", start.type)
+    n, total = Var("k", Integer), Var("total", start.type)
 
     def add() -> Values:
         where, value = e.elements(e.apply(function, (n,), body.at)[0], node.at)

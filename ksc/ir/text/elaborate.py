@@ -12,10 +12,10 @@ from typing import Any, NoReturn, TypeAlias
 
 from ksc.errors import InvalidIRError
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, const
+from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Const, Eqn, Program, Var, const
 from ksc.ir.rules import result_types
 from ksc.ir.text import syntax
-from ksc.ir.text.names import LITERALS, is_identifier, is_integer, is_number
+from ksc.ir.text.names import LITERALS, is_identifier, is_integer, is_number, is_placeholder
 from ksc.ir.text.notation import Name, Param, is_param, read_name, read_param, read_variable
 from ksc.ir.text.signatures import Signature, Signatures, fits
 from ksc.ir.text.syntax import Group, Node, Position, Text, Word, misread
@@ -261,7 +261,7 @@ class Elaborator:
 
     def name(self, name: str, atom: Atom, fresh: set[Var], scope: Scope) -> None:
         if isinstance(atom, Var) and atom in fresh:
-            atom.name = name
+            atom.name = PLACEHOLDER if is_placeholder(name) else name
             fresh.discard(atom)
         scope[name] = atom
 

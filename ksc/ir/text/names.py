@@ -17,6 +17,7 @@ _GET = re.compile(r"get\$(\d+)\$(\d+)")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _INTEGER = re.compile(r"[+-]?\d+")
 _VARIABLE_CHARACTER = re.compile(r"[^A-Za-z0-9_$'.]")
+_PLACEHOLDER = re.compile(r"t_?\d*")
 
 
 def is_identifier(word: str) -> bool:
@@ -45,8 +46,15 @@ def quote(word: str) -> str:
     return "|" + word.replace("\\", "\\\\").replace("|", "\\|") + "|"
 
 
+def is_placeholder(word: str) -> bool:
+    """Whether a variable is written so because it has no name."""
+    return _PLACEHOLDER.fullmatch(word) is not None
+
+
 def variable_base(name: str) -> str:
     """A readable identifier close to ``name``, for a variable that may be renamed freely."""
-    base = _VARIABLE_CHARACTER.sub("_", name) or "t"
+    base = _VARIABLE_CHARACTER.sub("_", name)
+    if not base or base.startswith(("_bar", "_dot")):
+        base = f"t{base}"
     readable = is_identifier(base) and base not in SPECIAL_FORMS and getter(base) is None
     return base if readable else f"_{base}"

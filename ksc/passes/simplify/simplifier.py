@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
+from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Const, Eqn, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, read_vars, replace
 from ksc.ir.types import AccType, Bool, Float, Integer, TensorType
 from ksc.ops import PRIMITIVES, primitive
@@ -48,7 +48,7 @@ class _Simplifier:
     def apply(self, op: str, *args: Atom) -> Atom:
         (type_,) = primitive(op).result_types([arg.type for arg in args])
         like = self.current
-        name = like.outs[0].name if like is not None and like.outs else "t"
+        name = like.outs[0].name if like is not None and like.outs else PLACEHOLDER
         eqn = Eqn((Var(name, type_),), op, args, span=like.span if like is not None else None)
         return self.scalar(eqn)
 
