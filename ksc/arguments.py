@@ -122,8 +122,8 @@ def flatten(
 def key(value: Value) -> Hashable:
     """What tells apart the abstract values that need programs of their own."""
     match value:
-        case Abstract(type=type_, tensor=tensor):
-            return type_, tensor
+        case Abstract(type=type_, tensor=tensor, narrow=narrow):
+            return type_, tensor, narrow
         case Struct(cls=cls, items=items, keys=keys):
             return cls, keys, tuple(key(item) for item in items)
         case Static(obj):
@@ -220,8 +220,9 @@ def _leaf(
             f"argument {path!r} is annotated as a tensor, and elementwise maps functions of numbers",
             remedy="annotate it float, or use vmap, which maps over a leading dimension",
         )
+    narrow = value.dtype if isinstance(value, torch.Tensor) and kind == "int" and value.dtype != torch.int64 else None
     if scalars or (template is not None and not annotated):
-        return Abstract(TYPES[kind])
+        return Abstract(TYPES[kind], narrow=narrow)
     if annotated and not isinstance(value, torch.Tensor):
         raise ArgumentError(
             f"argument {path!r} is annotated as a tensor, and the {type(value).__name__} {value} was given",
@@ -231,7 +232,9 @@ def _leaf(
     known = tuple(1 if size == 1 else None for size in sizes)
     if isinstance(template, Abstract):
         known = _annotated_sizes(template, known, sizes, path)
-    return Abstract(TensorType(len(rest), TYPES[kind], known)) if rest else Abstract(TYPES[kind], tensor=annotated)
+    if not rest:
+        return Abstract(TYPES[kind], tensor=annotated, narrow=narrow)
+    return Abstract(TensorType(len(rest), TYPES[kind], known), narrow=narrow)
 
 
 def _annotated_sizes(

@@ -34,6 +34,7 @@ from ksc.frontend.values import (
     Value,
     describe,
     leaves,
+    narrow_dtype,
 )
 from ksc.ir.nodes import PLACEHOLDER, Span, Var
 
@@ -132,9 +133,11 @@ def _has_tensors(args: Sequence[Value]) -> bool:
 
 def known_function_call(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
     """A call of a built-in function, or of one of math or torch."""
+    from ksc.frontend.tensors.narrow import require_wide
+
     handler = known_function(obj)
     assert handler is not None
-    return handler(frame, args, kwargs, node)
+    return require_wide(frame, obj, [*args, *kwargs.values()], handler(frame, args, kwargs, node), node)
 
 
 def call_function(
@@ -188,6 +191,7 @@ def _emit_call(frame: Frame, entry: Entry, values: Sequence[Value], node: ast.AS
 def _needs_inlining(value: Value) -> bool:
     return any(
         isinstance(leaf, Closure | Range | Partial | Iteration | Rows)
+        or narrow_dtype(leaf) is not None
         or (isinstance(leaf, BoundMethod) and any(isinstance(part, Dynamic) for part in leaves(leaf.owner)))
         for leaf in leaves(value)
     )

@@ -56,6 +56,7 @@ _TABLE = (
     ErrorCode("KS207", "a tuple of another length than is unpacked or joined", "use the same length"),
     ErrorCode("KS208", "tensors whose sizes do not fit together", "use tensors of the same sizes"),
     ErrorCode("KS209", "an index or a dimension out of range", "use one below the size"),
+    ErrorCode("KS210", "integers of fewer than 64 bits would be computed with", "convert them: `x.long()`, `x * 1.0`"),
 )
 
 CODES = {entry.code: entry for entry in _TABLE}

@@ -34,6 +34,7 @@ from ksc.frontend.values import (
     known_sizes,
     leaves,
     map_leaves,
+    narrow_dtype,
     runtime_value,
     same_object,
     scalar_type,
@@ -335,6 +336,11 @@ def atoms_for(frame: Frame, template: Value, value: Value, node: ast.AST) -> Ite
 
 def _tensor_atom(frame: Frame, value: Value, node: ast.AST) -> Atom:
     """The atom of a tensor or number as it is now, whose sizes nobody asks for."""
+    narrow = narrow_dtype(value)
+    if narrow is not None:
+        from ksc.frontend.tensors.narrow import refuse_narrow
+
+        refuse_narrow(frame, narrow, node)
     if isinstance(value, Ref) and not value.steps:
         return frame.content(value, node).atom
     return value.atom if isinstance(value, Array) else frame.array(value, node).atom

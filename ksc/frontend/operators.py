@@ -105,10 +105,13 @@ def binary(frame: Frame, op: ast.operator, left: Value, right: Value, node: ast.
         return _container_operator(frame, op, left, right, node)
     if is_tensor(left) or is_tensor(right):
         from ksc.frontend.tensors import contractions, elementwise
+        from ksc.frontend.tensors.narrow import require_wide
 
         if isinstance(op, ast.MatMult):
-            return contractions.matmul_operator(frame, left, right, node)
-        return elementwise.binary(frame, op, left, right, node)
+            made = contractions.matmul_operator(frame, left, right, node)
+        else:
+            made = elementwise.binary(frame, op, left, right, node)
+        return require_wide(frame, None, (left, right), made, node)
     if isinstance(op, ast.Pow):
         return power(frame, left, right, node)
     a, b = _numbers(frame, op, left, right, node)
@@ -182,8 +185,9 @@ def unary(frame: Frame, op: ast.unaryop, value: Value, node: ast.AST) -> Value:
         return _call_operator(frame, op, [value], node)
     if is_tensor(value):
         from ksc.frontend.tensors import elementwise
+        from ksc.frontend.tensors.narrow import require_wide
 
-        return elementwise.unary(frame, op, value, node)
+        return require_wide(frame, None, (value,), elementwise.unary(frame, op, value, node), node)
     if not isinstance(value, Dynamic):
         frame.refuse(node, f"`{SYMBOLS[type(op)]}` is not defined on {describe(value)}", "use a number", code="KS200")
     atom = frame.cast(value.atom, wider(value.type, least=Integer), node)
@@ -210,8 +214,9 @@ def compare(frame: Frame, op: ast.cmpop, left: Value, right: Value, node: ast.AS
         return _compare_containers(frame, op, left, right, node)
     if is_tensor(left) or is_tensor(right):
         from ksc.frontend.tensors import elementwise
+        from ksc.frontend.tensors.narrow import require_wide
 
-        return elementwise.compare(frame, op, left, right, node)
+        return require_wide(frame, None, (left, right), elementwise.compare(frame, op, left, right, node), node)
     if scalar_type(left) is None or scalar_type(right) is None:
         if isinstance(op, ast.Eq | ast.NotEq):
             return FALSE if isinstance(op, ast.Eq) else TRUE

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import ast
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from ksc.errors import KnossosError, TypeMismatchError, UnsupportedError
 from ksc.frontend.codes import CODES
 from ksc.ir.nodes import Span
 
+E = TypeVar("E", bound=KnossosError)
+
 
 class NeedsStaticError(UnsupportedError):
     """A value is not known at compile time but must be; unrolling the loop around it may help."""
 
+    def published(self) -> UnsupportedError:
+        """The error that a user sees."""
+        return _published(UnsupportedError, self)
+
 
 class LoopTypeError(TypeMismatchError):
-    """A loop changes the type of a variable; unrolling it may help."""
+    """A loop, or a choice in one, changes the type of a variable; unrolling it may help."""
+
+    def published(self) -> TypeMismatchError:
+        """The error that a user sees."""
+        return _published(TypeMismatchError, self)
+
+
+def _published(cls: type[E], error: KnossosError) -> E:
+    made = cls(error.message, remedy=error.remedy, span=error.span, code=error.code)
+    for note in getattr(error, "__notes__", ()):
+        made.add_note(note)
+    return made
+
+
+class ChangingSizesError(Exception):
+    """The iterations of a loop change the sizes of a tensor, which no derivative can record; unrolling it may help."""
 
 
 def refuse(where: Span | None, reason: str, instead: str | None = None, *, code: str = "KS100") -> NoReturn:
@@ -25,7 +46,7 @@ def refuse(where: Span | None, reason: str, instead: str | None = None, *, code:
     match code:
         case "KS111" | "KS112":
             cls = NeedsStaticError
-        case "KS202" | "KS207":
+        case "KS201" | "KS202" | "KS207":
             cls = LoopTypeError
         case _:
             cls = TypeMismatchError if code.startswith("KS2") else UnsupportedError

@@ -62,6 +62,7 @@ def kept_as_argument(frame: Frame, value: Value, name: str) -> Value:
     match value:
         case Array():
             cell = Cell(value.sizes, value.elem, owner=name, name=name)
+            cell.narrow = value.narrow
             frame.region.store[cell] = value
             return Ref(cell, value.sizes)
         case Struct(cls=cls, items=items, keys=keys):

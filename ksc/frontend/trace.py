@@ -11,12 +11,13 @@ from ksc.errors import ArgumentError
 from ksc.frontend.capture import capture, is_namedtuple_class
 from ksc.frontend.functions import FunctionTable, locate, parameters
 from ksc.frontend.guards import Guard, GuardSet
-from ksc.frontend.refuse import refuse
+from ksc.frontend.refuse import LoopTypeError, NeedsStaticError, refuse
 from ksc.frontend.rules import trace_root
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import special_callable
 from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
 from ksc.ir.nodes import Program, Span
+from ksc.ir.types import Integer, TensorType, Type
 
 Description = Any
 """Abstract, Static, Struct, or a tuple, list, dict or namedtuple of descriptions."""
@@ -99,12 +100,29 @@ def trace(
             entry = trace_root(table, special, tuple(described.values()), name)
     except RecursionError:
         refuse(span, "the function nests too deep to be translated", "split it into several functions", code="KS114")
+    except (NeedsStaticError, LoopTypeError) as error:
+        raise error.published() from None
     assert entry.result is not None
     for leaf in leaves(entry.result):
         if not isinstance(leaf, Abstract | Static):
             reason = "the kernel returns a function or a range"
             refuse(span, reason, "return numbers, tuples and dataclasses of them", code="KS118")
+    _require_wide(described.values(), entry.result, span)
     return Traced(table.program(entry), described, entry.result, guards.freeze(), span)
+
+
+def _require_wide(params: Iterable[Value], result: Value, span: Span) -> None:
+    """Refuse (KS210) an Integer as a result where a narrow tensor is mapped over, or passed as a number."""
+    given = (leaf for param in params for leaf in leaves(param) if isinstance(leaf, Abstract))
+    narrow = next((leaf.narrow for leaf in given if leaf.narrow is not None and not leaf.is_tensor), None)
+    integers = any(isinstance(leaf, Abstract) and _element(leaf.type) == Integer for leaf in leaves(result))
+    if narrow is not None and integers:
+        reason = f"a result is of integers where an argument is of {narrow}: a kernel gives them as torch.int64"
+        refuse(span, reason, "convert the argument before the call, with .long()", code="KS210")
+
+
+def _element(type_: Type) -> Type:
+    return type_.elem if isinstance(type_, TensorType) else type_
 
 
 def _describe(

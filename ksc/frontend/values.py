@@ -26,6 +26,8 @@ from ksc.ir.nodes import PLACEHOLDER, Atom, Const, Span, Var, const
 from ksc.ir.types import Bool, Float, Integer, TensorType, Type
 
 if TYPE_CHECKING:
+    import torch
+
     from ksc.frontend.frame import Frame
 
 
@@ -63,10 +65,14 @@ Sizes = tuple[Atom | None, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Array(Value):
-    """A tensor at one moment, of any rank; one of rank 0 has a scalar as ``atom`` and no sizes."""
+    """A tensor at one moment, of any rank; one of rank 0 has a scalar as ``atom`` and no sizes.
+
+    ``narrow`` is the dtype of an argument of integers of fewer than 64 bits, which stand as Integers in the IR.
+    """
 
     atom: Atom
     sizes: Sizes
+    narrow: torch.dtype | None = None
 
     @property
     def rank(self) -> int:
@@ -91,9 +97,10 @@ class Cell:
         mixed: whether what stands for the tensor may be a number.
         listed: whether it holds the items of a list, some of which may be one and the same.
         name: what its content is called in the IR.
+        narrow: the dtype of integers of fewer than 64 bits, None for any other.
     """
 
-    __slots__ = ("_parent", "elem", "listed", "mixed", "name", "owner", "sizes")
+    __slots__ = ("_parent", "elem", "listed", "mixed", "name", "narrow", "owner", "sizes")
 
     def __init__(
         self, sizes: Sizes = (), elem: Type = Float, *, owner: str | None = None, name: str = PLACEHOLDER
@@ -104,6 +111,7 @@ class Cell:
         self.mixed = False
         self.listed = False
         self.name = name
+        self.narrow: torch.dtype | None = None
         self._parent: Cell | None = None
 
     @property
@@ -150,7 +158,8 @@ class Abstract(Value):
     """A value of this type, known at run time only.
 
     ``tensor`` holds for a tensor of rank 0, whose type is that of a number; ``sizes`` are those of a tensor which are
-    known where the value comes to be, and ``cell`` is where it is kept.
+    known where the value comes to be, and ``cell`` is where it is kept. ``narrow`` is the dtype of an argument of
+    integers of fewer than 64 bits.
     """
 
     type: Type
@@ -158,6 +167,7 @@ class Abstract(Value):
     tensor: bool = False
     sizes: Sizes = ()
     cell: Cell | None = None
+    narrow: torch.dtype | None = None
 
     @property
     def is_tensor(self) -> bool:
@@ -374,7 +384,7 @@ def known_sizes(type_: Type) -> Sizes:
 def runtime_value(template: Abstract, atom: Atom) -> Value:
     """The value that ``atom`` is, where it stands for this template."""
     if template.is_tensor:
-        return Array(atom, template.sizes or known_sizes(atom.type))
+        return Array(atom, template.sizes or known_sizes(atom.type), template.narrow)
     return Dynamic(atom, template.weak)
 
 
@@ -389,6 +399,17 @@ def instantiate(template: Value, name: str, params: list[Var]) -> Value:
         return runtime_value(leaf, var)
 
     return map_leaves(fresh, template, name)
+
+
+def narrow_dtype(value: Value) -> torch.dtype | None:
+    """The dtype of a tensor of integers of fewer than 64 bits, None for any other value."""
+    match value:
+        case Ref(cell=cell):
+            return cell.narrow
+        case Array():
+            return value.narrow
+        case _:
+            return None
 
 
 def describe(value: Value) -> str:

@@ -36,6 +36,10 @@ def tensors_and_numbers(x):
     return s * n
 
 
+def narrow_integer(x):
+    return x if (x > 0).long().dtype == torch.int32 else x * 2.0
+
+
 @pytest.mark.parametrize(
     ("fn", "args"),
     [
@@ -43,6 +47,7 @@ def tensors_and_numbers(x):
         (of_another_kind, (X, torch.tensor([1, 2]))),
         (of_a_kind, (X, torch.tensor([1, 2]))),
         (no_device_is_none, (X,)),
+        (narrow_integer, (X,)),
         (tensors_and_numbers, (X,)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -69,10 +74,6 @@ def in_a_tuple(x):
 
 def in_a_frozenset(x):
     return x if x.dtype in SEVERAL else x * 2.0
-
-
-def narrow_integer(x):
-    return x if (x > 0).long().dtype == torch.int32 else x * 2.0
 
 
 def size_of_an_element(x):
@@ -106,7 +107,6 @@ def number_or_tensor(x):
         (identical, "compared with torch.float32"),
         (in_a_tuple, "compared with torch.float16"),
         (in_a_frozenset, "compared with torch.float"),
-        (narrow_integer, "compared with torch.int32"),
         (size_of_an_element, "'itemsize' of a tensor's dtype"),
         (type_of_a_device, "'type' of a tensor's device"),
         (device_by_name, "compared with cuda"),

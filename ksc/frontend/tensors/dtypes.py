@@ -1,7 +1,7 @@
 """The dtype and the device of a tensor, as far as they are known while it is traced.
 
-A kernel serves several floating dtypes, integers of every width and any device that it is called on: what only the
-caller knows can be passed on, as in ``dtype=x.dtype``, but not be compared with a constant.
+A kernel serves several floating dtypes and any device that it is called on: what only the caller knows can be passed
+on, as in ``dtype=x.dtype``, but not be compared with a constant.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from ksc.ir.types import Bool, Float, FloatType, Integer, Type
 FLOAT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 DTYPES: dict[Type, object] = {Float: Float, Integer: torch.int64, Bool: torch.bool}
 """What ``x.dtype`` is; that of Floats is left to the caller, so it is the type of the IR."""
-_NARROW = (torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
 
 
 class CallersDevice:
@@ -41,10 +40,6 @@ def require_comparable(frame: Frame, a: object, b: object, node: ast.AST) -> Non
         if isinstance(left, FloatType) and isinstance(right, torch.dtype) and right.is_floating_point:
             reason = f"a floating dtype is compared with {right}: a kernel serves several floating dtypes"
             instead = "ask `x.dtype == y.dtype` or `x.is_floating_point()`, or choose before the kernel is called"
-            frame.refuse(node, reason, instead, code="KS111")
-        if left is torch.int64 and right in _NARROW:
-            reason = f"an integer dtype is compared with {right}: in a kernel integer tensors are of torch.int64"
-            instead = "ask `not x.is_floating_point()`, or choose before the kernel is called"
             frame.refuse(node, reason, instead, code="KS111")
         if isinstance(left, CallersDevice) and isinstance(right, torch.device | str):
             reason = f"the device of a tensor is compared with {right}: it is known when the kernel is called"

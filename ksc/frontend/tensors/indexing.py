@@ -16,7 +16,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.array import build, element, is_single, same_size, size_of, sizes_of
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, lower, sub, wrapped
 from ksc.frontend.tensors.views import Axis, picked, selected, source, viewed
-from ksc.frontend.values import NONE, Array, Ref, Static, Struct, Value, describe, is_number, scalar_type
+from ksc.frontend.values import NONE, Array, Ref, Static, Struct, Value, describe, is_number, narrow_dtype, scalar_type
 from ksc.ir.nodes import Atom, Const, Var, const
 from ksc.ir.types import Bool, Integer
 
@@ -138,6 +138,9 @@ def _readable(frame: Frame, item: Item, node: ast.AST) -> Item:
         item = make(frame, [item], {}, node)
     if isinstance(item, Ref | Array):
         array = frame.array(item, node)
+        if narrow_dtype(item) == torch.uint8:
+            reason = "a tensor of torch.uint8 as an index, which PyTorch takes for a mask"
+            frame.refuse(node, reason, "write `i.long()` for indices, `i.bool()` for a mask", code="KS210")
         if array.elem not in (Integer, Bool):
             reason = f"{describe(item)} is no index"
             frame.refuse(node, reason, "use integers, a mask, or slices", code="KS200")
@@ -234,7 +237,10 @@ def read_place(frame: Frame, place: Place, node: ast.AST) -> Value:
         at = source(frame, node, place.view, place_index(frame, place, index, node))
         return element(frame, node, held, at)
 
-    return frame.fresh(build(frame, node, sizes, picked_element), node)
+    made = frame.fresh(build(frame, node, sizes, picked_element), node)
+    assert isinstance(made, Ref)
+    made.cell.narrow = place.view.cell.narrow
+    return made
 
 
 def picked_sizes(frame: Frame, place: Place, node: ast.AST) -> list[Atom]:

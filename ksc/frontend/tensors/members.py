@@ -18,7 +18,7 @@ from ksc.frontend.tensors.integers import product
 from ksc.frontend.tensors.op import Op
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.views import viewed
-from ksc.frontend.values import FALSE, NONE, TRUE, Array, Dynamic, Ref, Static, Struct, Value, describe
+from ksc.frontend.values import FALSE, NONE, TRUE, Array, Dynamic, Ref, Static, Struct, Value, describe, narrow_dtype
 from ksc.ir.nodes import Atom, Const
 from ksc.ir.types import Float
 
@@ -70,7 +70,7 @@ def tensor_attribute(frame: Frame, value: Ref | Array, name: str, node: ast.expr
         case "ndim":
             return Static(value.rank)
         case "dtype":
-            return Static(DTYPES[value.elem])
+            return Static(narrow_dtype(value) or DTYPES[value.elem])
         case "device":
             return DEVICE
         case "T" | "H" if value.rank <= 2:

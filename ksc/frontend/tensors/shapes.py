@@ -8,12 +8,14 @@ from itertools import pairwise
 import torch
 
 from ksc.frontend.tensors.array import broadcast_size, build, element, is_single, same_size, size_of, sizes_of
+from ksc.frontend.tensors.dtypes import CallersDevice
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, mod, mul, product, sub, wrapped
+from ksc.frontend.tensors.narrow import refuse_narrow
 from ksc.frontend.tensors.op import Op
 from ksc.frontend.tensors.reshaping import INFERRED, contiguous, reshaped
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.views import Axis, converted, full_axes, picked, selected, viewed
-from ksc.frontend.values import FALSE, NONE, Array, Ref, Static, Struct, Value, describe
+from ksc.frontend.values import FALSE, NONE, Array, Ref, Static, Struct, Value, describe, narrow_dtype
 from ksc.ir.nodes import Atom, Const, const
 from ksc.ir.types import Bool, Float, Integer, Type
 
@@ -477,7 +479,7 @@ def detach(op: Op, input: Value) -> Value:
 def as_type(op: Op, input: Value, to: Type) -> Value:
     """The tensor with elements of another type: itself where they have it."""
     ref = ref_of(op, input)
-    if ref.elem == to:
+    if ref.elem == to and ref.cell.narrow is None:
         return ref
     frame, node = op.frame, op.node
     held = frame.array(ref, node)
@@ -514,9 +516,13 @@ def to(
 ) -> Value:
     """``Tensor.to``, as torch defines it."""
     ref = ref_of(op, input)
+    other = narrow_dtype(dtype)
+    if other is not None:
+        refuse_narrow(op.frame, other, op.node)
     if isinstance(dtype, Ref | Array):
         return as_type(op, input, dtype.elem)
-    made = as_type(op, input, op.dtype(dtype, ref.elem))
+    left = isinstance(dtype, Static) and (dtype.value is None or isinstance(dtype.value, CallersDevice))
+    made: Value = ref if left else as_type(op, input, op.dtype(dtype, ref.elem))
     return clone(op, made) if op.flag(copy, "copy") and made is ref else made
 
 
