@@ -136,7 +136,8 @@ def _entries() -> Iterator[tuple[object, Lowering]]:
                 yield getattr(owner, name), Lowering(function=getattr(elementwise, own))
     yield torch.Tensor.where, Lowering(function=elementwise.where_method)
     yield from _library(torch.special, _SPECIAL_LIBRARY, elementwise)
-    yield torch.mvlgamma, Lowering(function=elementwise.multigammaln)
+    for function in (torch.mvlgamma, torch.Tensor.mvlgamma):
+        yield function, Lowering(function=elementwise.multigammaln)
     for function in (torch.frexp, torch.Tensor.frexp):
         yield function, Lowering(function=numbers.frexp)
     for function in (torch.gcd, torch.lcm):

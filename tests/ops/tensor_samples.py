@@ -5,6 +5,7 @@ argument is a shape, for a tensor of floats, or one of the makers below. Sizes o
 are not.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -382,6 +383,50 @@ sample(
 sample("avg_pool2d", lambda x: (F.avg_pool2d(x, 2), F.avg_pool2d(x, (3, 2), stride=1, padding=1)), ((1, 3, 4),))
 sample("max_pool", lambda x: (F.max_pool1d(x, 2), F.max_pool1d(x, 3, 2, 1)), ((1, 2, 5),))
 sample("max_pool2d", lambda x: F.max_pool2d(x, 2, stride=1, padding=1), ((1, 3, 3),))
+sample(
+    "avg_pool_ceil",
+    lambda x: (
+        F.avg_pool1d(x, 3, 2, 1, ceil_mode=True),
+        F.avg_pool1d(x, 3, 5, 1, ceil_mode=True),
+        F.avg_pool1d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    ),
+    ((1, 2, 5),),
+    ((2, 6),),
+    ((2, 1),),
+)
+sample(
+    "avg_pool2d_ceil",
+    lambda x: (F.avg_pool2d(x, 2, ceil_mode=True), F.avg_pool2d(x, 2, ceil_mode=True, divisor_override=3)),
+    ((1, 3, 4),),
+)
+sample("avg_pool3d", lambda x: F.avg_pool3d(x, 2, stride=1), ((1, 2, 3, 2),))
+sample(
+    "max_pool_ceil",
+    lambda x: (F.max_pool1d(x, 3, 2, 1, ceil_mode=True, return_indices=True), F.max_pool1d(x, 2, 3, 0, 2, True)),
+    ((2, 6),),
+    ((2, 5),),
+)
+sample("max_pool2d_ceil", lambda x: F.max_pool2d(x, (2, 3), 2, (1, 0), ceil_mode=True), ((1, 4, 6),))
+sample("max_pool3d", lambda x: F.max_pool3d(x, 2, stride=1, padding=(0, 1, 0)), ((1, 2, 2, 3),))
+sample("max_pool_of_integers", lambda x: F.max_pool2d(x, 3, 2, 1), (ints(2, 5, 4),))
+sample(
+    "max_pool_of_equal_elements_at_the_padding",
+    lambda x: F.max_pool2d(x, 3, padding=1, return_indices=True),
+    (given([[[-math.inf, -math.inf, 1.0], [-math.inf, -math.inf, 2.0], [0.0, math.nan, 3.0]]]),),
+    order=1,
+)
+sample("conv_of_integers", lambda x, w: F.conv1d(x, w, padding=1), (ints(2, 5), ints(3, 2, 2)))
+sample(
+    "adaptive_pool_nd",
+    lambda x: (
+        F.adaptive_avg_pool2d(x, (None, 2)),
+        F.adaptive_max_pool2d(x, (2, None), return_indices=True),
+        F.adaptive_max_pool1d(x[0], [2]),
+        F.adaptive_avg_pool3d(x[None], (1, None, 3)),
+        F.adaptive_max_pool3d(x[None], 1),
+    ),
+    ((2, 3, 4),),
+)
 sample("adaptive_avg_pool", lambda x: (F.adaptive_avg_pool1d(x, 3), F.adaptive_avg_pool1d(x, 1)), ((2, 1, 5),))
 
 # Losses and normalisations.
@@ -572,3 +617,59 @@ sample(
     ),
     (M,),
 )
+
+# Integers where torch keeps them, and arguments that torch takes.
+sample(
+    "integers_stay_integers",
+    lambda n: (
+        torch.relu(n),
+        F.relu6(n * 3),
+        F.hardtanh(n, -1.7, 2.2),
+        F.threshold(n, 1.5, 7.9),
+        torch.heaviside(n, n + 9),
+        torch.logsumexp(n, 0),
+    ),
+    (ints(6),),
+)
+sample(
+    "negative_powers_of_integers",
+    lambda a, n: (a**n, torch.pow(-2, n), a ** torch.tensor(-3), n.pow(2)),
+    (given([0, 1, -1, 2, -2, 1, -1, 3], torch.int64), given([-1, -5, -2, -3, 3, 2, -3, 0], torch.int64)),
+)
+sample(
+    "tensordot_stretched",
+    lambda a, b: torch.tensordot(a, b, dims=([0, 1], [2, 0])),
+    ((1, 1, 1), (2, 1, 2)),
+    ((2, 1, 3), (2, 4, 2)),
+)
+sample(
+    "take_along_dim_round",
+    lambda x, n: torch.take_along_dim(x, n, 1),
+    (M, given([[-1, 0], [-7, 5]], torch.int64)),
+)
+sample(
+    "searchsorted_sorter",
+    lambda x, n: (
+        torch.searchsorted(x, x + 0.1, sorter=torch.argsort(x)),
+        torch.searchsorted(x, x, side="left", sorter=n.argsort().argsort()),
+    ),
+    ((4,), given([2, 0, 3, 1], torch.int64)),
+)
+sample(
+    "index_of_rank_0",
+    lambda x, n: (
+        torch.index_add(x, 0, n, x, alpha=2),
+        torch.index_fill(x, 0, n, 3.0),
+        torch.index_copy(x, 0, n, 2 * x),
+    ),
+    ((), given([0], torch.int64)),
+)
+sample("index_add_of_truths", lambda x, n: torch.index_add(x, 0, n, ~x), (bools(4), given([1, 1, 3, 0], torch.int64)))
+sample("diagflat_of_a_matrix", lambda x: torch.diagflat(x, 1), (M,), ((0, 2),))
+sample(
+    "pad_converts",
+    lambda n, t: (F.pad(n, (1, 2), value=2.7), F.pad(t, (1, 0), value=1.0)),
+    (ints(2, 3), bools(3)),
+)
+sample("options", lambda x: (x.new_full((2,), 3.0, device="cpu"), torch.eye(2, requires_grad=False) + x.sum()), (M,))
+sample("mvlgamma_method", lambda x: (x + 2).mvlgamma(2), (positive(3),))

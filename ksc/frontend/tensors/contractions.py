@@ -184,7 +184,7 @@ def outer(op: Op, input: Value, vec2: Value) -> Value:
 
 @torch_function("tensordot")
 def tensordot(op: Op, a: Value, b: Value, dims: Value = Static(2)) -> Value:
-    """The sum of products over pairs of dimensions."""
+    """The sum of products over pairs of dimensions, of which one that is known to be 1 is stretched."""
     x, y = op.tensor(a), op.tensor(b)
     given = op.static(dims, "dims")
     pairs: tuple[tuple[int, ...], ...]
@@ -199,7 +199,7 @@ def tensordot(op: Op, a: Value, b: Value, dims: Value = Static(2)) -> Value:
     for m, n in zip(*pairs, strict=True):
         right[op.place(n, y.rank)] = left[op.place(m, x.rank)]
     output = [label for label in left if label not in right] + [label for label in right if label not in left]
-    return op.result(contract(op, [x, y], [left, right], output, strict=True))
+    return op.result(contract(op, [x, y], [left, right], output, strict=False))
 
 
 @torch_function("F.linear")

@@ -1,25 +1,15 @@
-"""Convolutions over one and two dimensions."""
+"""Convolutions over one, two and three dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ksc.frontend.tensors.joining import padded
-from ksc.frontend.tensors.op import Op
+from ksc.frontend.tensors.op import Op, Tensor
+from ksc.frontend.tensors.padding import padded
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
+from ksc.frontend.tensors.windows import Window
 from ksc.frontend.values import NONE, Static, Value
-
-
-def window_count(size: Scalar, width: Scalar, stride: Scalar, dilation: Scalar) -> Scalar:
-    """How many windows fit into a padded dimension."""
-    return (size - dilation * (width - 1) - 1) // stride + 1
-
-
-def fitting(op: Op, count: Scalar) -> Scalar:
-    """A number of windows, of which there must be one."""
-    op.require(op.require_size(count, "the size of the result") > 0, f"{op.name}(): no window fits into the tensor")
-    return count
 
 
 def _convolution(n: int) -> Callable[..., Value]:
@@ -33,30 +23,27 @@ def _convolution(n: int) -> Callable[..., Value]:
         dilation: Value = Static(1),
         groups: Value = Static(1),
     ) -> Value:
-        x, w = op.float_tensor(input), op.float_tensor(weight)
+        x, w = op.numeric_tensor(input), op.numeric_tensor(weight)
+        _same_type(op, x, w)
         if w.rank != n + 2 or x.rank not in (n + 1, n + 2):
             op.refuse(f"needs an input of {n + 1} or {n + 2} and a weight of {n + 2} dimensions", "reshape them")
         batched = x.rank == n + 2
-        strides, dilations = op.integers(stride, "stride", count=n), op.integers(dilation, "dilation", count=n)
-        for pace in (*strides, *dilations):
-            op.require(pace > 0, f"{op.name}(): strides and dilations are 1 or more")
-        widths = list(w.sizes[2:])
-        ends = _ends(op, padding, n, strides, dilations, widths)
+        window = Window.read(op, w.sizes[2:], stride, dilation)
+        ends = _ends(op, padding, window)
         if not all(end.is_(0) for pair in ends for end in pair):
             places = {x.rank - n + k: pair for k, pair in enumerate(ends)}
-            x = padded(op, x, places, "constant", op.number(0.0))
+            x = padded(op, x, places, "constant", op.zero(x.type))
+        zero = op.number(0)
+        counts = window.counts(x.sizes[-n:], [(zero, zero)] * n)
         share = op.integer(groups, "groups")
         channels = x.sizes[-n - 1]
         op.same(channels, w.sizes[1] * share)
         outputs = w.sizes[0]
         per_group = outputs if share.is_(1) else outputs // share
         op.require((outputs % share).eq(0), f"{op.name}(): the groups do not divide the output channels")
-        counts = [
-            fitting(op, window_count(size, width, pace, gap))
-            for size, width, pace, gap in zip(x.sizes[-n:], widths, strides, dilations, strict=True)
-        ]
-        b = None if isinstance(bias, Static) and bias.value is None else op.float_tensor(bias)
+        b = None if isinstance(bias, Static) and bias.value is None else op.numeric_tensor(bias)
         if b is not None:
+            _same_type(op, x, b)
             op.same(b.sizes[0], outputs)
 
         def body(index: list[Scalar]) -> Scalar:
@@ -64,10 +51,9 @@ def _convolution(n: int) -> Callable[..., Value]:
             first = op.number(0) if share.is_(1) else (channel // per_group) * w.sizes[1]
 
             def term(inner: list[Scalar]) -> Scalar:
-                places = [i * pace + k * gap for i, pace, k, gap in zip(at, strides, inner[1:], dilations, strict=True)]
-                return x[[*lane, first + inner[0], *places]] * w[[channel, *inner]]
+                return x[[*lane, first + inner[0], *window.places(at, inner[1:])]] * w[[channel, *inner]]
 
-            total = op.reduce("add", [w.sizes[1], *widths], term)
+            total = op.reduce("add", w.sizes[1:], term)
             return total if b is None else total + b[[channel]]
 
         return op.result(op.build([*(x.sizes[:1] if batched else ()), outputs, *counts], body))
@@ -75,20 +61,23 @@ def _convolution(n: int) -> Callable[..., Value]:
     return function
 
 
-def _ends(
-    op: Op, padding: Value, n: int, strides: list[Scalar], dilations: list[Scalar], widths: list[Scalar]
-) -> list[tuple[Scalar, Scalar]]:
+def _same_type(op: Op, x: Tensor, other: Tensor) -> None:
+    if x.type != other.type:
+        op.refuse(f"of tensors of {x.type} and {other.type}", "give all the same dtype")
+
+
+def _ends(op: Op, padding: Value, window: Window) -> list[tuple[Scalar, Scalar]]:
     """How many zeros stand before and after each dimension."""
+    n = len(window.widths)
     if not (isinstance(padding, Static) and isinstance(padding.value, str)):
         ends = op.integers(padding, "padding", count=n)
         return [(op.require_size(end, "the padding"),) * 2 for end in ends]
     zero = op.number(0)
     if op.choice(padding, "padding", ("valid", "same")) == "valid":
         return [(zero, zero)] * n
-    if not all(pace.is_(1) for pace in strides):
+    if not all(stride.is_(1) for stride in window.strides):
         op.refuse("with padding='same' and a stride", "give the padding as numbers")
-    totals = [gap * (width - 1) for gap, width in zip(dilations, widths, strict=True)]
-    return [(total // 2, total - total // 2) for total in totals]
+    return [(span // 2, span - span // 2) for span in window.spans]
 
 
 conv1d = torch_function("torch.conv1d", "F.conv1d")(_convolution(1))

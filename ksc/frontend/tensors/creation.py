@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ksc.frontend import operators
 from ksc.frontend.rows import single_part
-from ksc.frontend.tensors.joining import chosen
+from ksc.frontend.tensors.joining import chosen, flattened
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
@@ -133,15 +133,28 @@ new_ones = torch_function("Tensor.new_ones")(_new(1.0))
 
 
 @torch_function("Tensor.new_full")
-def new_full(op: Op, input: Value, size: Value, fill_value: Value, *, dtype: Value = NONE) -> Value:
+def new_full(
+    op: Op,
+    input: Value,
+    size: Value,
+    fill_value: Value,
+    *,
+    dtype: Value = NONE,
+    device: Value = NONE,
+    requires_grad: Value = FALSE,
+) -> Value:
     """Equal elements of the dtype of another tensor."""
+    placement(op, requires_grad=requires_grad)
     type_ = op.dtype(dtype, op.tensor(input).type)
     return op.result(constant(op, op.integers(size, "a size"), converted(op, op.scalar(fill_value), type_)))
 
 
 @torch_function("torch.eye")
-def eye(op: Op, n: Value, m: Value = NONE, *, dtype: Value = NONE, device: Value = NONE) -> Value:
+def eye(
+    op: Op, n: Value, m: Value = NONE, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE
+) -> Value:
     """Ones on the diagonal of zeros."""
+    placement(op, requires_grad=requires_grad)
     rows = op.integer(n, "a size")
     columns = rows if isinstance(m, Static) and m.value is None else op.integer(m, "a size")
     type_ = op.dtype(dtype, Float)
@@ -234,9 +247,8 @@ def logspace(
     device: Value = NONE,
 ) -> Value:
     """Powers of ``base`` with evenly spaced exponents."""
-    type_ = op.dtype(dtype, Float)
-    if type_ != Float:
-        op.refuse("of Integers", "write torch.logspace(…).long()")
+    if op.dtype(dtype, Float) != Float:
+        op.refuse("of Integers, which torch rounds in a way of its own", "write torch.logspace(…).long()")
     exponents = op.result(_spaced(op, start, end, steps, Float))
     root = Scalar.of(op, op.scalar(base).float.value)
     return operators.binary(op.frame, ast.Pow(), root.value, exponents, op.node)
@@ -370,11 +382,7 @@ def diag(op: Op, input: Value, diagonal: Value = Static(0)) -> Value:
 @torch_function("diagflat")
 def diagflat(op: Op, input: Value, offset: Value = Static(0)) -> Value:
     """The matrix with all elements on a diagonal."""
-    x = op.tensor(input)
-    if x.rank > 1:
-        op.refuse("of more than one dimension", "use torch.diag(x.flatten())")
-    row = x if x.rank else op.build([op.number(1)], lambda index: x[[]])
-    return diag_embed(op, op.result(row), offset)
+    return diag_embed(op, op.result(flattened(op, op.tensor(input))), offset)
 
 
 @torch_function("torch.meshgrid")

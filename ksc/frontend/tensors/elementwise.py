@@ -15,6 +15,7 @@ from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import Handler, torch_function
 from ksc.frontend.values import Static, Struct, Value, describe, scalar_type
 from ksc.ir.types import Bool, Float, Integer
+from ksc.ops.library import integers
 
 OfNumbers = Callable[[Sequence[Value]], Value]
 
@@ -67,7 +68,8 @@ def lifted(name: str, scalar: Handler, library: FunctionType | None = None) -> H
         def function(elements: Sequence[Value]) -> Value:
             named = dict(zip(names, elements[len(args) :], strict=True))
             if library is not None and not _floats(elements):
-                return as_written(frame, name, library, elements[: len(args)], named, node)
+                form = _form(library, elements)
+                return as_written(frame, name, form, elements[: len(args)], named, node)
             return scalar(frame, elements[: len(args)], named, node)
 
         return elementwise(op, function, [*args, *kwargs.values()])
@@ -78,6 +80,14 @@ def lifted(name: str, scalar: Handler, library: FunctionType | None = None) -> H
 def _floats(elements: Sequence[Value]) -> bool:
     """Whether the elements are of the type that the functions of the library are annotated with."""
     return all(scalar_type(value) in (Float, None) for value in elements if not isinstance(value, Static))
+
+
+def _form(library: FunctionType, elements: Sequence[Value]) -> FunctionType:
+    """The function of the library for such elements: of Integers it may have a form of its own."""
+    types = {scalar_type(value) for value in elements if not isinstance(value, Static)}
+    form = getattr(integers, library.__name__, library) if types == {Integer} else library
+    assert isinstance(form, FunctionType)
+    return form
 
 
 def as_written(
@@ -105,11 +115,19 @@ def binary(frame: Frame, op: ast.operator, left: Value, right: Value, node: ast.
         if not call.is_tensor(side) and scalar_type(side) is None:
             reason = f"`{symbol}` is not defined on {describe(left)} and {describe(right)}"
             frame.refuse(node, reason, "use tensors and numbers", code="KS200")
-    return elementwise(call, lambda pair: binary_element(frame, op, pair[0], pair[1], node), [left, right])
+    rounding = call.is_tensor(right)
+    return elementwise(
+        call, lambda pair: binary_element(frame, op, pair[0], pair[1], node, rounding=rounding), [left, right]
+    )
 
 
-def binary_element(frame: Frame, op: ast.operator, left: Value, right: Value, node: ast.AST) -> Value:
-    """``left op right`` for two elements, of which two truth values stay truth values as in torch."""
+def binary_element(
+    frame: Frame, op: ast.operator, left: Value, right: Value, node: ast.AST, *, rounding: bool = False
+) -> Value:
+    """``left op right`` for two elements, of which two truth values stay truth values as in torch.
+
+    A negative power of an Integer is rounded towards 0 where ``rounding``, as with a tensor of exponents.
+    """
     call = Op(frame, f"`{operators.SYMBOLS[type(op)]}`", node)
     if scalar_type(left) == scalar_type(right) == Bool:
         match op:
@@ -120,11 +138,21 @@ def binary_element(frame: Frame, op: ast.operator, left: Value, right: Value, no
             case ast.Sub():
                 frame.refuse(node, "`-` is not defined on truth values", "use `^` or logical_xor()", code="KS200")
     if isinstance(op, ast.Pow) and Float not in (scalar_type(left), scalar_type(right)):
-        exponent = Scalar.of(call, right).as_(Integer)
+        base, exponent = Scalar.of(call, left).as_(Integer), Scalar.of(call, right).as_(Integer)
+        if rounding:
+            return _rounded_power(call, base, exponent).value
         if not (isinstance(right, Static) and right.value >= 0):
             call.require(exponent >= 0, "an Integer to a negative power is not an Integer")
-        return call.apply("ipow", Scalar.of(call, left).as_(Integer), exponent).value
+        return call.apply("ipow", base, exponent).value
     return operators.binary(frame, op, left, right, node)
+
+
+def _rounded_power(op: Op, base: Scalar, exponent: Scalar) -> Scalar:
+    """``base ** exponent`` of Integers, rounded towards 0, and 0 for a negative power of 0."""
+    whole = op.apply("ipow", base, op.apply("max", exponent, 0))
+    sign = (exponent % 2).eq(0).select(1, base)
+    inverse = (base.eq(1) | base.eq(-1)).select(sign, 0)
+    return (exponent < 0).select(inverse, whole)
 
 
 def unary(frame: Frame, op: ast.unaryop, value: Value, node: ast.AST) -> Value:

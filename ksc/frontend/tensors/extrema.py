@@ -30,13 +30,17 @@ def comparable(x: Scalar) -> Scalar:
     return x.as_(Integer) if x.type == Bool else x
 
 
-def search(op: Op, sizes: Sequence[Scalar], at: Element, *, largest: bool) -> tuple[list[Scalar], Scalar]:
+def search(
+    op: Op, sizes: Sequence[Scalar], at: Element, *, largest: bool, first: Sequence[Scalar] | None = None
+) -> tuple[list[Scalar], Scalar]:
     """The first index of the extremum, and how many elements are equal to it (0 for NaN).
 
-    Only Integers are carried, so that a derivative has nothing to do here.
+    Only Integers are carried, so that a derivative has nothing to do here. Where all elements are equal, the index
+    given is ``first``: that of the first element unless told.
     """
     op.require(op.product(sizes) > 0, f"{op.name}() of no elements has no value")
-    start = [op.number(0)] * (len(sizes) + 1)
+    zero = op.number(0)
+    start = [*(first or [zero] * len(sizes)), zero]
 
     def nest(outer: list[Scalar], carried: list[Scalar]) -> list[Scalar]:
         if len(outer) < len(sizes):

@@ -23,6 +23,7 @@ from ksc.frontend.tensors import (  # noqa: F401
     gathering,
     joining,
     members,
+    padding,
     pooling,
     prelude,
     reductions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ksc.frontend.tensors.creation import converted
-from ksc.frontend.tensors.joining import flattened, unravelled
+from ksc.frontend.tensors.joining import at_least, flattened, unravelled
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
@@ -65,7 +65,7 @@ def _within(op: Op, small: Tensor, large: Tensor, place: int | None) -> None:
 
 @torch_function("take_along_dim")
 def take_along_dim(op: Op, input: Value, indices_: Value, dim: Value = NONE) -> Value:
-    """As gather(), the other dimensions being broadcast."""
+    """As gather(), the other dimensions being broadcast; along ``dim`` an index goes round, as torch takes it."""
     x, at = op.tensor(input), indices(op, indices_)
     if op.static(dim, "dim") is None:
         flat, places = flattened(op, x), flattened(op, at)
@@ -79,7 +79,7 @@ def take_along_dim(op: Op, input: Value, indices_: Value, dim: Value = NONE) -> 
 
     def body(i: list[Scalar]) -> Scalar:
         here = list(i)
-        here[place] = at.spread(i)
+        here[place] = at.spread(i) % x.sizes[place]
         zero = op.number(0)
         return x[
             [zero if size.is_(1) and k != place else j for k, (j, size) in enumerate(zip(here, x.sizes, strict=True))]
@@ -181,8 +181,11 @@ def _slices(
     """Slices written or added at indices along a dimension."""
     x, at = op.tensor(input), indices(op, index)
     place = op.dim(dim, x.rank)
-    if at.rank > 1 or not x.rank:
-        op.refuse("needs a tensor of one dimension or more and a vector of indices", "flatten the indices")
+    if at.rank > 1:
+        op.refuse("needs a vector of indices", "flatten the indices")
+    if not x.rank:
+        row = _slices(op, op.result(at_least(op, x, 1)), dim, index, source, join)
+        return op.result(op.rank_0(op.tensor(row)[[op.number(0)]]))
     count = at.sizes[0] if at.rank else op.number(1)
     sizes = [count if k == place else size for k, size in enumerate(x.sizes)]
     if source.rank:
@@ -202,9 +205,12 @@ def _slices(
 @torch_function("index_add")
 def index_add(op: Op, input: Value, dim: Value, index: Value, source: Value, *, alpha: Value = Static(1)) -> Value:
     """The tensor with slices added at indices along a dimension."""
-    factor = op.scalar(alpha)
-    added = op.tensor(source)
-    return _slices(op, input, dim, index, added, lambda a, b: a + (b if factor.is_(1) else factor * b))
+    factor, slices = op.scalar(alpha), op.tensor(source)
+
+    def join(a: Scalar, b: Scalar) -> Scalar:
+        return added(a, b if factor.is_(1) else factor & b if factor.type == b.type == Bool else factor * b)
+
+    return _slices(op, input, dim, index, slices, join)
 
 
 @torch_function("index_copy")

@@ -105,6 +105,13 @@ class Op:
             self.refuse(f"needs a floating point tensor, not one of {x.type}", "convert it, as in `x * 1.0`")
         return x
 
+    def numeric_tensor(self, value: Value) -> Tensor:
+        """A tensor argument whose elements must be Floats or Integers."""
+        x = self.tensor(value)
+        if x.type == Bool:
+            self.refuse("is not defined on truth values", "convert them, as in `x * 1.0`")
+        return x
+
     def tensors(self, value: Value) -> list[Tensor]:
         """An argument that is a tuple or list of tensors."""
         if not isinstance(value, Struct):

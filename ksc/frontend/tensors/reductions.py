@@ -193,9 +193,12 @@ std_mean = torch_function("std_mean")(_spread(lambda op, variance, mean: [root(o
 @torch_function("logsumexp", "special.logsumexp")
 def logsumexp(op: Op, input: Value, dim: Value, keepdim: Value = FALSE) -> Value:
     """The logarithm of the sum of the exponentials."""
-    x = op.float_tensor(input)
+    x = op.tensor(input)
 
-    def fold(sizes: list[Scalar], at: Element) -> Scalar:
+    def fold(sizes: list[Scalar], element: Element) -> Scalar:
+        def at(index: Sequence[Scalar]) -> Scalar:
+            return element(index).float
+
         shift = shift_of(op, sizes, at)
         total = summed(op, sizes, lambda index: op.apply("exp", at(index) - shift))
         return op.apply("log", total) + shift

@@ -493,13 +493,13 @@ def as_type(op: Op, input: Value, to: Type) -> Value:
 
 
 @torch_function("Tensor.long")
-def long(op: Op, input: Value) -> Value:
+def long(op: Op, input: Value, memory_format: Value = NONE) -> Value:
     """``Tensor.long``, as torch defines it."""
     return as_type(op, input, Integer)
 
 
 @torch_function("Tensor.bool")
-def bool_(op: Op, input: Value) -> Value:
+def bool_(op: Op, input: Value, memory_format: Value = NONE) -> Value:
     """``Tensor.bool``, as torch defines it."""
     return as_type(op, input, Bool)
 

@@ -159,12 +159,15 @@ def searchsorted(
     out_int32: Value = FALSE,
     right: Value = FALSE,
     side: Value = NONE,
+    sorter: Value = NONE,
 ) -> Value:
-    """Where each value would be put into the sorted last dimension."""
+    """Where each value would be put into the last dimension, sorted or put in order by ``sorter``."""
     rows, x = op.tensor(sorted_sequence), op.tensor(input)
-    given = op.static(side, "side")
-    if given not in (None, "left", "right") or op.flag(out_int32, "out_int32"):
-        op.refuse(f"with side={given!r} or out_int32", "use right=True or False")
+    if op.flag(out_int32, "out_int32"):
+        op.refuse("with out_int32", "leave it out: Integers have 64 bits")
+    given = None if isinstance(side, Static) and side.value is None else op.choice(side, "side", ("left", "right"))
+    if given == "left" and op.flag(right, "right"):
+        op.refuse("with side='left' and right=True", "give one of them")
     upper = op.flag(right, "right") or given == "right"
     if rows.rank > 1 and rows.rank != x.rank:
         op.refuse("of rows and values of different numbers of dimensions", "give equal leading dimensions")
@@ -173,9 +176,20 @@ def searchsorted(
         for k in range(x.rank - 1):
             sizes[k] = op.same(sizes[k], rows.sizes[k])
 
+    order = None if isinstance(sorter, Static) and sorter.value is None else op.tensor(sorter)
+    if order is not None:
+        if order.rank != rows.rank or order.type != Integer:
+            op.refuse("needs a sorter of Integers with the sizes of what it sorts", "use torch.argsort()")
+        for a, b in zip(order.sizes, rows.sizes, strict=True):
+            op.same(a, b)
+
     def body(index: list[Scalar]) -> Scalar:
         outer = index[:-1] if rows.rank > 1 else []
-        return _bisect(op, rows.sizes[-1], lambda i: rows[[*outer, i]], x[index], right=upper)
+
+        def element(i: Scalar) -> Scalar:
+            return rows[[*outer, i if order is None else order[[*outer, i]]]]
+
+        return _bisect(op, rows.sizes[-1], element, x[index], right=upper)
 
     return op.result(op.build(sizes, body))
 

@@ -108,6 +108,7 @@ def rms_norm(
 
 def of_channels(input: Tensor, vector: Tensor) -> Tensor:
     """A vector with an element per channel, the second dimension, as a tensor to be broadcast over ``input``."""
+    require(input.dim() > 1, "a tensor without a second dimension has no channels", "add it with unsqueeze()")
     return vector.view([-1 if k == 1 else 1 for k in range(input.dim())])
 
 
