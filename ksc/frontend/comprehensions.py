@@ -9,7 +9,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import is_lazy, iteration_of, static_items
 from ksc.frontend.rows import comprehension_rows
 from ksc.frontend.scope import bound_names
-from ksc.frontend.tensors.integers import bounded
+from ksc.frontend.tensors.integers import below, bounded
 from ksc.frontend.values import Dynamic, Iteration, Struct, Value
 from ksc.ir.nodes import Const, Var
 from ksc.ir.types import Integer
@@ -67,6 +67,7 @@ def _stacked(scope: Frame, node: ast.ListComp | ast.GeneratorExp, found: Iterati
 
     index = Var("k", Integer)
     bounded(scope, index, 0)
+    below(scope, index, found.count)
 
     def code() -> Value:
         assign(scope, node.generators[0].target, found.item(scope, Dynamic(index)))

@@ -38,6 +38,7 @@ from ksc.ir.types import BoolType, Float, FloatType, Integer, IntegerType, Type
 if TYPE_CHECKING:
     from ksc.frontend.functions import Entry, FunctionTable
     from ksc.frontend.guards import GuardSet
+    from ksc.frontend.tensors.bounds import IndexCheck
 
 T = TypeVar("T")
 """The name of a variable that the user has not named."""
@@ -52,6 +53,9 @@ class Region:
         known: results that hold in the innermost block, by operation and operands: sizes that were read, sums of
             integers, pairs of sizes that were found to agree.
         lower: the least value that an Integer can have, where something is known of it.
+        below: Integers that an Integer is known to be less than.
+        less: an Integer and what was taken from it to get this one.
+        checks: the checks of indices by their conditions, see ``ksc.frontend.tensors.bounds``.
         single: the sizes that are 0 or 1.
         measured: for a size that was read, the name it goes by until the user gives one, and how messages call it.
         entry: the function that is traced.
@@ -62,6 +66,9 @@ class Region:
         self.store: dict[Cell, Value] = {}
         self.known: dict[object, Atom] = {}
         self.lower: dict[Var, int] = {}
+        self.below: dict[Var, frozenset[Atom]] = {}
+        self.less: dict[Var, tuple[Atom, int]] = {}
+        self.checks: dict[Var, IndexCheck] = {}
         self.single: set[Var] = set()
         self.measured: dict[Var, tuple[str, str]] = {}
         self.entry = entry

@@ -20,6 +20,7 @@ from ksc.frontend.scope import EMPTY, After
 from ksc.frontend.source import FunctionNode, Source, function_source
 from ksc.frontend.storage import WritesArgumentError, kept_as_argument, storages
 from ksc.frontend.tensors.annotated import hold_annotated_sizes
+from ksc.frontend.tensors.bounds import settled
 from ksc.frontend.values import (
     NONE,
     Abstract,
@@ -195,10 +196,14 @@ class FunctionTable:
         if entry.asked and not entry.declared and (known is None or not same_template(known, entry.result)):
             return False
         results = list(atoms_for(frame, entry.result, value, node))
-        body = frame.builder.block(params, results)
+        body = settled(frame.region, frame.builder.block(params, results), self.effectful())
         entry.effects = self.has_effects(body)
         entry.function = Function(entry.name, body, frame.source.span(node, head=True))
         return True
+
+    def effectful(self) -> frozenset[str]:
+        """The functions so far whose calls do something beyond giving their results."""
+        return frozenset(entry.name for entry in self.entries if entry.effects or entry.function is None)
 
     def has_effects(self, body: Block) -> bool:
         """Whether a call of a function with this body does something beyond giving its results."""

@@ -22,7 +22,7 @@ from ksc.frontend.iteration import UNROLL_LIMIT, iteration_of, static_items
 from ksc.frontend.recursion import NeverReturnsError
 from ksc.frontend.refuse import LoopTypeError, NeedsStaticError
 from ksc.frontend.scope import After, bound_names, live_at_loop
-from ksc.frontend.tensors.integers import bounded
+from ksc.frontend.tensors.integers import below, bounded
 from ksc.frontend.values import FALSE, Array, Dynamic, Iteration, Range, Ref, Rows, Static, Value
 from ksc.ir.nodes import Atom, Const, Var, const
 from ksc.ir.types import Integer
@@ -67,6 +67,7 @@ def _run_lazy(frame: Frame, stmt: ast.For, iterable: Value, after: After, every:
     def rolled() -> Flow:
         index = Var("k", Integer)
         bounded(frame, index, 0)
+        below(frame, index, count)
         grows = known is None or known > RETRY_LIMIT
         loop = Loop(frame, stmt, after, at_least_once=known is not None, checkpoint=every, grows=grows)
         trace = loop.trace_counted_while if loop.exits else loop.trace_for
@@ -163,6 +164,7 @@ def _rolled_for(
     name = stmt.target.id if plain and isinstance(stmt.target, ast.Name) else "k"
     index = Var(name, Integer)
     bounded(frame, index, 0)
+    below(frame, index, count)
 
     def bind_index() -> None:
         value: Value = Dynamic(index)
@@ -181,6 +183,9 @@ def range_item(frame: Frame, iterable: Range, index: Value, node: ast.AST) -> Va
     downwards = isinstance(step, Static) and step.value < 0
     if downwards and isinstance(stop, Static) and isinstance(value, Dynamic):
         bounded(frame, value.atom, stop.value + 1)
+    upwards = isinstance(step, Static) and step.value > 0
+    if upwards and isinstance(value, Dynamic) and isinstance(stop, Static | Dynamic):
+        below(frame, value.atom, frame.atom(stop, node))
     return value
 
 

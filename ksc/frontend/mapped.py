@@ -19,7 +19,7 @@ from ksc.frontend.tensors import shapes
 from ksc.frontend.tensors.array import same_size, size_of
 from ksc.frontend.tensors.elementwise import elementwise
 from ksc.frontend.tensors.indexing import Item, Slice, place_of, read_place
-from ksc.frontend.tensors.integers import bounded
+from ksc.frontend.tensors.integers import below, bounded
 from ksc.frontend.tensors.op import Op
 from ksc.frontend.values import NONE, Abstract, Array, Dynamic, Ref, Static, Struct, Value, leaves, scalar_type
 from ksc.ir.nodes import Atom, Var
@@ -114,6 +114,7 @@ def _mapped(frame: Frame, lane: Lane, levels: Sequence[Level], values: Sequence[
     if count is None:
         return _mapped(frame, lane, levels[1:], values, node)
     bounded(frame, index, 0)
+    below(frame, index, count)
 
     def code() -> Value:
         inner = [picked(value, at) for value, at in zip(values, dims, strict=True)]

@@ -16,6 +16,7 @@ from ksc.frontend.join import Meeting, abstract_leaves, atoms_for, generalise, s
 from ksc.frontend.recursion import widened
 from ksc.frontend.storage import storages
 from ksc.frontend.tensors.array import size_of
+from ksc.frontend.tensors.bounds import settled
 from ksc.frontend.values import (
     Abstract,
     Array,
@@ -173,7 +174,7 @@ def comprehension_rows(scope: Frame, count: Atom, traced: Traced, index: Var, no
     template = with_sizes(template, traced.outcome, meeting)
     with scope.ending(traced.builder, traced.store):
         results = list(atoms_for(scope, template, traced.outcome, node))
-        block = scope.builder.block([index], results)
+        block = settled(region, scope.builder.block([index], results), scope.functions.effectful())
     types = stacked_types(template)
     names = ["rows"] * len(types)
     if scope.functions.has_effects(block):

@@ -24,6 +24,7 @@ from ksc.frontend.functions import Entry, FunctionTable, Synthetic, declared_res
 from ksc.frontend.join import abstract_leaves, adopt, atoms_for, generalise, rebuild, same_template, template_of
 from ksc.frontend.library import known_function
 from ksc.frontend.scope import EMPTY
+from ksc.frontend.tensors.bounds import settled
 from ksc.frontend.values import NONE, Abstract, Dynamic, Static, Struct, Value, describe, instantiate, map_leaves
 from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Function, Var, const
 from ksc.ir.types import Float, Integer, TensorType, compatible, is_differentiable
@@ -70,7 +71,7 @@ def define(table: FunctionTable, entry: Entry, place: FunctionType | Frame, body
     )
     params: list[Var] = []
     entry.result, results = body(frame, params)
-    block = frame.builder.block(params, results)
+    block = settled(frame.region, frame.builder.block(params, results), table.effectful())
     entry.effects = table.has_effects(block)
     entry.function = Function(entry.name, block, source.span(node, head=True))
 

@@ -284,5 +284,5 @@ def place_index(frame: Frame, place: Place, index: Sequence[Atom], node: ast.AST
         array = picks[dim]
         own = shared[rank - array.rank :]
         at = [ZERO if is_single(frame, size) else k for k, size in zip(own, sizes_of(frame, node, array), strict=True)]
-        found.append(selected(frame, node, place.view, dim, element(frame, node, array, at)).start)
+        found.append(selected(frame, node, place.view, dim, element(frame, node, array, at), lazily=True).start)
     return tuple(found)

@@ -37,6 +37,41 @@ def bounded(frame: Frame, atom: Atom, least: int | None) -> Atom:
     return atom
 
 
+def is_below(frame: Frame, atom: Atom, size: Atom) -> bool:
+    """Whether an Integer is known to be less than a size."""
+    return isinstance(atom, Var) and size in frame.region.below.get(atom, ())
+
+
+def below(frame: Frame, atom: Atom, limit: Atom) -> None:
+    """Note that an Integer is less than another, and than those that this one is not greater than."""
+    if not isinstance(atom, Var):
+        return
+    limits = {limit}
+    for key, found in list(frame.region.known.items()) if isinstance(limit, Var) else ():
+        if found is limit and isinstance(key, tuple) and key[0] == "min":
+            limits.update(key[1:])
+    less = frame.region.less
+    limits |= {less[known][0] for known in tuple(limits) if isinstance(known, Var) and known in less}
+    frame.region.below[atom] = frame.region.below.get(atom, frozenset()) | limits
+
+
+def _note_below(frame: Frame, op: str, a: Atom, b: Atom, out: Var) -> None:
+    region = frame.region
+    if op == "sub" and (lower(frame, b) or 0) >= 0 and lower(frame, b) is not None:
+        if isinstance(b, Const):
+            region.less[out] = a, int(b.value)
+        if isinstance(a, Var) and a in region.below:
+            region.below[out] = region.below[a]
+    elif op == "add":
+        for term, constant in ((a, b), (b, a)):
+            if isinstance(constant, Const) and isinstance(term, Var):
+                above = [limit for limit in region.below.get(term, ()) if isinstance(limit, Var)]
+                pairs = (region.less[limit] for limit in above if limit in region.less)
+                limits = frozenset(whole for whole, taken in pairs if 0 <= int(constant.value) <= taken)
+                if limits:
+                    region.below[out] = limits
+
+
 def _least(op: str, a: int | None, b: Atom, least_b: int | None) -> int | None:
     if op == "max":
         return max((x for x in (a, least_b) if x is not None), default=None)
@@ -63,6 +98,8 @@ def note_lower(frame: Frame, op: str, args: Sequence[Atom], out: Atom) -> None:
     if out.type == Integer and op in _PYTHON:
         a, b = args
         bounded(frame, out, _least(op, lower(frame, a), b, lower(frame, b)))
+        if isinstance(out, Var):
+            _note_below(frame, op, a, b, out)
 
 
 def _arithmetic(frame: Frame, node: ast.AST, op: str, a: Atom, b: Atom) -> Atom:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ksc.frontend.frame import Frame
 from ksc.frontend.storage import about_to_write
 from ksc.frontend.tensors.array import build, element, size_of, sizes_of
+from ksc.frontend.tensors.bounds import cell_dim, require_in_range
 from ksc.frontend.tensors.integers import ONE, ZERO, add, bounded, div, mod, mul, wrapped
 from ksc.frontend.values import Array, Ref, Step, tensor_type
 from ksc.ir.nodes import PLACEHOLDER, Atom, Const, Span, Var
@@ -96,10 +97,11 @@ def _composed(frame: Frame, node: ast.AST, outer: Axis, axes: Sequence[Axis]) ->
     return Axis(start, step, inner.dim, outer.full and inner.full)
 
 
-def selected(frame: Frame, node: ast.AST, ref: Ref, dim: int, index: Atom) -> Axis:
+def selected(frame: Frame, node: ast.AST, ref: Ref, dim: int, index: Atom, *, lazily: bool = False) -> Axis:
     """The axis of one index, maybe counted from the end.
 
-    Raises UnsupportedError (KS209) where it is known to be out of range; otherwise that is found at run time.
+    Raises TypeMismatchError (KS209) where it is known to be out of range; otherwise that is found at run time: here,
+    or ``lazily`` where the element is read.
     """
     size = size_of(frame, node, ref, dim)
     if isinstance(index, Const) and isinstance(size, Const):
@@ -108,21 +110,9 @@ def selected(frame: Frame, node: ast.AST, ref: Ref, dim: int, index: Atom) -> Ax
             reason = f"index {k} is out of range for dimension {dim} of size {n}"
             frame.refuse(node, reason, "use an index below the size", code="KS209")
     at = wrapped(frame, node, index, size)
-    if not (isinstance(at, Const) and isinstance(size, Const)) and not _checked(ref, dim):
-        inside = frame.apply(node, "lt", at, size)
-        if not isinstance(at, Const) or int(at.value) < 0:
-            inside = frame.apply(node, "and", frame.apply(node, "lte", ZERO, at), inside)
-        frame.emit(node, "assert", [inside], [], params={"message": f"index out of range in dimension {dim}"})
+    if not lazily or cell_dim(ref, dim) is None:
+        require_in_range(frame, node, ref, dim, at, size, index)
     return Axis(at, span=frame.span(node))
-
-
-def _checked(ref: Ref, dim: int) -> bool:
-    """Whether an index into a dimension of the view is out of range exactly where the one into the cell is."""
-    if not ref.steps:
-        return True
-    if len(ref.steps) > 1 or not isinstance(ref.steps[0], Pick):
-        return False
-    return any(axis.dim == dim and axis.full for axis in ref.steps[0].axes)
 
 
 def full_axes(ref: Ref, dims: Sequence[int] | None = None) -> list[Axis]:
