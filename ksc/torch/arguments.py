@@ -42,6 +42,7 @@ def prepare_seeds(spec: OpSpec, primals: list[Any], seeds: tuple[Any, ...], *, f
     if len(seeds) != len(owners):
         raise ArgumentError(f"{spec.title} takes {len(owners)} {what}(s), and {len(seeds)} were given")
     expected = [primals[k].shape for k in owners] if forward else _result_shapes(spec, primals)
+    devices = {primal.device for primal in primals if isinstance(primal, torch.Tensor)}
     prepared = []
     for seed, owner, shape in zip(seeds, owners, expected, strict=True):
         name = spec.args[owner].name if forward else _result_name(spec, owner)
@@ -56,6 +57,8 @@ def prepare_seeds(spec: OpSpec, primals: list[Any], seeds: tuple[Any, ...], *, f
                     f"and should have {tuple(shape)}"
                 )
             _check_device(spec, f"the {what} of {name}", seed)
+            if seed.dim() > 0 and seed.device not in devices:
+                raise ArgumentError(f"the {what} of {name} in {spec.title} is on {seed.device}, the arguments are not")
         elif spec.lift == "tensor" and len(shape) > 0:
             raise ArgumentError(
                 f"the {what} of {name} in {spec.title} is of type {type(seed).__name__}: "
@@ -80,7 +83,8 @@ def _result_name(spec: OpSpec, position: int) -> str:
 
 
 def check_dtypes(spec: OpSpec, args: tuple[Any, ...]) -> None:
-    """Raises ArgumentError where a value is not of its argument's kind, or not on the CPU."""
+    """Raises ArgumentError where a value is not of its argument's kind, not on the CPU, or not where the others are."""
+    placed: tuple[str, torch.device] | None = None
     for arg, value in zip(spec.args, args, strict=True):
         if isinstance(value, torch.Tensor):
             dtype = value.dtype
@@ -96,6 +100,14 @@ def check_dtypes(spec: OpSpec, args: tuple[Any, ...]) -> None:
             if arg.kind == "bool" and dtype != torch.bool:
                 raise ArgumentError(f"the argument {arg.name} of {spec.title} is {dtype}: a bool tensor belongs there")
             _check_device(spec, f"the argument {arg.name}", value)
+            if value.dim() > 0:
+                placed = placed or (arg.name, value.device)
+                first, device = placed
+                if value.device != device:
+                    raise ArgumentError(
+                        f"the arguments {first} and {arg.name} of {spec.title} are on {device} and {value.device}",
+                        remedy="move them to one device",
+                    )
         elif not _is_number(arg.kind, value):
             raise ArgumentError(
                 f"the argument {arg.name} of {spec.title} is of type {type(value).__name__}: "

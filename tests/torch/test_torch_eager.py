@@ -351,3 +351,13 @@ def test_importing_the_core_loads_none_of_the_slow_parts() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert not [name for name in slow if f"'{name}'" in done.stdout]
     assert "'ksc.kernel'" in done.stdout
+
+
+def test_tensors_on_several_devices_are_refused() -> None:
+    here, elsewhere = torch.rand(3), torch.rand(3, device="meta")
+    for args in ((here, elsewhere), (elsewhere, here)):
+        with pytest.raises(ArgumentError, match=r"are on (cpu and meta|meta and cpu)"):
+            pair.call(*args)
+    with pytest.raises(ArgumentError, match=r"the cotangent of .* is on meta"):
+        relu3.vjp(here, elsewhere)
+    assert pair.call(elsewhere, torch.tensor(2.0))[0].device.type == "meta"
