@@ -43,6 +43,28 @@ class runtime {
         }
     }
 
+    // Into how many parts a loop may be divided.
+    int threads() const { return host_->threads != nullptr ? host_->threads(host_) : 1; }
+
+    // Calls part(rt, k) for each k below `parts`, on several threads, each with its own `rt`; leaves the kernel where one fails.
+    template <class Part> void run_parts(int parts, const Part &part) {
+        struct shared {
+            const Part &part;
+            const ks_tensor *results;
+        } all{part, results_};
+        const ks_task task = [](const ks_runtime *host, void *context, int k) {
+            const shared &all = *static_cast<const shared *>(context);
+            runtime rt(host, all.results);
+            return rt.guard([&] { all.part(rt, k); });
+        };
+        if (host_->parallel(host_, parts, task, &all) != 0) {
+            throw stop();
+        }
+    }
+
+    // Runs `body`, which may leave the kernel, and gives back what it allocated; 1 where it left.
+    template <class Body> int guard(const Body &body);
+
     // Uninitialised memory for `count` values, gone at the end of the innermost `scratch`.
     template <class T> T *alloc(int64_t count) { return static_cast<T *>(bytes(count, sizeof(T))); }
 
@@ -135,6 +157,16 @@ class scratch {
     runtime &rt_;
     region here_;
 };
+
+template <class Body> inline int runtime::guard(const Body &body) {
+    try {
+        scratch all(*this);
+        body();
+        return 0;
+    } catch (const stop &) {
+        return 1;
+    }
+}
 
 }  // namespace ks
 

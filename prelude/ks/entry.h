@@ -19,13 +19,7 @@ using computed = std::conditional_t<std::is_same_v<Stored, half> || std::is_same
 // Runs `body`, which may stop the kernel; nothing is thrown past here.
 template <class Body> inline int enter(const ks_runtime *host, const ks_tensor *operands, Body body) {
     runtime rt(host, operands);
-    try {
-        scratch call(rt);
-        body(rt);
-        return 0;
-    } catch (const stop &) {
-        return 1;
-    }
+    return rt.guard([&] { body(rt); });
 }
 
 template <int rank> inline bool is_contiguous(const ks_tensor &operand) {

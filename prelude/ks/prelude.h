@@ -9,6 +9,7 @@
 #include "ks/limits.h"
 #include "ks/macros.h"
 #include "ks/map.h"
+#include "ks/parallel.h"
 #include "ks/runtime.h"
 #include "ks/scalar.h"
 #include "ks/tape.h"

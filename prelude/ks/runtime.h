@@ -36,6 +36,8 @@ typedef struct ks_value {
 } ks_value;
 
 typedef struct ks_runtime ks_runtime;
+/* One part of a loop that is divided: 0, or 1 after error(). */
+typedef int (*ks_task)(const ks_runtime *rt, void *context, int part);
 struct ks_runtime {
     void *ctx; /* the host's own */
     /* 64-byte aligned memory from the call's arena; NULL, after error(), when there is none left. */
@@ -50,6 +52,12 @@ struct ks_runtime {
     /* Calls a function of the host's by name; 1 after error(). NULL where the host has none. */
     int (*callback)(const ks_runtime *rt, const char *name, const ks_value *args, int arg_count, const ks_value *results,
                     int result_count);
+    /* Into how many parts a loop may be divided: 1 where all had better stay on this thread. NULL where there are no
+     * other threads. */
+    int (*threads)(const ks_runtime *rt);
+    /* Calls task(rt, context, part) for each part below parts, maybe several at once, each with a ks_runtime of its own, and
+     * waits for all of them. 1 where one gave 1; the error is then that of the first part that failed. */
+    int (*parallel)(const ks_runtime *rt, int parts, ks_task task, void *context);
 };
 
 /* An elementwise entry: data and strides (in bytes) list the results first, then the arguments; lane i of operand k

@@ -30,6 +30,9 @@ class _Runtime(ctypes.Structure):
         ("release", _RELEASE),
         ("error", _ERROR),
         ("stack_limit", ctypes.c_void_p),
+        ("callback", ctypes.c_void_p),
+        ("threads", ctypes.c_void_p),
+        ("parallel", ctypes.c_void_p),
     )
 
 

@@ -8,10 +8,12 @@ from functools import partial
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, place_in, winds_back
 from ksc.codegen.cpp.names import Scope, is_temporary
+from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, with_width
 from ksc.codegen.cpp.stacks import Stack, stack, tape
 from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
+from ksc.codegen.cpp.writer import Writer
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.types import IntegerType, TensorType
 from ksc.ops import PRIMITIVES
@@ -165,19 +167,34 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     tapes = _stacks(p, eqn, at, limit, [count])
     _place_carried(p, eqn, names)
     scope = Scope(at.scope)
+    in_place = all(kept is None or kept.form in ("elements", "parts") for kept in tapes)
+    sums = [
+        Shared(name, cpp_type(out.type, p.float_type), True, f"ks::summed({name})")
+        for name, out in zip(names, eqn.outs, strict=False)
+        if name is not None
+    ]
+    region = divide(p, eqn, scope, sums, in_place=in_place)
     i = scope.declare(index.name)
     p.bind(index, name_expr(i))
     facts = p.in_range.facts
     p.in_range.loop(index, count)
-    if eqn.params["reverse"]:
-        head = f"for (int64_t {i} = {limit.text}; {i}-- > 0;)"
+
+    def loop(writer: Writer) -> None:
+        first, last = ("0", limit.cpp.within(LOGICAL_OR)) if region is None else (region.first, region.last)
+        if eqn.params["reverse"]:
+            head = f"for (int64_t {i} = {limit.text if region is None else last}; {i}-- > {first};)"
+        else:
+            head = f"for (int64_t {i} = {first}; {i} < {last}; ++{i})"
+        with writer.braces(head, eqn.span) as inner:
+            inside = Context(inner, scope)
+            if winds_back(p, eqn):
+                open_scratch(p, inside)
+            p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
+
+    if region is None:
+        loop(at.writer)
     else:
-        head = f"for (int64_t {i} = 0; {i} < {limit.cpp.within(LOGICAL_OR)}; ++{i})"
-    with at.writer.braces(head, eqn.span) as inner:
-        inside = Context(inner, scope)
-        if winds_back(p, eqn):
-            open_scratch(p, inside)
-        p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
+        print_region(region, limit.text, eqn, at, loop)
     p.in_range.facts = facts
     _finish_loop(p, eqn, names, carries)
 

@@ -120,14 +120,15 @@ def print_function(
     recursive: bool,
     placed: bool,
     taken: frozenset[str],
+    outermost: frozenset[int] = frozenset(),
 ) -> CppFunction:
     """The text of one function.
 
     ``callees`` holds every function that it calls, ``taken`` the names its variables must not have; a ``placed`` one
-    makes its results where the caller of the kernel wants them.
+    makes its results where the caller of the kernel wants them; its ``outermost`` loops may be divided among threads.
     """
     sizes, _ = Facts.of(function, early=True)
-    printer = Printer(analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS, sizes)
+    printer = Printer(analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS, sizes, outermost)
     scope = Scope(reserved=taken, kept=frozenset(map(identifier, user_names(function))))
     parameters = []
     for param in function.params:

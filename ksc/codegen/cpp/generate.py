@@ -15,6 +15,7 @@ from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.entries import make_entry
 from ksc.codegen.cpp.function import CppFunction, analyse, describe, print_function
 from ksc.codegen.cpp.names import Scope, function_identifier, identifier
+from ksc.codegen.cpp.parallel import outermost
 from ksc.codegen.cpp.printer import Callee
 from ksc.codegen.cpp.storage import Storage, plan_storage
 from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, declaration
@@ -34,7 +35,8 @@ def generate(unit: Unit) -> GeneratedSource:
     Raises InvalidIRError where the IR has no form in C++, UnsupportedError where it prints.
     """
     float_type = COMPUTE[unit.dtype]
-    module = _Module(float_type, placed=unit.kind == "tensor" and STORAGE[unit.dtype] == float_type)
+    whole = unit.kind == "tensor"
+    module = _Module(float_type, placed=whole and STORAGE[unit.dtype] == float_type, divided=whole)
     stem = identifier(unit.name).strip("_") or "kernel"
     entries = []
     symbols = {}
@@ -73,15 +75,16 @@ def derivation_suffix(derivation: str) -> str:
 class _Module:
     """The functions of a file, each printed once although several programs may hold it.
 
-    With ``placed`` results are made in the memory of the kernel's caller.
+    With ``placed`` results are made in the memory of the kernel's caller; ``divided`` lets loops use several threads.
     """
 
-    def __init__(self, float_type: str, *, placed: bool) -> None:
+    def __init__(self, float_type: str, *, placed: bool, divided: bool) -> None:
         self.functions: list[CppFunction] = []
         self.prototypes: list[str] = []
         self.boxes: list[dict[str, Any]] = []
         self._float_type = float_type
         self._placed = placed
+        self._divided = divided
         self._by_name: dict[str, list[CppFunction]] = {}
 
     def add(self, program: Program) -> CppFunction:
@@ -123,6 +126,7 @@ class _Module:
     ) -> list[CppFunction]:
         known = {n: replace(c, needs_runtime=n in cyclic) for n, c in callees.items()}
         taken = frozenset(c.name for c in callees.values()) | self._used()
+        loops = outermost(program) if self._divided else {}
         printed = []
         for name, analysis in analyses.items():
             function = print_function(
@@ -135,6 +139,7 @@ class _Module:
                 recursive=name in cyclic,
                 placed=self._placed and name == program.entry and name not in cyclic,
                 taken=taken,
+                outermost=loops.get(name, frozenset()),
             )
             known[name] = function.callee
             printed.append(function)

@@ -133,8 +133,13 @@ def winds_back(p: Printer, eqn: Eqn) -> bool:
     kept = [result.type for result in body.results] + [param.type for param in body.params]
     if eqn.params.get("nested", False) and eqn.op != "reduce" and any(_is_tensor(result) for result in body.results):
         return False
-    if any(_refers(type_) for type_ in kept) or any(_stores_reference(inner) for inner in _inside(p, eqn)):
+    if any(refers(type_) for type_ in kept) or any(_stores_reference(inner) for inner in _inside(p, eqn)):
         return False
+    return allocates_in(p, eqn)
+
+
+def allocates_in(p: Printer, eqn: Eqn) -> bool:
+    """Whether iterations of a loop need memory."""
     return any(_allocates(p, inner) for inner in _inside(p, eqn))
 
 
@@ -173,7 +178,7 @@ def _allocates(p: Printer, eqn: Eqn) -> bool:
             return any(key == id(eqn) for key, _ in p.storage.copied)
 
 
-def _refers(type_: Type) -> bool:
+def refers(type_: Type) -> bool:
     """Whether the elements of a value of the type refer to other memory."""
     return holds_memory(type_.elem) if isinstance(type_, TensorType) else holds_memory(type_)
 

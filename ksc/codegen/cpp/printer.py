@@ -88,8 +88,9 @@ class Printer:
     """Prints one function; ``handlers`` gives the printer of each op that is no scalar primitive.
 
     ``places`` says of results of equations, by ``id`` and number, where they are made if not in scratch memory: as the
-    result of the entry with that number, or in what a text denotes. After ``block`` has run, ``needs_runtime`` says
-    whether the text mentions ``rt``, and ``copies`` how often it copies a tensor so that it can be changed.
+    result of the entry with that number, or in what a text denotes. ``outermost`` holds the ids of the loops that may
+    be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
+    ``copies`` how often it copies a tensor so that it can be changed.
     """
 
     def __init__(
@@ -101,8 +102,10 @@ class Printer:
         handlers: Mapping[str, Handler],
         last_handlers: Mapping[str, LastHandler],
         sizes: Facts,
+        outermost: frozenset[int] = frozenset(),
     ) -> None:
         self.analysis = analysis
+        self.outermost = outermost
         self.storage = storage
         self.copies = 0
         self.places: dict[tuple[int, int], int | Callable[[Sequence[str]], str]] = {}

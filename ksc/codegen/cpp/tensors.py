@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.memory import allocate, element_sizes, open_scratch, place_in, winds_back
 from ksc.codegen.cpp.names import Scope, is_temporary
+from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer, assignment, once
 from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
@@ -102,7 +103,8 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
             if k not in placed:
                 stacks[k].put(p, eqn, results[k], indices(), inside)
 
-    _nest(p, eqn, sizes, Finish(write), at)
+    in_place = all(kept.form in ("elements", "parts") for kept in stacks.values())
+    _nest(p, eqn, sizes, Finish(write), at, in_place=in_place)
 
 
 _IN_LANES = {"add": "KS_SUM", "max": "KS_MAX", "min": "KS_MIN"}
@@ -156,7 +158,20 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
 
     numbers = [names[k] for k in live if isinstance(eqn.outs[k].type, FloatType)]
     lanes = _IN_LANES.get(monoid) if len(numbers) == len(live) else None
-    _nest(p, eqn, sizes, Finish(write), at, lanes=f"{lanes}({', '.join(numbers)})" if lanes and numbers else None)
+    shared = [_shared(p, monoid, names[k], eqn.outs[k].type) for k in live]
+    pragma = f"{lanes}({', '.join(numbers)})" if lanes and numbers else None
+    _nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared)
+
+
+def _shared(p: Printer, monoid: str, name: str, type_: Type) -> Shared:
+    """A result that iterations combine."""
+    elem = type_.elem if isinstance(type_, TensorType) else type_
+    how = f"ks::summed({name})"
+    if monoid != "add" or not isinstance(elem, FloatType):
+        text = cpp_type(elem, p.float_type)
+        operation = f"[]({text} a, {text} b) {{ return {_combined(monoid, 'a', Expr(CppExpr('b'))).text}; }}"
+        how = f"ks::combined<{text}>({name}, {neutral(monoid, elem, p.float_type)}, {operation})"
+    return Shared(name, cpp_type(type_, p.float_type), not isinstance(type_, TensorType), how)
 
 
 def _operation(monoid: str, type_: Type, float_type: str) -> str:
@@ -190,22 +205,55 @@ def _combined(monoid: str, name: str, value: Expr) -> Expr:
 
 
 def _nest(
-    p: Printer, eqn: Eqn, sizes: Sequence[Expr], finish: Finish, at: Context, *, lanes: str | None = None
+    p: Printer,
+    eqn: Eqn,
+    sizes: Sequence[Expr],
+    finish: Finish,
+    at: Context,
+    *,
+    lanes: str | None = None,
+    in_place: bool = False,
+    shared: Sequence[Shared] = (),
 ) -> None:
     """Loops over the block's parameters, the first outermost.
 
-    ``lanes`` is the pragma that stands before the innermost one if all that the body does is to sum up.
+    ``lanes`` is the pragma that stands before the innermost one if all that the body does is to sum up. Iterations
+    combine what is ``shared``; with ``in_place`` what else they give has a place of its own.
     """
+    scope = Scope(at.scope)
+    region = divide(p, eqn, scope, shared, in_place=in_place)
+    if region is None:
+        _loops(p, eqn, sizes, finish, Context(at.writer, scope), "0", sizes[0].text, lanes)
+        return
+
+    def ranges(writer: Writer) -> None:
+        _loops(p, eqn, sizes, finish, Context(writer, scope), region.first, region.last, lanes)
+
+    print_region(region, sizes[0].text, eqn, at, ranges)
+
+
+def _loops(
+    p: Printer,
+    eqn: Eqn,
+    sizes: Sequence[Expr],
+    finish: Finish,
+    at: Context,
+    first: str,
+    last: str,
+    lanes: str | None,
+) -> None:
+    """The loops, the outermost one from ``first`` to ``last``."""
     (body,) = eqn.blocks
     writers = [at.writer]
-    scope = Scope(at.scope)
-    heads = []
+    scope = at.scope
+    heads: list[str] = []
     facts = p.in_range.facts
     for param, size, count in zip(body.params, sizes, eqn.args, strict=True):
         name = scope.declare(param.name)
         p.bind(param, name_expr(name))
         p.in_range.loop(param, count)
-        heads.append(f"for (int64_t {name} = 0; {name} < {size.text}; ++{name}) {{")
+        start, end = ("0", size.text) if heads else (first, last)
+        heads.append(f"for (int64_t {name} = {start}; {name} < {end}; ++{name}) {{")
         writers.append(writers[-1].fork())
     inside = Context(writers[-1], scope)
     if winds_back(p, eqn):

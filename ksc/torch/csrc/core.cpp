@@ -12,3 +12,4 @@
 #include "operator.cpp"
 #include "shapes.cpp"
 #include "tensors.cpp"
+#include "threads.cpp"

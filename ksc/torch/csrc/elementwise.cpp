@@ -7,6 +7,8 @@
 #include <ATen/ops/scalar_tensor.h>
 #include <c10/core/DefaultDtype.h>
 
+#include "threads.h"
+
 namespace ksc {
 namespace {
 
@@ -106,7 +108,7 @@ void run_parallel(
         }
     }
     auto iterator = config.build();
-    iterator.for_each([&](char** data, const int64_t* strides, int64_t lanes) {
+    const auto run = [&](char** data, const int64_t* strides, int64_t lanes) {
         if (call.failed()) {
             return;
         }
@@ -124,7 +126,12 @@ void run_parallel(
             all_strides.push_back(from < 0 ? 0 : strides[from]);
         }
         entry(runtime.get(), all_data.data(), all_strides.data(), lanes);
-    });
+    };
+    if (is_forked()) {
+        iterator.serial_for_each(run, {0, iterator.numel()});
+    } else {
+        iterator.for_each(run);
+    }
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "runtime.h"
 
+#include "threads.h"
+
 #include <pthread.h>
 
 #include <algorithm>
@@ -125,6 +127,14 @@ void Call::record(std::exception_ptr exception) {
     }
 }
 
+void Call::record(const Call& other) {
+    if (other.exception_ != nullptr) {
+        record(other.exception_);
+    } else {
+        record(other.code_, other.line_, other.message_.c_str());
+    }
+}
+
 ThreadRuntime::ThreadRuntime(Call& call) : context_{&call, &thread_arena()}, mark_(context_.arena->mark()) {
     runtime_.ctx = &context_;
     runtime_.alloc = [](const ks_runtime* runtime, size_t bytes) {
@@ -141,6 +151,8 @@ ThreadRuntime::ThreadRuntime(Call& call) : context_{&call, &thread_arena()}, mar
     };
     runtime_.stack_limit = thread_stack_limit();
     runtime_.callback = run_callback;
+    runtime_.threads = thread_count;
+    runtime_.parallel = run_parts;
 }
 
 ThreadRuntime::~ThreadRuntime() { context_.arena->release(mark_); }

@@ -49,6 +49,8 @@ class Call {
     // What a callback threw; null for any other error.
     const std::exception_ptr& exception() const { return exception_; }
     void record(std::exception_ptr exception);
+    // Takes over the error of another call.
+    void record(const Call& other);
 
   private:
     std::atomic<bool> failed_{false};

@@ -13,15 +13,17 @@ static inline ks::tensor<float, 1> matvec(ks::runtime &rt, ks::tensor<float, 2> 
     }
     // (build (size a 0) (lam (i : Integer)
     const ks::tensor<float, 1> t = ks::result<float>(rt, 0, a.size[0]);
-    for (int64_t i = 0; i < a.size[0]; ++i) {
-        // (reduce add (size a 1) (lam (j : Integer) (mul (index (tuple i j) a) (index j x))))))))
-        float t2 = 0.0f;
-        KS_SUM(t2)
-        for (int64_t j = 0; j < a.size[1]; ++j) {
-            t2 += a(i, j) * x(j);
+    ks::parallel(rt, a.size[0], 4 * a.size[1], [=](ks::runtime &, int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) {
+            // (reduce add (size a 1) (lam (j : Integer) (mul (index (tuple i j) a) (index j x))))))))
+            float t2 = 0.0f;
+            KS_SUM(t2)
+            for (int64_t j = 0; j < a.size[1]; ++j) {
+                t2 += a(i, j) * x(j);
+            }
+            t(i) = t2;
         }
-        t(i) = t2;
-    }
+    });
     return t;
 }
 

@@ -1,0 +1,214 @@
+"""Outermost loops whose iterations do not depend on each other: ranges of them run on several threads.
+
+    ks::parallel(rt, x.size[0], 4 * x.size[1],
+                 [=](ks::runtime &rt, int64_t first, int64_t last, ks::tensor<float, 1> w_bar) {
+        for (int64_t i = first; i < last; ++i) {
+            …
+        }
+    }, ks::summed(w_bar));
+
+What iterations write is either their own, at their index, or combined, each range on its own and then in order. The
+body is a lambda that copies the handles it reads, so that the compiler sees that nothing changes them. How the work is
+divided is decided at run time, from the number of iterations and what one costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ksc.codegen.cpp.memory import allocates_in, refers, winds_back
+from ksc.codegen.cpp.names import Scope
+from ksc.codegen.cpp.printer import Context, Printer
+from ksc.codegen.cpp.storage import bound_in
+from ksc.codegen.cpp.sums import are_sums
+from ksc.codegen.cpp.types import cpp_type
+from ksc.codegen.cpp.work import WORTH_DIVIDING, Work, work_of
+from ksc.codegen.cpp.writer import Writer
+from ksc.ir.nodes import Block, Const, Eqn, Program, Var, walk
+from ksc.ir.types import AccType, FloatType, TensorType, is_scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A variable that all iterations contribute to: a number or a tensor, and how two contributions are combined.
+
+    ``how`` is the expression that says so to ``ks::parallel``.
+    """
+
+    name: str
+    cpp_type: str
+    is_number: bool
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A loop that is divided: the variables of a range's ends, what an iteration costs, and what iterations share."""
+
+    first: str
+    last: str
+    work: str
+    shared: Sequence[Shared]
+
+
+# Which loops.
+
+
+def outermost(program: Program) -> Mapping[str, frozenset[int]]:
+    """For each function the ids of the loops that run once in a call of the kernel, if they can be divided at all."""
+    silent = {name for name in program.functions if not _calls_back(program, name)}
+    inside = {
+        inner.params["callee"]
+        for function in program.functions.values()
+        for eqn in walk(function.body)
+        if eqn.op in ("for", "while", "build", "reduce")
+        for block in eqn.blocks
+        for inner in walk(block)
+        if inner.op == "call"
+    }
+    for name in list(inside):
+        inside |= _reached(program, name)
+    cyclic = {name for name in program.functions if name in _reached(program, name)}
+    return {
+        name: frozenset(id(eqn) for eqn in _top_level(function.body) if _is_independent(eqn, silent))
+        for name, function in program.functions.items()
+        if name not in inside and name not in cyclic
+    }
+
+
+def _top_level(block: Block) -> Iterator[Eqn]:
+    for eqn in block.eqns:
+        if eqn.op in ("if", "withacc"):
+            for inner in eqn.blocks:
+                yield from _top_level(inner)
+        elif eqn.op in ("build", "reduce", "for"):
+            yield eqn
+
+
+def _is_independent(eqn: Eqn, silent: set[str]) -> bool:
+    """Whether iterations neither hand on anything but sums nor call into Python, which has one thread at a time."""
+    if eqn.op == "for" and not are_sums(eqn):
+        return False
+    if eqn.params.get("nested", False) or eqn.params.get("checkpoint", 1) != 1:
+        return False
+    for inner in walk(eqn.blocks[0]):
+        if inner.op in ("callback", "box", "unbox"):
+            return False
+        if inner.op == "call" and (
+            inner.params["callee"] not in silent or any(isinstance(arg.type, AccType) for arg in inner.args)
+        ):
+            return False
+    return True
+
+
+def _reached(program: Program, name: str) -> set[str]:
+    seen: set[str] = set()
+    pending = [name]
+    while pending:
+        for eqn in walk(program.functions[pending.pop()].body):
+            if eqn.op == "call" and eqn.params["callee"] not in seen:
+                seen.add(eqn.params["callee"])
+                pending.append(eqn.params["callee"])
+    return seen
+
+
+def _calls_back(program: Program, name: str) -> bool:
+    functions = {name} | _reached(program, name)
+    return any(eqn.op == "callback" for f in functions for eqn in walk(program.functions[f].body))
+
+
+# How one is printed.
+
+
+def divide(p: Printer, eqn: Eqn, scope: Scope, results: Sequence[Shared], *, in_place: bool) -> Region | None:
+    """The region for an outermost loop, or None where it stays whole.
+
+    ``results`` are numbers and tensors that the loop combines; with ``in_place`` what else it gives has its place in
+    tensors that are there before it.
+    """
+    if id(eqn) not in p.outermost or not in_place:
+        return None
+    body = eqn.blocks[-1]
+    if not winds_back(p, eqn) and allocates_in(p, eqn):
+        return None
+    if any(refers(atom.type) for atom in body.results):
+        return None
+    accumulators = _accumulators(p, eqn)
+    if accumulators is None or not _gives_anything(p, eqn):
+        return None
+    work = work_of(p, eqn)
+    if not _is_worth_it(eqn, work):
+        return None
+    p.needs_runtime = True
+    return Region(scope.declare("first"), scope.declare("last"), work.text(), [*results, *accumulators])
+
+
+def _gives_anything(p: Printer, eqn: Eqn) -> bool:
+    """Whether the loop does more than check something."""
+    return any(map(p.analysis.is_read, eqn.outs)) or any(
+        inner.op == "acc_add" and p.analysis.is_live(inner) for inner in walk(eqn.blocks[-1])
+    )
+
+
+def _is_worth_it(eqn: Eqn, work: Work) -> bool:
+    """Whether the loop may be long enough: sizes that are known may say that it never is."""
+    count = eqn.args[0]
+    known = work.known()
+    if not isinstance(count, Const) or known is None:
+        return True
+    return int(count.value) > 1 and int(count.value) * known >= WORTH_DIVIDING
+
+
+def _accumulators(p: Printer, eqn: Eqn) -> list[Shared] | None:
+    """The accumulators from outside that iterations add to, elsewhere than at their own index.
+
+    None if there is one that cannot be had once for each range.
+    """
+    body = eqn.blocks[-1]
+    own = bound_in(eqn)
+    index = body.params[0]
+    apart: dict[Var, bool] = {}
+    for inner in walk(body):
+        if inner.op != "acc_add" or inner.args[0] in own or not p.analysis.is_live(inner):
+            continue
+        acc = inner.args[0]
+        assert isinstance(acc, Var)
+        at_own_index = len(inner.args) > 2 and inner.args[1] is index
+        apart[acc] = apart.get(acc, True) and at_own_index
+    found = []
+    for acc, is_own in apart.items():
+        if is_own:
+            continue
+        assert isinstance(acc.type, AccType)
+        name = p.value(acc).text
+        value = acc.type.value
+        if not name.isidentifier() or not (is_scalar(value) or isinstance(value, TensorType)):
+            return None
+        if isinstance(value, TensorType) and not isinstance(value.elem, FloatType):
+            return None
+        found.append(Shared(name, cpp_type(value, p.float_type), is_scalar(value), f"ks::summed({name})"))
+    return found
+
+
+def print_region(region: Region, count: str, eqn: Eqn, at: Context, body: Callable[[Writer], None]) -> None:
+    """The call of ``ks::parallel``; ``body`` prints the loop from ``region.first`` to ``region.last``."""
+    inner = at.writer.fork()
+    numbers = [shared for shared in region.shared if shared.is_number]
+    for number in numbers:
+        inner.line(f"{number.cpp_type} {number.name} = {number.name}_part;", eqn.span)
+    body(inner)
+    for number in numbers:
+        inner.line(f"{number.name}_part = {number.name};", eqn.span)
+    runtime = "ks::runtime &rt" if any(_mentions_runtime(line.text) for line in inner.lines) else "ks::runtime &"
+    parameters = [runtime, f"int64_t {region.first}", f"int64_t {region.last}"]
+    for shared in region.shared:
+        parameters.append(f"{shared.cpp_type} " + (f"&{shared.name}_part" if shared.is_number else shared.name))
+    at.writer.statement(f"ks::parallel(rt, {count}, {region.work}, [=]({', '.join(parameters)}) {{", eqn.span)
+    at.writer.lines.extend(inner.lines)
+    at.writer.line("}" + "".join(f", {shared.how}" for shared in region.shared) + ");", eqn.span)
+
+
+def _mentions_runtime(text: str) -> bool:
+    code = text.partition("//")[0]
+    return "rt." in code or "(rt" in code

@@ -1,0 +1,135 @@
+// The outermost loop of a kernel on several threads: ranges of its iterations run at once.
+#ifndef KS_PARALLEL_H
+#define KS_PARALLEL_H
+
+#include <cstdint>
+
+#include "ks/arena.h"
+#include "ks/tensor.h"
+
+namespace ks {
+
+// What a thread is started for, at least: this many additions of floats, tens of microseconds.
+constexpr double work_per_part = 131072;
+
+// The range of a part. Boundaries are multiples of the lanes of a vector where parts are long, so that the elements left
+// over at the end, which the C library may round differently, are the same however many parts there are.
+struct division {
+    int64_t count;
+    int64_t step;
+
+    division(int64_t n, int parts) : count(n), step((n + parts - 1) / parts) {
+        if (step >= 1024) {
+            step = (step + 63) / 64 * 64;
+        }
+    }
+    int64_t first(int part) const { return part * step < count ? part * step : count; }
+    int64_t last(int part) const { return first(part + 1); }
+};
+
+// A number that all iterations contribute to, by an operation that is associative but for rounding. The first part goes
+// on from what there is, each other one from `neutral`; in the end they are combined in order.
+template <class T, class Combine> struct combined_number {
+    T &total;
+    T neutral;
+    Combine combine;
+    T *parts = nullptr;
+
+    double size() const { return 1; }
+    void divide(runtime &rt, int count) {
+        parts = rt.alloc<T>(count);
+        for (int k = 1; k < count; ++k) {
+            parts[k] = neutral;
+        }
+    }
+    T &part(int k) const { return k == 0 ? total : parts[k]; }
+    void merge(int count) const {
+        for (int k = 1; k < count; ++k) {
+            total = combine(total, parts[k]);
+        }
+    }
+};
+
+// The same for each element of a tensor.
+template <class T, int rank, class Combine> struct combined_tensor {
+    tensor<T, rank> total;
+    T neutral;
+    Combine combine;
+    T *parts = nullptr;
+
+    double size() const { return static_cast<double>(total.count()); }
+    void divide(runtime &rt, int count) { parts = rt.alloc<T>((count - 1) * total.count()); }
+    tensor<T, rank> part(int k) const {
+        if (k == 0) {
+            return total;
+        }
+        const auto own = tensor<T, rank>::at(parts + (k - 1) * total.count(), total.size);
+        fill(own, neutral);
+        return own;
+    }
+    void merge(int count) const {
+        const int64_t size = total.count();
+        for (int k = 1; k < count; ++k) {
+            const T *const part = parts + (k - 1) * size;
+            for (int64_t i = 0; i < size; ++i) {
+                total.data[i] = combine(total.data[i], part[i]);
+            }
+        }
+    }
+};
+
+template <class T, class Combine> inline combined_number<T, Combine> combined(T &total, T neutral, Combine combine) {
+    return {total, neutral, combine};
+}
+template <class T, int rank, class Combine>
+inline combined_tensor<T, rank, Combine> combined(const tensor<T, rank> &total, T neutral, Combine combine) {
+    return {total, neutral, combine};
+}
+
+template <class T> struct sum_of {
+    T operator()(T a, T b) const { return a + b; }
+};
+template <class T> inline combined_number<T, sum_of<T>> summed(T &total) { return {total, T{0}, {}}; }
+template <class T, int rank> inline combined_tensor<T, rank, sum_of<T>> summed(const tensor<T, rank> &total) {
+    return {total, T{0}, {}};
+}
+
+// One range, compiled once for whoever calls it; the body is copied, so that no store can change what it refers to.
+template <class Body, class... Own>
+__attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t last, const Body body, Own &&...own) {
+    body(rt, first, last, own...);
+}
+
+// Calls body(rt, first, last, own...) for ranges that make up [0, n), at once where `work`, about how many additions an
+// iteration costs, makes that worth while. `own` are the results that iterations share, each `combined` or `summed`. The
+// outcome depends on the number of threads, but not on what they happen to do.
+template <class Body, class... Own>
+inline void parallel(runtime &rt, int64_t n, int64_t work, const Body &body, Own... own) {
+    const double total = static_cast<double>(n) * static_cast<double>(work);
+    double most = total / work_per_part;
+    if (most >= 2 && n > 1) {
+        const int threads = rt.threads();
+        // Threads that are late, or iterations that cost more than others, are made up for by smaller parts.
+        const int wanted = sizeof...(Own) == 0 && threads > 1 ? 4 * threads : threads;
+        most = most < wanted ? most : wanted;
+        most = most < static_cast<double>(n) ? most : static_cast<double>(n);
+        // What is combined in the end must not cost more than was saved.
+        const double shared = (own.size() + ... + 0.0);
+        const int parts = 4 * most * shared > total ? 1 : static_cast<int>(most);
+        if (parts > 1) {
+            const scratch region(rt);
+            const division ranges(n, parts);
+            (own.divide(rt, parts), ...);
+            rt.run_parts(parts, [&](runtime &mine, int k) {
+                run_range(mine, ranges.first(k), ranges.last(k), body, own.part(k)...);
+            });
+            (own.merge(parts), ...);
+            return;
+        }
+    }
+    run_range(rt, 0, n, body, own.part(0)...);
+}
+
+}  // namespace ks
+
+#endif
