@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from ksc.errors import ArgumentError
+from ksc.frontend.derived import made_of_constants
 from ksc.kernel import Kernel
 from ksc.mapping import InDims, Level, Mapping, OutDims
 
@@ -34,6 +35,7 @@ def _mapped(f: Callable[..., Any], level: Level) -> Kernel:
 def register(f: Callable[..., Any]) -> Kernel: ...
 @overload
 def register() -> Decorator: ...
+@made_of_constants
 def register(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
     """A kernel without mapping: numbers and tensors in, numbers and tensors out, as the function says.
 
@@ -48,6 +50,7 @@ def register(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
 def elementwise(f: Callable[..., Any]) -> Kernel: ...
 @overload
 def elementwise() -> Decorator: ...
+@made_of_constants
 def elementwise(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
     """A kernel that maps a scalar function over tensors of any shapes that broadcast together, as PyTorch's own do.
 
@@ -62,6 +65,7 @@ def elementwise(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
 def vmap(f: Callable[..., Any], in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel: ...
 @overload
 def vmap(f: None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Decorator: ...
+@made_of_constants
 def vmap(f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel | Decorator:
     """A kernel that maps a function over tensors, like ``torch.func.vmap``, but with data-dependent control flow.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from ksc.frontend.special import Derived
+from ksc.frontend.special import Derived, Directional
 from ksc.torch import FastCallable
 from ksc.torch.operator import core
 from ksc.traced import TracedCalls, describe
@@ -31,6 +31,11 @@ class Derivative(FastCallable):
             if index >= 0:
                 return self._traced.run(index, args)
         return self.kernel._call_derivative(self.kind, args)
+
+    @property
+    def __knossos_directional__(self) -> Directional:
+        """What a call inside another kernel means."""
+        return Directional(self.kernel, self.kind)
 
     def __repr__(self) -> str:
         return f"<{self.kind} of {self.kernel!r}>"
@@ -63,6 +68,10 @@ class Gradient(FastCallable):
         if argnums == 0 and not kwargs:
             gradient._arm(self, gradient._specialise(args, kwargs)[0], "primal")
         return result
+
+    def __knossos_kernel__(self, argnums: int | str | tuple[int | str, ...] = 0) -> Kernel:
+        """What a call with this option means inside another kernel."""
+        return self.kernel.gradient(argnums, with_value=self.with_value)
 
     @property
     def __knossos_maps__(self) -> bool:

@@ -11,6 +11,8 @@ import torch
 from ksc.decorators import register
 from ksc.errors import ArgumentError
 from ksc.frontend.derived import made_of_constants
+from ksc.frontend.directional import trace_hvp, trace_jvp, trace_vjp
+from ksc.frontend.special import traced_by
 from ksc.kernel import Kernel
 from ksc.sparse.jacobian import Declared, SparseJacobian
 from ksc.whole import Argnums, Mode, Sparse
@@ -100,6 +102,7 @@ def hessian(
     return as_kernel(f).hessian.chosen(argnums, mode, sparse)
 
 
+@traced_by(trace_hvp)
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """The Hessian of ``f``, which gives one float, times a tangent, without the Hessian: forward over reverse.
 
@@ -120,6 +123,7 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     return found[0] if len(found) == 1 else tuple(found)
 
 
+@traced_by(trace_vjp)
 def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
     """The results of ``f`` and its pullback, as ``torch.func.vjp`` gives them.
 
@@ -137,6 +141,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]
     return kernel(*primals), pullback
 
 
+@traced_by(trace_jvp)
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """The results of ``f`` and their tangents, as ``torch.func.jvp`` gives them.
 

@@ -23,7 +23,7 @@ from ksc.codegen.unit import Dtype, GeneratedSource, Unit
 from ksc.compiler import BuiltKernel, find_or_build, load
 from ksc.compiler.toolchain import generator_digest
 from ksc.errors import ArgumentError, UnsupportedError
-from ksc.frontend import trace
+from ksc.frontend.trace import trace
 from ksc.frontend.values import Abstract, Value
 from ksc.ir.nodes import Program, walk
 from ksc.ir.sizes import ShapeProgram

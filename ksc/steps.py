@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ksc.arguments import abstract_leaves, map_leaves
@@ -56,6 +56,10 @@ class Grad:
             return gradients
         return ShapeProgram(gradients.ops, ((), *gradients.results), ((), *gradients.lines))
 
+    def counted(self, count: int) -> Grad:
+        """The same for a function of ``count`` parameters, its arguments counted from the first."""
+        return replace(self, argnums=counted_from_first(self.argnums, count))
+
     @property
     def name(self) -> str:
         """What a kernel with this step is called."""
@@ -77,6 +81,13 @@ class Step(Protocol):
 
     def __hash__(self) -> int:
         """Steps are known by value."""
+
+
+def counted_from_first(argnums: int | tuple[int, ...], count: int) -> int | tuple[int, ...]:
+    """``argnums`` without negative ones. Raises DifferentiationError where one is not among ``count``."""
+    if isinstance(argnums, int):
+        return _position(argnums, count)
+    return tuple(_position(argnum, count) for argnum in argnums)
 
 
 def chosen_arguments(argnums: int | tuple[int, ...], params: Sequence[Value]) -> list[int]:

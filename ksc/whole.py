@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -15,7 +15,7 @@ from ksc.ir.nodes import Program
 from ksc.ir.sizes import ShapeProgram, SizeOp
 from ksc.ir.types import Float, TensorType, Type, is_differentiable
 from ksc.sparse.jacobian import Declared, SparseJacobian
-from ksc.steps import Grad, chosen_arguments, float_leaves, in_order
+from ksc.steps import Grad, chosen_arguments, counted_from_first, float_leaves, in_order
 from ksc.torch import FastCallable
 from ksc.torch.operator import core
 
@@ -79,6 +79,10 @@ class Jacobian:
                 results.append((*known.results[k], *places))
                 lines.append((*known.lines[k], *(0 for _ in own)))
         return ShapeProgram(tuple(ops), tuple(results), tuple(lines))
+
+    def counted(self, count: int) -> Jacobian:
+        """The same for a function of ``count`` parameters, its arguments counted from the first."""
+        return replace(self, argnums=counted_from_first(self.argnums, count))
 
     @property
     def shared(self) -> int:
@@ -166,6 +170,12 @@ class Whole(FastCallable):
     def __knossos_maps__(self) -> bool:
         """As for the kernel."""
         return self.kernel.__knossos_maps__
+
+    def __knossos_kernel__(
+        self, argnums: Argnums = 0, mode: Mode = "auto", sparse: Sparse | Declared | None = None
+    ) -> Kernel | SparseJacobian:
+        """What a call with these options means inside another kernel."""
+        return self.chosen(argnums, mode, sparse)
 
     @property
     def __knossos_derived__(self) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from types import FunctionType
 
-from ksc.errors import KnossosError
+from ksc.errors import ArgumentError, KnossosError
 from ksc.frontend.attributes import DictView
 from ksc.frontend.capture import capture, is_namedtuple_class
 from ksc.frontend.frame import Frame
@@ -17,7 +18,7 @@ from ksc.frontend.join import abstract_leaves, adopt, atoms_for, rebuild, templa
 from ksc.frontend.library import NumberMethod, known_function
 from ksc.frontend.lists import ListMethod
 from ksc.frontend.source import plain_function
-from ksc.frontend.special import derived_function, special_call
+from ksc.frontend.special import TracedCallable, derived_function, directional_function, innermost, special_call
 from ksc.frontend.storage import WritesArgumentError, storages
 from ksc.frontend.values import (
     Array,
@@ -100,7 +101,18 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
     if obj is functools.partial and args:
         return Partial(args[0], tuple(args[1:]), dict(kwargs))
     maps = not isinstance(obj, type) and getattr(obj, "__knossos_maps__", False) is True
-    if maps and _has_tensors([*args, *kwargs.values()]):
+    maps = maps and _has_tensors([*args, *kwargs.values()])
+    local = innermost(obj)
+    if isinstance(local, TracedCallable) and not maps:
+        return call(frame, local.value, args, kwargs, node)
+    if hasattr(type(obj), "__knossos_kernel__"):
+        obj, kwargs = _with_options(frame, obj, kwargs, node)
+    directional = directional_function(obj)
+    if directional is not None:
+        from ksc.frontend.directional import call_directional
+
+        return call_directional(frame, directional, args, kwargs, node)
+    if maps:
         from ksc.frontend.mapped import call_mapped
 
         return call_mapped(frame, obj, args, kwargs, node)  # type: ignore[arg-type]
@@ -124,6 +136,48 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
     if obj is print:
         frame.refuse(node, reason, "print the results after the call of the kernel", code="KS106")
     frame.refuse(node, reason, "use a function of math or torch, or one written in Python", code="KS106")
+
+
+def _with_options(frame: Frame, obj: object, kwargs: Keywords, node: ast.AST) -> tuple[object, dict[str, Value]]:
+    """The derivative that ``kernel.grad(x, argnums=1)`` calls, and the arguments by name that are left."""
+    found = {key: kwargs[key] for key in ("argnums", "mode", "sparse") if key in kwargs}
+    options = {key: python_constant(frame, value, node) for key, value in found.items()}
+    try:
+        kernel = obj.__knossos_kernel__(**options)  # type: ignore[attr-defined]
+    except (TypeError, ArgumentError) as error:
+        frame.refuse(node, str(error), "see its signature", code="KS204")
+    return kernel, {key: value for key, value in kwargs.items() if key not in found}
+
+
+def python_constant(frame: Frame, value: Value, node: ast.AST) -> object:
+    """The Python object of a constant or a tuple of them; a function inside the kernel as a TracedCallable.
+
+    Raises UnsupportedError (KS111) for anything else.
+    """
+    match value:
+        case Static(obj):
+            return obj
+        case Struct(cls=cls, items=items) if cls in (tuple, list):
+            return tuple(python_constant(frame, item, node) for item in items)
+        case Closure() | Partial() | BoundMethod():
+            return TracedCallable(value, getattr(value, "name", "f"), parameter_names(value))
+    reason = f"{describe(value)} stands where a function or a constant is needed"
+    frame.refuse(node, reason, "pass a function, a number or a tuple of numbers", code="KS111")
+
+
+def parameter_names(function: Value) -> list[str]:
+    """The names of the parameters of a function, none where they are not known."""
+    match function:
+        case Closure(node=node):
+            return [arg.arg for arg in parameters(node)]
+        case BoundMethod(function=method):
+            return list(inspect.signature(method).parameters)[1:]
+        case Partial(function=inner, args=args, kwargs=kwargs):
+            return [name for name in parameter_names(inner)[len(args) :] if name not in kwargs]
+        case Static(obj) if plain_function(obj) is not None:
+            return list(inspect.signature(obj).parameters)
+        case _:
+            return []
 
 
 def _has_tensors(args: Sequence[Value]) -> bool:

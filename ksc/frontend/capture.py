@@ -11,7 +11,7 @@ import torch
 
 from ksc.frontend.refuse import refuse
 from ksc.frontend.source import plain_function
-from ksc.frontend.special import derived_function
+from ksc.frontend.special import derived_function, directional_function
 from ksc.frontend.values import BoundMethod, Partial, Static, Struct, Value
 from ksc.ir.nodes import Span
 from ksc.ops.intrinsics import Intrinsic
@@ -40,7 +40,7 @@ def capture(obj: object, name: str, where: Span | None) -> Value:
         refuse(where, f"{name!r} is a module captured from outside", "pass its parameters as arguments", code="KS110")
     if isinstance(obj, Intrinsic) or (not isinstance(obj, type) and hasattr(obj, "__knossos_function__")):
         return Static(obj)
-    if derived_function(obj) is not None:
+    if derived_function(obj) is not None or directional_function(obj) is not None:
         return Static(obj)
     if type(obj) is tuple:
         return Struct(tuple, tuple(capture(item, f"{name}[{k}]", where) for k, item in enumerate(obj)))

@@ -31,23 +31,28 @@ from ksc.frontend.join import (
     unify_contents,
 )
 from ksc.frontend.logic import short_circuit
+from ksc.frontend.refuse import ChangingSizesError
 from ksc.frontend.rows import Growth, growing, item_template, stacked_rows, stacked_types
 from ksc.frontend.scope import After, Names, bound_names, kept_through, live_at_loop, may_exit_loop
+from ksc.frontend.sizes import changes_sizes
 from ksc.frontend.tensors.integers import at_least
 from ksc.frontend.values import (
     DEAD,
     FALSE,
     TRUE,
     Abstract,
+    Array,
     Binding,
     Cell,
     Dynamic,
     Poison,
+    Ref,
     Static,
     Struct,
     Value,
     describe,
     instantiate,
+    leaves,
     tensor_type,
 )
 from ksc.ir.builder import Builder
@@ -89,8 +94,10 @@ class Loop:
         at_least_once: bool,
         checkpoint: int | None = None,
         grows: bool = False,
+        keeps_sizes: bool = False,
     ) -> None:
         self.frame = frame
+        self.keeps_sizes = keeps_sizes
         self.checkpoint = checkpoint
         self.stmt = stmt
         self.after = after
@@ -163,12 +170,25 @@ class Loop:
             if not self._widen(body):
                 idle = [cell for cell in self.contents if body.store[cell] is body.started[cell]]
                 if reconsidered or not idle:
+                    if self.keeps_sizes:
+                        self._require_same_sizes(body)
                     return body
                 # What an earlier tracing wrote, when less was known of who shares it, need not be carried.
                 reconsidered = True
                 for cell in idle:
                     del self.contents[cell]
             self.frame.functions.forget_closures(mark)
+
+    def _require_same_sizes(self, body: Body) -> None:
+        """Raise ChangingSizesError where an iteration is seen to give a tensor that it starts with other sizes."""
+        for name in self.through:
+            starts, ends = leaves(self._initial(name)), leaves(self._at_end(name, body))
+            for start, end in zip(starts, ends, strict=False):
+                if isinstance(start, Ref) and isinstance(end, Ref):
+                    held = None if end.steps else body.store.get(end.cell)
+                    atom = held.atom if isinstance(held, Array) else None
+                    if changes_sizes(start.sizes, end.sizes, atom, body.builder.eqns):
+                        raise ChangingSizesError(name)
 
     def _trace(self, start: Callable[[], None]) -> Body:
         from ksc.frontend.statements import run_block

@@ -59,9 +59,11 @@ class Region:
         single: the sizes that are 0 or 1.
         measured: for a size that was read, the name it goes by until the user gives one, and how messages call it.
         entry: the function that is traced.
+        captures: what a function of its own reads of the local variables around it, by scope and name, where it takes
+            these as parameters; None where it must not read any.
     """
 
-    def __init__(self, entry: Entry | None = None) -> None:
+    def __init__(self, entry: Entry | None = None, *, captures: dict[tuple[Frame, str], Capture] | None = None) -> None:
         self.builder = Builder()
         self.store: dict[Cell, Value] = {}
         self.known: dict[object, Atom] = {}
@@ -72,6 +74,18 @@ class Region:
         self.single: set[Var] = set()
         self.measured: dict[Var, tuple[str, str]] = {}
         self.entry = entry
+        self.captures = captures
+
+
+@dataclass(slots=True, eq=False)
+class Capture:
+    """A variable of another function of the IR that has become a parameter: what stands for it, and ``contents``, what
+    its storages hold, which never changes."""
+
+    template: Value
+    value: Value
+    params: list[Var]
+    contents: dict[Cell, Value]
 
 
 @dataclass(slots=True, eq=False)
@@ -238,30 +252,30 @@ class Frame:
         scope: Frame = self
         while True:
             if name in scope.locals:
-                return self._local(scope, name, node)
+                return self.local(scope, name, node)
             if scope.parent is None:
                 return self._outside(scope, name, node)
             scope = scope.parent
 
-    def _local(self, scope: Frame, name: str, node: ast.AST) -> Value:
+    def local(self, scope: Frame, name: str, node: ast.AST) -> Value:
+        """The value of a variable of ``scope``, this frame or one around it."""
         binding = scope.env.get(name)
         if binding is None:
             self.refuse(node, f"{name!r} is read before it is bound", "bind it first", code="KS112")
         from ksc.frontend.lists import current
 
-        value = current(self, binding.value, node)
+        value = current(scope, binding.value, node)
         for leaf in leaves(value):
             if isinstance(leaf, Poison):
                 self.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
             for part in leaf.parts if isinstance(leaf, Rows) else (leaf,):
-                if isinstance(part, Ref) and isinstance(held := self.region.store.get(part.cell), Poison):
+                if isinstance(part, Ref) and isinstance(held := scope.region.store.get(part.cell), Poison):
                     self.refuse(node, held.reason, held.instead, code=held.code)
-            if scope.region is not self.region and (
-                isinstance(leaf, Ref | Rows) or (isinstance(leaf, Dynamic | Array) and isinstance(leaf.atom, Var))
-            ):
-                reason = f"a recursive local function reads {name!r} of the function around it"
-                self.refuse(node, reason, f"pass {name!r} as an argument", code="KS113")
-        return value
+        if scope.region is self.region:
+            return value
+        from ksc.frontend.lifting import captured
+
+        return captured(self, scope, name, value, node)
 
     def _outside(self, scope: Frame, name: str, node: ast.AST) -> Value:
         function = scope.function

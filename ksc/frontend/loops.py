@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from ksc.errors import KnossosError
 from ksc.frontend import operators
 from ksc.frontend.assign import assign
 from ksc.frontend.carry import Loop, run_else
@@ -20,7 +21,7 @@ from ksc.frontend.flow import GO_ON, Flow, sequence
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import UNROLL_LIMIT, iteration_of, static_items
 from ksc.frontend.recursion import NeverReturnsError
-from ksc.frontend.refuse import LoopTypeError, NeedsStaticError
+from ksc.frontend.refuse import ChangingSizesError, LoopTypeError, NeedsStaticError
 from ksc.frontend.scope import After, bound_names, live_at_loop
 from ksc.frontend.tensors.integers import below, bounded
 from ksc.frontend.values import FALSE, Array, Dynamic, Iteration, Range, Ref, Rows, Static, Value
@@ -52,7 +53,8 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
         items = [Static(index) for index in fixed]
         unrolled = partial(_unrolled, frame, stmt, items, after)
     skipped = None if fixed is not None else partial(run_else, frame, stmt, GO_ON, after)
-    return _rolled_or(frame, partial(_rolled_for, frame, stmt, iterable, fixed, after, every), unrolled, skipped)
+    rolled = partial(_rolled_for, frame, stmt, iterable, fixed, after, every)
+    return _rolled_or(frame, rolled, unrolled, skipped)
 
 
 def _run_lazy(frame: Frame, stmt: ast.For, iterable: Value, after: After, every: int | None) -> Flow:
@@ -64,12 +66,13 @@ def _run_lazy(frame: Frame, stmt: ast.For, iterable: Value, after: After, every:
     if known == 0:
         return run_else(frame, stmt, GO_ON, after)
 
-    def rolled() -> Flow:
+    def rolled(keeps_sizes: bool) -> Flow:
         index = Var("k", Integer)
         bounded(frame, index, 0)
         below(frame, index, count)
         grows = known is None or known > RETRY_LIMIT
-        loop = Loop(frame, stmt, after, at_least_once=known is not None, checkpoint=every, grows=grows)
+        once = known is not None
+        loop = Loop(frame, stmt, after, at_least_once=once, checkpoint=every, grows=grows, keeps_sizes=keeps_sizes)
         trace = loop.trace_counted_while if loop.exits else loop.trace_for
         return trace(count, index, lambda: assign(frame, stmt.target, found.item(frame, Dynamic(index))))
 
@@ -97,8 +100,9 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
     if known and not first.outcome.value:
         return run_else(frame, stmt, GO_ON, after)
 
-    def rolled() -> Flow:
-        loop = Loop(frame, stmt, after, at_least_once=known, checkpoint=every, grows=not known)
+    def rolled(keeps_sizes: bool) -> Flow:
+        grows = not known
+        loop = Loop(frame, stmt, after, at_least_once=known, checkpoint=every, grows=grows, keeps_sizes=keeps_sizes)
         return loop.trace_while(lambda: truth(frame, stmt.test))
 
     skipped = None if known else partial(run_else, frame, stmt, GO_ON, after)
@@ -107,18 +111,29 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
 
 def _rolled_or(
     frame: Frame,
-    rolled: Callable[[], Flow],
+    rolled: Callable[[bool], Flow],
     unrolled: Callable[[], Flow] | None,
     skipped: Callable[[], Flow] | None,
 ) -> Flow:
     """The loop as one of the IR, or where its body needs constants that only single iterations have, ``unrolled``.
 
-    ``skipped`` is the loop without an iteration, where that may be: what is left of it where the body never returns.
+    It is unrolled too, where it can be, if it changes the sizes of a tensor that it carries: ``rolled`` takes whether
+    to give way then. ``skipped`` is the loop without an iteration, where that may be: what is left of it where the body
+    never returns.
     """
     mark = len(frame.functions.entries)
     try:
-        with frame.attempt(NeedsStaticError, LoopTypeError, NeverReturnsError):
-            return rolled()
+        with frame.attempt(NeedsStaticError, LoopTypeError, NeverReturnsError, ChangingSizesError):
+            return rolled(unrolled is not None)
+    except ChangingSizesError:
+        assert unrolled is not None
+        frame.functions.forget_closures(mark)
+        try:
+            with frame.attempt(KnossosError):
+                return unrolled()
+        except KnossosError:
+            frame.functions.forget_closures(mark)
+            return rolled(False)
     except NeverReturnsError:
         if skipped is None:
             raise
@@ -152,11 +167,18 @@ def _static_range(frame: Frame, iterable: Range, node: ast.AST) -> range | None:
 
 
 def _rolled_for(
-    frame: Frame, stmt: ast.For, iterable: Range, fixed: range | None, after: After, every: int | None
+    frame: Frame,
+    stmt: ast.For,
+    iterable: Range,
+    fixed: range | None,
+    after: After,
+    every: int | None,
+    keeps_sizes: bool,
 ) -> Flow:
     count = const(len(fixed)) if fixed is not None else trip_count(frame, iterable, stmt.iter)
     grows = fixed is None or len(fixed) > RETRY_LIMIT
-    loop = Loop(frame, stmt, after, at_least_once=fixed is not None, checkpoint=every, grows=grows)
+    once = fixed is not None
+    loop = Loop(frame, stmt, after, at_least_once=once, checkpoint=every, grows=grows, keeps_sizes=keeps_sizes)
 
     plain = all(
         isinstance(part, Static) and part.value == value for part, value in ((iterable.start, 0), (iterable.step, 1))

@@ -9,19 +9,33 @@ from typing import TYPE_CHECKING
 from ksc.errors import ArgumentError
 from ksc.frontend.annotations import annotated_template, parameter_annotations
 from ksc.frontend.calls import bind_arguments, call, defaults_of
+from ksc.frontend.derived import call_derived
 from ksc.frontend.frame import Frame
 from ksc.frontend.functions import locate, parameters
 from ksc.frontend.join import abstract_leaves
 from ksc.frontend.rows import comprehension_rows
 from ksc.frontend.source import plain_function
-from ksc.frontend.special import derived_function
+from ksc.frontend.special import TracedCallable, derived_function
 from ksc.frontend.tensors import shapes
 from ksc.frontend.tensors.array import same_size, size_of
 from ksc.frontend.tensors.elementwise import elementwise
 from ksc.frontend.tensors.indexing import Item, Slice, place_of, read_place
 from ksc.frontend.tensors.integers import below, bounded
 from ksc.frontend.tensors.op import Op
-from ksc.frontend.values import NONE, Abstract, Array, Dynamic, Ref, Static, Struct, Value, leaves, scalar_type
+from ksc.frontend.values import (
+    NONE,
+    Abstract,
+    Array,
+    Closure,
+    Dynamic,
+    Ref,
+    Static,
+    Struct,
+    Value,
+    describe,
+    leaves,
+    scalar_type,
+)
 from ksc.ir.nodes import Atom, Var
 from ksc.ir.types import Float, Integer
 
@@ -38,16 +52,10 @@ def call_mapped(
 ) -> Value:
     """The value of a call of a kernel made by ``vmap`` or ``elementwise``.
 
-    Raises UnsupportedError (KS106) for the derivative of one, TypeMismatchError (KS208) where sizes do not fit.
+    Raises TypeMismatchError (KS208) where sizes do not fit.
     """
-    function = None if derived_function(kernel) is not None else plain_function(kernel)
-    if function is None:
-        reason = "a derivative of a kernel made by vmap or elementwise is called inside another kernel"
-        frame.refuse(node, reason, "call the derivative of the function itself on each row, in a loop", code="KS106")
-    _, definition, _ = locate(function)
-    values = bind_arguments(frame, kernel.__name__, definition, args, kwargs, defaults_of(frame, function, node), node)
-    annotations = parameter_annotations(function)
-    told = [annotated_template(annotations.get(arg.arg)) for arg in parameters(definition)]
+    derived = derived_function(kernel)
+    values, told = _arguments(frame, kernel, args, kwargs, node)
     numbers = [isinstance(template, Abstract) and not template.is_tensor for template in told]
     floats = [numeric and isinstance(template, Abstract) and template.type == Float
               for numeric, template in zip(numbers, told, strict=True)]  # fmt: skip
@@ -56,6 +64,8 @@ def call_mapped(
         given = [
             _as_float(frame, value, node) if wanted else value for wanted, value in zip(floats, inner, strict=True)
         ]
+        if derived is not None:
+            return call_derived(frame, derived, given, {}, node)
         return call(frame, Static(kernel.__wrapped__), given, {}, node)
 
     if kernel.mapping.lift == "broadcast":
@@ -72,6 +82,35 @@ def call_mapped(
         return _mapped(frame, lane, levels, values, node)
     except ArgumentError as error:
         frame.refuse(node, f"{kernel.__name__}(): {error.message}", "correct in_dims or out_dims", code="KS204")
+
+
+def _arguments(
+    frame: Frame, kernel: Kernel, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST
+) -> tuple[list[Value], list[Value | None]]:
+    """The value of each parameter, and what its annotation tells."""
+    wrapped = kernel.__wrapped__
+    if isinstance(wrapped, TracedCallable):
+        local = wrapped.value
+        if isinstance(local, Closure):
+            values = bind_arguments(frame, local.name, local.node, args, kwargs, local.defaults, node)
+            return values, [_told(local, arg.annotation) for arg in parameters(local.node)]
+        if kwargs:
+            frame.refuse(node, f"{describe(local)} is given arguments by name", "pass them by position", code="KS204")
+        return list(args), [None] * len(args)
+    function = plain_function(wrapped)
+    if function is None:
+        frame.refuse(node, f"{kernel.__name__} has no Python source", "write it with `def`", code="KS109")
+    _, definition, _ = locate(function)
+    values = bind_arguments(frame, kernel.__name__, definition, args, kwargs, defaults_of(frame, function, node), node)
+    annotations = parameter_annotations(function)
+    return values, [annotated_template(annotations.get(arg.arg)) for arg in parameters(definition)]
+
+
+def _told(closure: Closure, annotation: ast.expr | None) -> Value | None:
+    from ksc.frontend.expressions import evaluate
+
+    value = None if annotation is None else evaluate(closure.frame, annotation)
+    return annotated_template(value.value) if isinstance(value, Static) else None
 
 
 def _as_float(frame: Frame, value: Value, node: ast.AST) -> Value:

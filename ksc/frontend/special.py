@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from ksc.frontend.frame import Frame
@@ -45,6 +46,32 @@ class Special(ABC):
         """The value of a call."""
 
 
+class TracedCallable:
+    """A function that exists while a kernel is traced only, as what makes kernels of functions takes it.
+
+    Attributes:
+        value: the local function, partial function or method.
+        __signature__: the names of its parameters.
+    """
+
+    def __init__(self, value: Value, name: str, parameters: Sequence[str]) -> None:
+        self.value = value
+        self.__name__ = name
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        self.__signature__ = inspect.Signature([inspect.Parameter(parameter, kind) for parameter in parameters])
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError(f"{self.__name__} is a function inside a kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Directional:
+    """What a callable names as ``__knossos_directional__``: the ``"vjp"`` or ``"jvp"`` of a kernel."""
+
+    kernel: Callable[..., object]
+    kind: str
+
+
 _FUNCTIONS: dict[object, Handler] = {}
 
 
@@ -60,22 +87,22 @@ def traced_by(handler: Handler) -> Callable[[F], F]:
 
 def special_callable(obj: object) -> Special | None:
     """``obj``, or what the kernel ``obj`` is made of, where that says how a call of it is traced."""
-    found = _innermost(obj)
+    found = innermost(obj)
     return found if isinstance(found, Special) else None
 
 
 def special_call(obj: object) -> Handler | None:
     """How a call of ``obj``, or of the kernel made of it, is traced where there is a rule of its own, else None."""
-    found = _innermost(obj)
+    found = innermost(obj)
     if isinstance(found, Special):
         return found.trace_call
     return _FUNCTIONS.get(found) if isinstance(found, FunctionType) else None
 
 
-def _innermost(obj: object) -> object:
-    """The special callable or Python function that a call of ``obj`` means, None where it means neither."""
+def innermost(obj: object) -> object:
+    """The special callable or function that a call of ``obj`` means, None where it means neither."""
     for _ in range(100):
-        if isinstance(obj, Special | FunctionType):
+        if isinstance(obj, Special | FunctionType | TracedCallable):
             return obj
         obj = getattr(obj, "__knossos_function__", None)
         if obj is None:
@@ -87,3 +114,9 @@ def derived_function(obj: object) -> Derived | None:
     """The derivative that a call of ``obj`` means, None where it means none."""
     found = None if isinstance(obj, type) else getattr(obj, "__knossos_derived__", None)
     return found if isinstance(found, Derived) else None
+
+
+def directional_function(obj: object) -> Directional | None:
+    """The vjp or jvp of a kernel that a call of ``obj`` means, None where it means none."""
+    found = None if isinstance(obj, type) else getattr(obj, "__knossos_directional__", None)
+    return found if isinstance(found, Directional) else None

@@ -56,26 +56,26 @@ def assert_same(found, expected, what):
         np.testing.assert_allclose(np.asarray(mine), wanted, rtol=1e-12, atol=1e-12, err_msg=what)
 
 
-def check(fn, *args):
-    """Trace ``fn`` for arguments like these, compare its value with PyTorch's; the trace."""
+def check(fn, *args, twin=None):
+    """Trace ``fn`` for arguments like these, compare its value with PyTorch's, or that of its ``twin``; the trace."""
     traced = trace(fn, [described(arg) for arg in args])
     verify(traced.program)
-    expected = fn(*map(copied, args))
+    expected = (twin or fn)(*map(copied, args))
     found = traced.rebuild(interpret(traced.program, [as_numpy(leaf) for leaf in flatten(list(args))]))
     assert_same(found, expected, fn.__name__)
     return traced
 
 
-def check_derivatives(fn, *args, traced=None):
+def check_derivatives(fn, *args, traced=None, twin=None):
     """Compare vjp and jvp in a random direction with PyTorch's autograd."""
-    traced = traced or check(fn, *args)
+    traced = traced or check(fn, *args, twin=twin)
     generator = torch.Generator().manual_seed(1)
     leaves = [leaf for leaf in flatten([copied(arg) for arg in args])]
     moving = [
         leaf.requires_grad_() for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64
     ]
     assert len(moving) == sum(isinstance(leaf, float | torch.Tensor) and _is_float(leaf) for leaf in leaves)
-    results = flatten(fn(*_like(list(args), iter(leaves))))
+    results = flatten((twin or fn)(*_like(list(args), iter(leaves))))
     results = [result for result in results if isinstance(result, torch.Tensor) and result.dtype == torch.float64]
     bars = [torch.randn(result.shape, generator=generator, dtype=torch.float64) for result in results]
     dots = [torch.randn(leaf.shape, generator=generator, dtype=torch.float64) for leaf in moving]

@@ -108,7 +108,6 @@ def test_integers_become_floats_where_the_function_says_so():
 @pytest.mark.parametrize(
     ("fn", "message"),
     [
-        (lambda x, w: OF_ROWS.grad(x), "derivative of a kernel"),
         (lambda x, w: OUT_OF_RANGE(x), "dimension 5"),
         (lambda x, w: OF_NUMBERS(x, w), "different numbers of dimensions"),
         (lambda x, w: TOO_MANY(x, w), "in_dims names 3 parameters"),
