@@ -66,6 +66,10 @@ def jacobian(
             that a tridiagonal Jacobian takes 3 directions whatever its size. A tensor of bools, or a sparse one,
             declares the pattern, a tuple of them those of several matrices; one more direction checks it.
 
+    Where the form of ``f`` shows that element i of a result depends on element i of an argument alone, as in
+    ``torch.sqrt(x)``, or row i on row i, all i share their directions, and the rest is 0 even beside a derivative that
+    is infinite. Elsewhere such a derivative times the 0 of a direction is NaN, as with ``torch.func.jacrev``.
+
     Raises DifferentiationError, on the first call, where there is no such derivative, or no pattern is found.
     """
     return as_kernel(f).jacobian.chosen(argnums, mode, sparse)

@@ -3,12 +3,14 @@
     (def [jac f] (Tensor 2 Float) (x : (Tensor 1 Float))
       (build (size x) (size x) (lam (i j) (index (index j (build (size x) (lam d ([fwd f] x (onehot d))))) i))))
 
-Forward mode asks for a direction per element of an argument, reverse mode for one per element of a result.
+Forward mode asks for a direction per element of an argument, reverse mode for one per element of a result. Where the
+form of the program shows that element i of a result depends on element i of an argument alone, one direction serves
+all i, and what is not on the diagonal is 0 even where a derivative is infinite: no seed of 0 meets it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -24,7 +26,7 @@ from ksc.passes.share import share_structures
 from ksc.transforms.forward.functions import Derivatives
 from ksc.transforms.module import Mask, Module, chosen_params, differentiable_results
 from ksc.transforms.reverse.pair import Pairs
-from ksc.transforms.sparsity import is_rowwise
+from ksc.transforms.sparsity import is_rowwise, shared_dimensions
 
 Mode = Literal["auto", "forward", "reverse"]
 
@@ -54,7 +56,7 @@ def jacobian(program: Program, *, wrt: Sequence[int] | None = None, mode: Mode =
         mode = cheaper_mode(main, active)
     builder = Builder(main.span)
     params = tuple(Var(param.name, param.type) for param in main.params)
-    whole = _Whole(module, main, builder, params)
+    whole = _Whole(module, main, builder, params, shared_dimensions)
     results = whole.forward(active) if mode == "forward" else whole.reverse(active)
     name = module.new_name(f"[jac {main.name}]")
     module.functions[name] = Function(name, builder.block(params, results), main.span)
@@ -93,7 +95,7 @@ def row_blocks(program: Program, *, wrt: Sequence[int], mode: Mode = "auto") -> 
         mode = cheaper_mode(main, active)
     builder = Builder(main.span)
     params = tuple(Var(param.name, param.type) for param in main.params)
-    whole = _Whole(module, main, builder, params, shared=1)
+    whole = _Whole(module, main, builder, params, lambda main, result, param: 1, blocks=True)
     results = whole.forward(active) if mode == "forward" else whole.reverse(active)
     name = module.new_name(f"[blocks {main.name}]")
     module.functions[name] = Function(name, builder.block(params, results), main.span)
@@ -157,29 +159,36 @@ def _extent(types: Sequence[Type]) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class _Whole:
-    """The equations of a Jacobian in the making; all rows of the first ``shared`` dimensions share their directions."""
+    """The equations of a Jacobian in the making.
+
+    Attributes:
+        shared: of a result and a parameter, over how many leading dimensions rows depend on rows alone; all such rows
+            share their directions.
+        blocks: whether only the blocks of such rows are asked for.
+    """
 
     module: Module
     main: Function
     builder: Builder
     params: tuple[Var, ...]
-    shared: int = 0
+    shared: Callable[[Function, int, int], int] = lambda main, result, param: 0
+    blocks: bool = False
 
     def forward(self, active: Mask) -> list[Atom]:
         """All derivatives, by a direction for each element of each active parameter."""
         derivatives = Derivatives(self.module)
-        columns: dict[int, list[Atom]] = {}
-        for k, on in enumerate(active):
-            if on:
-                mask = tuple(j == k for j in range(len(active)))
-                function = derivatives.derive(self.main.name, mask, f"[fwd{k} {self.main.name}]", with_value=False)
-                columns[k] = self._directions(function.body, self.params[k])
         tangible = differentiable_results(self.main)
-        return [
-            self._result_first(column[n], self.main.result_types[k], self.params[p])
-            for n, k in enumerate(tangible)
-            for p, column in columns.items()
-        ]
+        chosen = [p for p, on in enumerate(active) if on]
+        found: dict[tuple[int, int], Atom] = {}
+        for p in chosen:
+            mask = tuple(j == p for j in range(len(active)))
+            function = derivatives.derive(self.main.name, mask, f"[fwd{p} {self.main.name}]", with_value=False)
+            param = self.params[p]
+            for shared, part in _grouped(self.shared(self.main, k, p) for k in tangible):
+                for n, column in zip(part, self._directions(function.body, part, param, shared), strict=True):
+                    result = self.main.result_types[tangible[n]]
+                    found[n, p] = self._result_first(column, result, param, shared)
+        return [found[n, p] for n in range(len(tangible)) for p in chosen]
 
     def reverse(self, active: Mask) -> list[Atom]:
         """All derivatives, by a direction for each element of each result."""
@@ -195,13 +204,20 @@ class _Whole:
                 # Only its sizes are read: what else there is of the primal is dead.
                 self.builder.eqns.extend(primal.eqns)
                 primal = Block((), (), primal.results)
-            bars = self._directions(function.body, like)
-            targets = [param for param, on in zip(self.params, active, strict=True) if on]
-            results += [self._rows_first(bar, like, param) for bar, param in zip(bars, targets, strict=True)]
+            targets = [p for p, on in enumerate(active) if on]
+            found: dict[int, Atom] = {}
+            for shared, part in _grouped(self.shared(self.main, k, p) for p in targets):
+                for m, bar in zip(part, self._directions(function.body, part, like, shared), strict=True):
+                    found[m] = self._rows_first(bar, like, self.params[targets[m]], shared)
+            results += [found[m] for m in range(len(targets))]
         return results
 
-    def _directions(self, body: Block, like: Atom) -> list[Atom]:
-        """The results of a derivative whose last parameter is a seed, for each element of ``like`` as direction."""
+    def _directions(self, body: Block, part: Sequence[int], like: Atom, shared: int) -> list[Atom]:
+        """Some results of a derivative whose last parameter is a seed, for each element of ``like`` as direction.
+
+        A direction is one for all rows of the first ``shared`` dimensions.
+        """
+        body = Block(body.params, body.eqns, tuple(body.results[k] for k in part))
         env: Env = dict(zip(body.params, self.params, strict=False))
         if isinstance(like.type, FloatType):
             env[body.params[-1]] = const(1.0)
@@ -209,7 +225,7 @@ class _Whole:
             self.builder.eqns.extend(block.eqns)
             return list(block.results)
         sizes = sizes_of(self.builder, like)
-        directions = tuple(Var("d", Integer) for _ in sizes[self.shared :])
+        directions = tuple(Var("d", Integer) for _ in sizes[shared:])
         inner = Builder(self.main.span)
         env[body.params[-1]] = one_hot(inner, sizes, directions, like.type)
         block = clone_block(Block((), body.eqns, body.results), env)
@@ -217,7 +233,7 @@ class _Whole:
         if not directions:
             self.builder.eqns.extend(whole.eqns)
             return list(whole.results)
-        return over_directions(self.builder, sizes[self.shared :], directions, whole, self.module.effectful)
+        return over_directions(self.builder, sizes[shared:], directions, whole, self.module.effectful)
 
     def compressed_forward(self, active: Mask, tables: Sequence[Var]) -> list[Atom]:
         """The tangents of all results for the rows of a table for each active parameter."""
@@ -263,39 +279,75 @@ class _Whole:
         whole = Block((), (*inner.eqns, *block.eqns), block.results)
         return over_directions(self.builder, [count], (direction,), whole, self.module.effectful)
 
-    def _result_first(self, columns: Atom, result: Type, param: Var) -> Atom:
-        """What is stacked over the elements of a parameter, with the dimensions of the result in front."""
+    def _result_first(self, columns: Atom, result: Type, param: Var, shared: int) -> Atom:
+        """What is stacked over the elements of a row of a parameter, with the dimensions of the result in front."""
         if not isinstance(result, TensorType) or not isinstance(param.type, TensorType):
             return columns
-        depth = param.type.rank - self.shared
-        if depth == 0:
-            return columns
         sizes = sizes_of(self.builder, columns)
-        order = [*range(depth, depth + result.rank), *range(depth)]
-        at = tuple(Var("i" if k >= depth else "d", Integer) for k in order)
-        place = dict(zip(order, at, strict=True))
-        inner = Builder(self.main.span)
-        (value,) = inner.emit("index", [columns, *(place[k] for k in sorted(place))], [Float])
-        type_ = TensorType(len(order), Float, (*result.sizes, *param.type.sizes[self.shared :]))
-        blocks = [inner.block(at, [value])]
-        return self.builder.emit("build", [sizes[k] for k in order], [type_], names=["jacobian"], blocks=blocks)[0]
+        depth = len(sizes) - result.rank
+        own, rows = sizes[depth:], sizes_of(self.builder, param)[:shared]
+        if self.blocks:
+            rows = []
+        if not depth and not rows:
+            return columns
 
-    def _rows_first(self, bars: Atom, result: Atom, param: Var) -> Atom:
+        def place(at: Sequence[Var]) -> list[Var]:
+            return [*at[len(at) - depth :], *at[: result.rank]]
+
+        return self._placed(columns, [*own, *rows, *sizes[:depth]], place, (result, param.type), shared)
+
+    def _rows_first(self, bars: Atom, like: Atom, param: Var, shared: int) -> Atom:
         """What is stacked over the elements of a row of a result, with the rows of the result in front."""
-        if not self.shared:
+        if not shared:
             return bars
-        assert isinstance(result.type, TensorType)
+        assert isinstance(like.type, TensorType)
         assert isinstance(param.type, TensorType)
-        depth = result.type.rank - 1
+        depth = like.type.rank - shared
         own = sizes_of(self.builder, bars)
-        sizes = [sizes_of(self.builder, result)[0], *own[:depth], *own[depth + 1 :]]
-        at = tuple(Var("i", Integer) for _ in sizes)
+        rows = [] if self.blocks else own[depth : depth + shared]
+        sizes = [*sizes_of(self.builder, like)[:shared], *own[:depth], *rows, *own[depth + shared :]]
+
+        def place(at: Sequence[Var]) -> list[Var]:
+            row = at[:shared] if self.blocks else at[shared + depth : shared + depth + shared]
+            return [*at[shared : shared + depth], *row, *at[len(at) - (len(own) - depth - shared) :]]
+
+        return self._placed(bars, sizes, place, (like.type, param.type), shared)
+
+    def _placed(
+        self,
+        source: Atom,
+        sizes: Sequence[Atom],
+        place: Callable[[Sequence[Var]], list[Var]],
+        types: tuple[TensorType, TensorType],
+        shared: int,
+    ) -> Atom:
+        """The Jacobian of a result by a parameter of these types, its element at ``at`` that of ``source`` at a place.
+
+        Unless only blocks are asked for, what is not in a block of the diagonal is 0.
+        """
+        result, param = types
+        at = tuple(Var("i" if k < result.rank else "d", Integer) for k in range(len(sizes)))
         inner = Builder(self.main.span)
-        place = [*at[1 : depth + 1], at[0], *at[depth + 1 :]]
-        (value,) = inner.emit("index", [bars, *place], [Float])
-        type_ = TensorType(len(sizes), Float, (*result.type.sizes, *param.type.sizes[1:]))
+        index = place(at)
+        value: Atom = source
+        if index:
+            (value,) = inner.emit("index", [source, *index], [Float])
+        if not self.blocks:
+            for i, d in zip(at[:shared], at[result.rank : result.rank + shared], strict=True):
+                same = inner.apply("eq", i, d, name="same")
+                value = inner.apply("select", same, value, const(0.0), name="entry")
+        type_ = TensorType(len(sizes), Float, (*result.sizes, *param.sizes[shared if self.blocks else 0 :]))
         blocks = [inner.block(at, [value])]
-        return self.builder.emit("build", sizes, [type_], names=["blocks"], blocks=blocks)[0]
+        name = "blocks" if self.blocks else "jacobian"
+        return self.builder.emit("build", sizes, [type_], names=[name], blocks=blocks)[0]
+
+
+def _grouped(numbers: Iterable[int]) -> list[tuple[int, list[int]]]:
+    """Each number that occurs, with the places at which it does."""
+    places: dict[int, list[int]] = {}
+    for place, number in enumerate(numbers):
+        places.setdefault(number, []).append(place)
+    return list(places.items())
 
 
 def sizes_of(builder: Builder, tensor: Atom) -> list[Atom]:

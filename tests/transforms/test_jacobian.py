@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
+from ksc.frontend import Abstract, trace
 from ksc.ir.interpret import interpret
 from ksc.ir.nodes import walk
 from ksc.ir.text import parse
-from ksc.ir.types import is_differentiable
+from ksc.ir.types import Float, TensorType, is_differentiable
 from ksc.ir.verify import verify
 from ksc.passes import optimise
 from ksc.transforms import jacobian, seed_ones, vjp
@@ -150,3 +152,69 @@ def test_parameters_are_chosen():
     assert interpret(jacobian(program, wrt=[2]), [2.0, 3, 5.0]) == (6.0,)
     with pytest.raises(ValueError, match="no tangent"):
         jacobian(program, wrt=[1])
+
+
+SQUARE_ROOTS = {
+    "elementwise": lambda x: torch.sqrt(x),
+    "chain": lambda x: 2 * torch.sqrt(x + 0.0).exp(),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", SQUARE_ROOTS)
+def test_no_seed_of_zero_meets_an_infinite_derivative_of_another_element(name, mode):
+    function = SQUARE_ROOTS[name]
+    x = torch.tensor([[0.0, 4.0], [1.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    (slopes,) = torch.autograd.grad(function(x).sum(), x)
+    rows = function(x).shape[0]
+    truth = torch.zeros(rows, 2, 2, 2, dtype=torch.float64)
+    for i, j in np.ndindex(rows, 2):
+        truth[i, j, i, j] = slopes[i, j]
+    derived = jacobian(trace(function, [Abstract(TensorType(2, Float))]).program, mode=mode)
+    verify(derived)
+    for program in (derived, optimise(derived)):
+        np.testing.assert_array_equal(interpret(program, [x.detach().numpy()])[0], truth.numpy())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_fewer_results_than_arguments_share_directions(mode):
+    program = parse("(def f (Vec Float) ((x : (Vec Float))) (build 2 (lam (i : Integer) (sqrt (index i x)))))")
+    derived = jacobian(program, mode=mode)
+    for each in (derived, optimise(derived)):
+        (found,) = interpret(each, [np.array([0.0, 4.0, 0.0])])
+        np.testing.assert_array_equal(found, [[np.inf, 0, 0], [0, 0.25, 0]])
+
+
+def test_rows_share_directions_within_them_only():
+    """PyTorch's NaN stays where 0 does meet an infinite derivative: in the same row."""
+
+    def roots(x):
+        return torch.sqrt(x.sum(1)), torch.stack([torch.sqrt(x[:, 1]), x[:, 0] * x[:, 1]], 1)
+
+    x = torch.tensor([[0.5, 1.5], [0.0, 0.0], [1.0, 4.0]], dtype=torch.float64)
+    truth = torch.func.jacrev(roots)(x)
+    for mode in MODES:
+        derived = optimise(jacobian(trace(roots, [Abstract(TensorType(2, Float))]).program, mode=mode))
+        for found, wanted in zip(interpret(derived, [x.numpy()]), truth, strict=True):
+            across = np.ones(wanted.shape, bool)
+            for i in range(3):
+                across[i, ..., i, :] = False
+                finite = torch.isfinite(wanted[i, ..., i, :]).numpy()
+                within = found[i, ..., i, :]
+                np.testing.assert_allclose(within[finite], wanted[i, ..., i, :].numpy()[finite], rtol=1e-12)
+            assert (found[across] == 0).all()
+
+
+def test_results_that_share_directions_stand_beside_others():
+    def several(x, y):
+        return x * torch.exp(x), (x * y[0]).sum(), y + x[:2].flip(0), torch.outer(x, y)
+
+    x, y = torch.tensor([0.3, -0.2, 0.8], dtype=torch.float64), torch.tensor([1.5, -0.4], dtype=torch.float64)
+    truth = [block for row in torch.func.jacrev(several, argnums=(0, 1))(x, y) for block in row]
+    program = trace(several, [Abstract(TensorType(1, Float))] * 2).program
+    for mode in MODES:
+        derived = jacobian(program, mode=mode)
+        verify(derived)
+        for each in (derived, optimise(derived)):
+            for found, wanted in zip(interpret(each, [x.numpy(), y.numpy()]), truth, strict=True):
+                np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-12, atol=1e-12)
