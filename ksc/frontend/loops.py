@@ -20,6 +20,7 @@ from ksc.frontend.checkpoints import checkpoints_of
 from ksc.frontend.flow import GO_ON, Flow, sequence
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import UNROLL_LIMIT, iteration_of, static_items
+from ksc.frontend.recurrences import Recurrence, join_ends, with_carried_ends
 from ksc.frontend.recursion import NeverReturnsError
 from ksc.frontend.refuse import ChangingSizesError, LoopTypeError, NeedsStaticError
 from ksc.frontend.scope import After, bound_names, live_at_loop
@@ -42,7 +43,14 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
         bounds = iterable.value
         iterable = Range(Static(bounds.start), Static(bounds.stop), Static(bounds.step))
     if isinstance(iterable, Ref | Array | Iteration | Rows):
-        return _run_lazy(frame, stmt, iterable, after, every)
+        found = iteration_of(frame, iterable, stmt.iter)
+        assert found is not None
+        recurrences: list[Recurrence] = []
+        if not isinstance(found.count, Const) or int(found.count.value) > RETRY_LIMIT:
+            stmt, recurrences = with_carried_ends(frame, stmt)
+        flow = _run_lazy(frame, stmt, found, after, every)
+        join_ends(frame, recurrences, stmt)
+        return flow
     if not isinstance(iterable, Range):
         return _unrolled(frame, stmt, static_items(frame, iterable, stmt.iter), after)
     fixed = _static_range(frame, iterable, stmt.iter)
@@ -52,15 +60,18 @@ def run_for(frame: Frame, stmt: ast.For, after: After) -> Flow:
     if fixed is not None and len(fixed) <= RETRY_LIMIT:
         items = [Static(index) for index in fixed]
         unrolled = partial(_unrolled, frame, stmt, items, after)
+    recurrences = []
+    if unrolled is None:
+        stmt, recurrences = with_carried_ends(frame, stmt)
     skipped = None if fixed is not None else partial(run_else, frame, stmt, GO_ON, after)
     rolled = partial(_rolled_for, frame, stmt, iterable, fixed, after, every)
-    return _rolled_or(frame, rolled, unrolled, skipped)
+    flow = _rolled_or(frame, rolled, unrolled, skipped)
+    join_ends(frame, recurrences, stmt)
+    return flow
 
 
-def _run_lazy(frame: Frame, stmt: ast.For, iterable: Value, after: After, every: int | None) -> Flow:
+def _run_lazy(frame: Frame, stmt: ast.For, found: Iteration, after: After, every: int | None) -> Flow:
     """Trace a loop over the items of tensors, made from an index in each iteration."""
-    found = iteration_of(frame, iterable, stmt.iter)
-    assert found is not None
     count = found.count
     known = int(count.value) if isinstance(count, Const) else None
     if known == 0:
@@ -100,13 +111,19 @@ def run_while(frame: Frame, stmt: ast.While, after: After) -> Flow:
     if known and not first.outcome.value:
         return run_else(frame, stmt, GO_ON, after)
 
+    recurrences: list[Recurrence] = []
+    if not known:
+        stmt, recurrences = with_carried_ends(frame, stmt)
+
     def rolled(keeps_sizes: bool) -> Flow:
         grows = not known
         loop = Loop(frame, stmt, after, at_least_once=known, checkpoint=every, grows=grows, keeps_sizes=keeps_sizes)
         return loop.trace_while(lambda: truth(frame, stmt.test))
 
     skipped = None if known else partial(run_else, frame, stmt, GO_ON, after)
-    return _rolled_or(frame, rolled, partial(_unrolled_while, frame, stmt, after) if known else None, skipped)
+    flow = _rolled_or(frame, rolled, partial(_unrolled_while, frame, stmt, after) if known else None, skipped)
+    join_ends(frame, recurrences, stmt)
+    return flow
 
 
 def _rolled_or(
