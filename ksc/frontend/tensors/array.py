@@ -12,6 +12,9 @@ from ksc.ir.builder import stack_type
 from ksc.ir.nodes import PLACEHOLDER, Atom, Const, Var
 from ksc.ir.types import Integer, TensorType
 
+MOST_ELEMENTS = 1 << 44
+"""The number of elements of 8 bytes that fill the address space of a process."""
+
 Element = Callable[[tuple[Atom, ...]], Atom]
 """The element at some indices; it emits into the innermost open block."""
 
@@ -48,6 +51,13 @@ def _size_name(owner: str, rank: int, dim: int) -> str:
 def sizes_of(frame: Frame, node: ast.AST, tensor: Array | Ref) -> tuple[Atom, ...]:
     """All sizes."""
     return tuple(size_of(frame, node, tensor, dim) for dim in range(tensor.rank))
+
+
+def is_of_one_tensor(frame: Frame, sizes: Sequence[Atom]) -> bool:
+    """Whether sizes, each once, are known to be of one tensor, whose elements there is room for."""
+    known = frame.region.known.items()
+    owners = {found: key[1] for key, found in known if isinstance(key, tuple) and key[0] == "size"}
+    return len(set(sizes)) == len(sizes) and len({owners.get(size, size) for size in sizes}) <= 1 <= len(owners)
 
 
 def element(frame: Frame, node: ast.AST, array: Array, indices: Sequence[Atom]) -> Atom:

@@ -18,7 +18,7 @@ from ksc.ir.types import Float, Integer, Type
 
 def constant(op: Op, sizes: Sequence[Scalar], value: Scalar) -> Tensor:
     """A tensor of equal elements."""
-    return op.build([op.require_size(size) for size in sizes], lambda index: value)
+    return op.build(op.require_shape(sizes), lambda index: value)
 
 
 def sizes_of(op: Op, size: Sequence[Value]) -> list[Scalar]:
@@ -159,7 +159,7 @@ def eye(
     columns = rows if isinstance(m, Static) and m.value is None else op.integer(m, "a size")
     type_ = op.dtype(dtype, Float)
     one, zero = converted(op, op.number(1), type_), op.zero(type_)
-    sizes = [op.require_size(size) for size in (rows, columns)]
+    sizes = op.require_shape([rows, columns])
     return op.result(op.build(sizes, lambda index: index[0].eq(index[1]).select(one, zero)))
 
 
@@ -209,7 +209,7 @@ def arange(
         offset = index[0] if pace.is_(1) else index[0] * pace
         return converted(op, offset if first.is_(0) else first + offset, type_)
 
-    return op.result(op.build([count], element))
+    return op.result(op.build(op.require_shape([count]), element))
 
 
 @torch_function("torch.linspace")
@@ -220,7 +220,7 @@ def linspace(op: Op, start: Value, end: Value, steps: Value, *, dtype: Value = N
 
 def _spaced(op: Op, start: Value, end: Value, steps: Value, type_: Type) -> Tensor:
     first, last = op.scalar(start).float, op.scalar(end).float
-    count = op.require_size(op.integer(steps, "the number of steps"), "the number of steps")
+    (count,) = op.require_shape([op.integer(steps, "the number of steps")], "the number of steps")
     gaps = op.number(max(int(count.known) - 1, 1)) if count.known is not None else op.apply("max", count - 1, 1)
     gap = (last - first) / gaps.float
 

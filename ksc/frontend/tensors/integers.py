@@ -55,9 +55,17 @@ def below(frame: Frame, atom: Atom, limit: Atom) -> None:
     frame.region.below[atom] = frame.region.below.get(atom, frozenset()) | limits
 
 
+def factors_of(frame: Frame, atom: Atom) -> list[Atom]:
+    """What an Integer is known to be the product of; the product itself may have wrapped."""
+    pair = frame.region.factors.get(atom) if isinstance(atom, Var) else None
+    return [atom] if pair is None else [*factors_of(frame, pair[0]), *factors_of(frame, pair[1])]
+
+
 def _note_below(frame: Frame, op: str, a: Atom, b: Atom, out: Var) -> None:
     region = frame.region
-    if op == "sub" and (lower(frame, b) or 0) >= 0 and lower(frame, b) is not None:
+    if op == "mul":
+        region.factors[out] = a, b
+    elif op == "sub" and (lower(frame, b) or 0) >= 0 and lower(frame, b) is not None:
         if isinstance(b, Const):
             region.less[out] = a, int(b.value)
         if isinstance(a, Var) and a in region.below:

@@ -189,7 +189,8 @@ def _tiled(op: Op, x: Tensor, counts: Sequence[Scalar]) -> Tensor:
     extra = len(counts) - x.rank
     one = op.number(1)
     old = [*([one] * extra), *x.sizes]
-    sizes = [op.require_size(count, "a number of repeats") * size for count, size in zip(counts, old, strict=True)]
+    op.require_shape([*counts, *x.sizes], "a number of repeats")
+    sizes = [count * size for count, size in zip(counts, old, strict=True)]
 
     def body(index: list[Scalar]) -> Scalar:
         at = []
@@ -230,7 +231,8 @@ def repeat_interleave(op: Op, input: Value, repeats: Value, dim: Value = NONE, *
     x = op.tensor(input)
     if op.is_tensor(repeats) and op.tensor(repeats).rank:
         op.refuse("with a tensor of repeats: its size would depend on the elements", "give one number")
-    count = op.require_size(op.integer(repeats, "the number of repeats"), "the number of repeats")
+    count = op.integer(repeats, "the number of repeats")
+    op.require_shape([count, *x.sizes], "the number of repeats")
     if op.static(dim, "dim") is None:
         x = flattened(op, x)
     place = 0 if op.static(dim, "dim") is None else op.dim(dim, x.rank)

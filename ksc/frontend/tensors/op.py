@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -10,9 +11,19 @@ from typing import Any, NoReturn
 import torch
 
 from ksc.frontend.frame import Frame
-from ksc.frontend.tensors.array import broadcast_size, element, index_variables, is_single, reduce, same_size, sizes_of
+from ksc.frontend.tensors.array import (
+    MOST_ELEMENTS,
+    broadcast_size,
+    element,
+    index_variables,
+    is_of_one_tensor,
+    is_single,
+    reduce,
+    same_size,
+    sizes_of,
+)
 from ksc.frontend.tensors.dtypes import FLOAT_DTYPES, CallersDevice
-from ksc.frontend.tensors.integers import bounded, lower
+from ksc.frontend.tensors.integers import bounded, factors_of, lower
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.values import Array, Ref, Static, Struct, Value, describe, scalar_type
 from ksc.ir.builder import stack_type
@@ -239,6 +250,28 @@ class Op:
             self.require(size >= 0, f"{self.name}(): {what} is negative")
             bounded(self.frame, size.atom, 0)
         return size
+
+    def require_shape(self, sizes: Sequence[Scalar], what: str = "a size") -> list[Scalar]:
+        """Sizes that a tensor can have: none is negative, and its elements fit into the address space.
+
+        Raises TypeMismatchError (KS208) where that is known not to be so; otherwise it is found at run time.
+        """
+        unknown = [size for size in sizes if size.known is None]
+        times = math.prod(int(size.known) for size in sizes if size.known is not None)
+        if not unknown and times > MOST_ELEMENTS:
+            self.refuse("of this shape does not fit into memory", "use smaller sizes", code="KS208")
+        if times > 0 and not is_of_one_tensor(self.frame, [size.atom for size in unknown]):
+            factors = [factor for size in unknown for factor in factors_of(self.frame, size.atom)]
+            key = ("fits", times, tuple(sorted(factors, key=id)))
+            if unknown and key not in self.frame.region.known:
+                # In Floats, since a product of Integers wraps.
+                total = self.number(float(times))
+                for factor in factors:
+                    total = total * Scalar.of(self, factor).float
+                message = f"{self.name}(): a tensor of this shape does not fit into memory"
+                self.require(total <= float(MOST_ELEMENTS), message)
+                self.frame.region.known[key] = unknown[0].atom
+        return [self.require_size(size, what) for size in sizes]
 
     # Equations.
 
