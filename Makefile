@@ -10,6 +10,7 @@ PY := $(BIN)/python
 # pyproject.toml states a range; an unpinned torch would fetch gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 JOBS ?= 2
 
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
@@ -19,7 +20,7 @@ CORE := build/.core
 CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test opinfo sanitize lint format typecheck wheel clean distclean doctor
+.PHONY: help demo test opinfo sanitize bench lint format typecheck wheel clean distclean doctor
 
 help: ## say what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -41,8 +42,9 @@ sanitize: $(CORE) ## run generated code under AddressSanitizer and UBSan; SANITI
 opinfo: $(INSTALLED) ## put PyTorch's own samples through kernels; build/doc/opinfo.md says what became of them
 	$(PY) -m tests.ops.opinfo.report
 
-bench: $(CORE) ## timings as ratios to PyTorch's own operations
-	$(PY) benchmarks/speed.py
+bench: $(CORE) ## time kernels beside their peers; BENCH_ARGS="--kernels relu3 --threads 1" and the like narrow it
+	$(PY) -m ksc.bench $(BENCH_ARGS)
+	$(PY) -m ksc.bench.startup
 
 doctor: $(INSTALLED) ## say what is there and what is missing
 	$(PY) -m ksc doctor
@@ -87,7 +89,7 @@ $(INSTALLED): pyproject.toml setup.py | $(PY)
 	}
 	@echo 'Installing $(TORCH) and the rest into $(VENV) (a few minutes the first time)'
 	$(PIP) install '$(TORCH)'
-	$(PIP) install -e '.[test,examples]' '$(TORCH)'
+	$(PIP) install -e '.[test,examples,bench]' '$(TORCH)'
 	@touch $@
 
 $(DEV): $(INSTALLED)

@@ -29,6 +29,15 @@ def gelu_pt(x: torch.Tensor) -> torch.Tensor:
 # ENDDOC-PTREF
 
 
+gelu_pt_builtin = torch.nn.functional.gelu
+
+
+def gelu_bench_configs():
+    """As many numbers as in the other activations; see docs/Benchmarking.md."""
+    for size in (16, 255 * 255, 2**20, 2**24):
+        yield torch.randn(size)
+
+
 def main() -> None:
     """Print the value and the derivative of a few elements beside PyTorch's own."""
     x = torch.linspace(-3.0, 3.0, steps=7)

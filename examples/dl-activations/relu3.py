@@ -32,6 +32,17 @@ def relu3_pt(x: torch.Tensor) -> torch.Tensor:
 # ENDDOC-PTREF
 
 
+def relu3_lane(x: torch.Tensor) -> torch.Tensor:
+    """One number as ``torch.func.vmap`` takes it, which refuses to branch."""
+    return torch.where(x < 0.0, 0.0, torch.where(x < 1.0, 1 / 3 * x**3, x - 2 / 3))
+
+
+def relu3_bench_configs():
+    """Numbers on all three pieces, a handful of them and more than caches hold; see docs/Benchmarking.md."""
+    for size in (16, 255 * 255, 2**20, 2**24):
+        yield torch.randn(size)
+
+
 def main() -> None:
     """Print the value and the derivative of a few elements, and the C++ that computed them."""
     x = torch.linspace(-1.0, 2.0, steps=7)

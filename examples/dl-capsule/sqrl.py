@@ -38,6 +38,27 @@ def vsqrl_pt(x: torch.Tensor) -> torch.Tensor:
 # ENDDOC-PTREF
 
 
+def vsqrl_lane(x: torch.Tensor) -> torch.Tensor:
+    """One block as ``torch.func.vmap`` takes it, which refuses to branch."""
+    y = torch.sum(x)
+    t = torch.where(y < 0.0, -0.125 * x, 1 / 2 * x**2)
+    return torch.mean(torch.sin(t) * t)
+
+
+sqrl_pt = vsqrl_lane
+
+
+def sqrl_bench_configs():
+    """One block."""
+    yield torch.randn(4, 4)
+
+
+def vsqrl_bench_configs():
+    """A batch that caches hold, and one that is worth two threads; see docs/Benchmarking.md."""
+    for blocks in (1_000, 100_000):
+        yield torch.randn(blocks, 4, 4)
+
+
 def main() -> None:
     """Print the values of a few blocks beside PyTorch's, and the derivative of one."""
     blocks = torch.randn(5, 4, 4, generator=torch.Generator().manual_seed(0))

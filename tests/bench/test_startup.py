@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import speed
+from ksc.bench import startup as speed
 
 
 def test_rows_are_measured_and_printed() -> None:

@@ -1,6 +1,6 @@
-"""How fast kernels are, as ratios to PyTorch's own operations measured side by side in this run.
+"""What a call costs, and the first call of all, as ratios to PyTorch's own operations in this run.
 
-    python benchmarks/speed.py [--quick]
+    python -m ksc.bench.startup [--quick]
 
 Calls of 16 elements, arrays of 2^20 float32 on one thread, the time from a new process to the first gradient, and the
 time the C++ compiler takes for one kernel. Every pair is measured in turns, and of each the fastest round counts, so
@@ -22,10 +22,11 @@ from pathlib import Path
 import torch
 
 import ksc as knossos
+from ksc.bench.convention import find
 from ksc.compiler import BuildOptions
-from ksc.paths import build_root, prelude_dir
+from ksc.paths import build_root, examples_dir, prelude_dir
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "dl-activations"
+EXAMPLE = examples_dir() / "dl-activations"
 
 
 @dataclass(frozen=True)
@@ -153,10 +154,8 @@ def compile_time(rounds: int) -> Iterator[Row]:
 
 
 def _kernel() -> knossos.Kernel:
-    sys.path.insert(0, str(EXAMPLE))
-    from relu3 import relu3
-
-    return knossos.vmap(relu3)
+    (relu3,) = find(EXAMPLE / "relu3.py")
+    return relu3.kernel
 
 
 def main() -> None:

@@ -1,0 +1,100 @@
+"""The benchmarks run, agree with each other, and come out as a table; what they measure is no matter here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ksc.bench.__main__ import main
+from ksc.bench.convention import find, label
+from ksc.bench.peers import MODES, disagreement, peers
+from ksc.bench.table import Row, markdown, read, summary
+from ksc.errors import ArgumentError
+from ksc.paths import examples_dir
+
+EXAMPLES = examples_dir()
+
+CUBE = """
+import torch
+
+def cube(x: float) -> float:
+    return x**3
+
+def cube_pt(x):
+    return x * x * x
+
+cube_pt_power = lambda x: torch.pow(x, 3)
+
+def cube_bench_configs():
+    yield torch.randn(16)
+"""
+
+
+def run(tmp_path: Path, *arguments: str) -> tuple[int, Path]:
+    output = tmp_path / "bench.json"
+    return main([*arguments, "--seconds", "0.001", "--json", str(output)]), output
+
+
+def test_a_new_benchmark_is_a_function(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cube.py"
+    file.write_text(CUBE)
+    status, output = run(tmp_path, str(file), "--threads", "1", "2", "--modes", "forward", "both")
+    assert status == 0
+    rows = read(output)
+    assert {(row.kernel, row.size, row.mode, row.threads) for row in rows} == {
+        ("cube", "16", mode, threads) for mode in ("forward", "both") for threads in (1, 2)
+    }
+    assert all({"knossos", "eager", "power", "torch.compile"} <= set(row.fastest) for row in rows)
+    printed = capfd.readouterr().out
+    assert printed.count("| cube") == 4
+    assert f"of {len(rows)} cells within" in printed
+    assert json.loads(output.read_text())["machine_info"]
+
+
+@pytest.mark.parametrize(
+    "file", ["dl-activations/relu3.py", "dl-activations/gelu.py", "dl-activations/smooth.py", "dl-capsule/sqrl.py"]
+)
+def test_kernels_written_by_hand_compute_the_same(file: str) -> None:
+    torch.manual_seed(0)
+    for benchmark in find(EXAMPLES / file):
+        assert benchmark.hand is not None
+        first = next(benchmark.cases())
+        odd = torch.randn(1003) * 4.0 if first[0].dim() == 1 else torch.randn(4099, *first[0].shape[1:])
+        cases = [first, (odd,)] if benchmark.name != "sqrl" else [first]
+        for args in cases:
+            for mode in MODES:
+                calls = peers(benchmark, args, mode, only=["hand C++", "eager"])
+                assert list(calls) == ["knossos", "hand C++", "eager"]
+                assert max(disagreement(calls).values()) < 2e-6
+
+
+def test_a_peer_that_computes_something_else_fails(tmp_path: Path) -> None:
+    file = tmp_path / "cube.py"
+    file.write_text(CUBE.replace("torch.pow(x, 3)", "torch.pow(x, 2)"))
+    status, _ = run(tmp_path, str(file), "--threads", "1", "--modes", "forward", "--peers", "eager", "power")
+    assert status == 1
+
+
+def test_a_benchmark_without_a_peer_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cube.py"
+    file.write_text(CUBE.replace("cube_pt(", "cube_other("))
+    with pytest.raises(ArgumentError, match="no function cube_pt"):
+        find(file)
+
+
+def test_labels() -> None:
+    sizes = [(16,), (65025,), (1 << 20,), (1000, 4, 4), ()]
+    assert [label((torch.zeros(size),)) for size in sizes] == ["16", "65025", "2^20", "1000x4x4", "number"]
+
+
+def test_ratios_beyond_the_limit_are_marked() -> None:
+    times = {"knossos": 1.2e-3, "hand C++": 1e-3, "eager": 2e-3, "torch.compile": 1.19e-3}
+    row = Row("f", "16", "forward", 1, times, times)
+    assert row.best == "torch.compile"
+    assert not row.is_within
+    line = markdown([row]).splitlines()[-1].split("|")
+    assert [cell.strip() for cell in line[5:-1]] == ["1.2 ms", "1.2 ms", "1.20*", "1.01", "torch.compile", "eager 0.60"]
+    assert "0 of 1 cells" in summary([row])
