@@ -17,7 +17,7 @@ from ksc.frontend.iteration import backwards, enumerated, is_lazy, static_items,
 from ksc.frontend.rows import count_of, single_part
 from ksc.frontend.source import plain_function
 from ksc.frontend.tensors import elementwise
-from ksc.frontend.tensors.array import sizes_of
+from ksc.frontend.tensors.array import size_of, sizes_of
 from ksc.frontend.tensors.dtypes import is_left_to_caller
 from ksc.frontend.values import (
     FALSE,
@@ -189,6 +189,7 @@ def _arity(
 
 def _range(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
     _arity(frame, "range", args, kwargs, 1, 3, node)
+    args = [elementwise.single(frame, arg, node) for arg in args]
     for arg in args:
         if scalar_type(arg) not in (Integer, Bool):
             frame.refuse(node, f"range() takes Integers, not {describe(arg)}", "convert with int()", code="KS200")
@@ -240,6 +241,7 @@ def _extremum(name: str, op: ast.cmpop, python: Callable[..., Any]) -> Handler:
 
     def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
         items = list(args)
+        _refuse_rows(frame, name, items, node)
         if len(items) == 1 and scalar_type(items[0]) is None:
             items = static_items(frame, items[0], node)
         _arity(frame, name, items, kwargs, 1, 1 << 20, node)
@@ -267,6 +269,8 @@ def _sum(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
     _arity(frame, "sum", args, {key: value for key, value in kwargs.items() if key != "start"}, 1, 2, node)
     if isinstance(args[0], Rows):
         return _sum_of_rows(frame, args[0], start, node)
+    if isinstance(args[0], Array | Ref) and args[0].rank and not isinstance(args[0].sizes[0], Const):
+        return _sum_of_tensor(frame, args[0], start, node)
     total = start
     for item in static_items(frame, args[0], node):
         zero = isinstance(total, Static) and type(total.value) is int and total.value == 0
@@ -276,6 +280,26 @@ def _sum(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
             else operators.binary(frame, ast.Add(), total, item, node)
         )
     return total
+
+
+def _refuse_rows(frame: Frame, name: str, args: Sequence[Value], node: ast.AST) -> None:
+    """Refuse (KS111) what Python would compare or test row by row, where the number of rows is not known."""
+    if len(args) == 1 and isinstance(args[0], Array | Ref) and args[0].rank and not isinstance(args[0].sizes[0], Const):
+        reason = f"{name}() takes the rows of {describe(args[0])} one by one, whose number depends on the arguments"
+        frame.refuse(node, reason, f"use the method .{name}(), or a `for` loop", code="KS111")
+
+
+def _sum_of_tensor(frame: Frame, tensor: Array | Ref, start: Value, node: ast.AST) -> Value:
+    """The sum of the rows, of which there must be one at least where they are tensors."""
+    of_tensor = known_function(torch.sum)
+    assert of_tensor is not None
+    if tensor.rank > 1:
+        some = frame.apply(node, "gt", size_of(frame, node, tensor, 0), const(0))
+        frame.emit(node, "assert", [some], [], params={"message": "sum() of no tensors"})
+    total = of_tensor(frame, [tensor, Static(0)], {}, node)
+    if isinstance(start, Static) and type(start.value) is int and start.value == 0:
+        return total
+    return operators.binary(frame, ast.Add(), start, total, node)
 
 
 def _sum_of_rows(frame: Frame, rows: Rows, start: Value, node: ast.AST) -> Value:
@@ -301,6 +325,7 @@ def _fold(name: str, join: Callable[[Frame, Value, Value, ast.AST], Value], unit
     def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
         _arity(frame, name, args, kwargs, 1, 1, node)
         result = unit
+        _refuse_rows(frame, name, args, node)
         for item in static_items(frame, args[0], node):
             result = join(frame, result, operators.truth_of(frame, item, node), node)
         return result

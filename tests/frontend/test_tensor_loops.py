@@ -239,6 +239,15 @@ def views(x):
     )  # fmt: skip
 
 
+@case(tensor(6), torch.tensor([0, 2, 2, 6]), torch.tensor([3]))
+def ranges_of_elements(x, first, count):
+    out = torch.zeros(count.item(), dtype=x.dtype)
+    for j in range(count):
+        for e in range(first[j], first[j + 1]):
+            out[j] += (e + 1) * x[e] ** 2
+    return out
+
+
 # PyTorch takes no derivative through a write into a tensor that was unbound.
 VALUE_ONLY = ("rows_are_views", "unpacked_rows_are_views")
 
