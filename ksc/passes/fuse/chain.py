@@ -9,6 +9,7 @@ from ksc.ir.types import TensorType
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.fuse.branches import hoist_common_reads
+from ksc.passes.fuse.filled import build_filled_tensors
 from ksc.passes.fuse.rows import fuse_rows
 from ksc.passes.fuse.structure import resolve_structure
 from ksc.passes.fuse.sums import turn_accumulations_into_sums
@@ -54,6 +55,6 @@ def has_tensors(program: Program) -> bool:
 
 
 def _tidy(program: Program) -> Program:
-    program = resolve_structure(remove_dead_code(program))
+    program = build_filled_tensors(resolve_structure(remove_dead_code(program)))
     program = eliminate_common_subexpressions(hoist_common_reads(program))
     return turn_accumulations_into_stores(turn_accumulations_into_sums(remove_dead_code(program)))

@@ -304,7 +304,7 @@ class Facts:
         before = len(self._asked)
         self._remember(param, dim, start)
         result = self._size_of_atom(body.results[k], dim)
-        if result is not None and self._equal_after(body, result, start):
+        if result is not None and self.equal_after(body, result, start):
             return start
         while len(self._asked) > before:
             self._sizes.pop(self._asked.pop(), None)
@@ -312,7 +312,7 @@ class Facts:
         self._remember(param, dim, (param, dim))
         return None
 
-    def _equal_after(self, body: Block, a: Size, b: Size) -> bool:
+    def equal_after(self, body: Block, a: Size, b: Size) -> bool:
         """Whether two sizes are known to be the same once what the body of a loop asserts has held."""
         if self.equal(a, b):
             return True

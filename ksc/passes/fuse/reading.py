@@ -44,8 +44,11 @@ class Reading:
     eqns: Sequence[Eqn]
 
 
-def reading_of(tensor: Var, rank: int, facts: Facts) -> Reading:
-    """How ``tensor`` is read; reads of elements have ``rank`` indices or more."""
+def reading_of(tensor: Var, rank: int, facts: Facts, *, splits: bool = True) -> Reading:
+    """How ``tensor`` is read; reads of elements have ``rank`` indices or more.
+
+    Unless it ``splits``, what has ``rank`` indices is made in one piece: reading two parts of it reads it twice.
+    """
     elements: list[Element] = []
     seen: set[tuple[object, ...]] = set()
     eqns: list[Eqn] = []
@@ -62,7 +65,7 @@ def reading_of(tensor: Var, rank: int, facts: Facts) -> Reading:
         key = (read.place, eqn.args)
         if key not in seen:
             seen.add(key)
-            elements.append(_element(eqn, tensor, rank, read.place, home, facts))
+            elements.append(_element(eqn, tensor, None if splits else rank, read.place, home, facts))
     return Reading(elements, whole, eqns)
 
 
@@ -76,7 +79,7 @@ def _in_range(eqn: Eqn, tensor: Var, read: Read, facts: Facts) -> bool:
     return all(facts.in_range(index, facts.size(tensor, dim), read.place) for dim, index in enumerate(at))
 
 
-def _element(eqn: Eqn, tensor: Var, rank: int, place: Place, home: Place, facts: Facts) -> Element:
+def _element(eqn: Eqn, tensor: Var, rank: int | None, place: Place, home: Place, facts: Facts) -> Element:
     assert isinstance(tensor.type, TensorType)
     indices: list[Var] = []
     repeats, conditional = False, False
@@ -93,8 +96,7 @@ def _element(eqn: Eqn, tensor: Var, rank: int, place: Place, home: Place, facts:
                 repeats = conditional = True
             case "if":
                 conditional = True
-    at = eqn.args[1:]
-    distinct = _distinct(at, facts)
+    distinct = _distinct(eqn.args[1:] if rank is None else eqn.args[1 : rank + 1], facts)
     if not distinct.issuperset(indices):
         repeats = True
     # As many different places as there are elements, all in range, are all of them.

@@ -24,6 +24,7 @@ from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, default_value, walk
 from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars, replace
 from ksc.ir.types import TensorType, Type, is_scalar, join
+from ksc.passes.cost import work
 from ksc.passes.fuse.cost import CHEAP, FREE, LARGEST, Cost, cost_of
 from ksc.passes.fuse.facts import Facts, Place
 from ksc.passes.fuse.reading import reading_of
@@ -194,7 +195,7 @@ class _Fusion:
         self.sources[tensor] = (source, cost)
         if cost.acts:
             return
-        reading = reading_of(tensor, source.rank, self.facts)
+        reading = reading_of(tensor, source.rank, self.facts, splits=self.splits(source))
         elements = reading.elements
         if not elements or (cost.fails and (reading.whole or len(elements) > 1 or not elements[0].covers)):
             return
@@ -206,6 +207,24 @@ class _Fusion:
             not (reading.whole or repeats) and (moved or cost.work <= self.cheap)
         ):
             self.fused.update(dict.fromkeys(reading.eqns, tensor))
+
+    def splits(self, source: _Source) -> bool:
+        """Whether the elements of a part that is a tensor can be computed one by one, with no work in common."""
+        match source:
+            case _Stored():
+                return True
+            case _Chosen(_, sides, _):
+                return all(map(self.splits, sides))
+        body = source.body
+        (part,) = body.results
+        if is_scalar(part.type):
+            return True
+        row = next((eqn for eqn in body.eqns if part in eqn.outs), None)
+        if row is None or row.op != "build" or row.params.get("nested"):
+            return work(body) <= FREE
+        needed = tuple(free_vars(Block((), (row,), ())))
+        shared = prune_block(Block(body.params, tuple(e for e in body.eqns if e is not row), needed), self.effectful)
+        return work(shared) <= FREE and len(row.outs) == 1 and self.splits(_Built(row.blocks[0]))
 
     def enter_build(self, eqn: Eqn, names: Sequence[Var], place: Place) -> None:
         """Enter the tensors of a ``build``, known by ``names``."""

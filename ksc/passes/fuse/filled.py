@@ -1,0 +1,224 @@
+"""A tensor whose rows a loop fills, each iteration its own, is built.
+
+    (for n ((t zeros)) (lam (i t)                                    (build n (lam i
+      (update i t (build m (lam j (index (tuple i j) x))))))    ⟶      (build m (lam j (index (tuple i j) x)))))
+
+So ``out[i] = …`` in a loop is as good as a comprehension: it needs no carry, no tape in reverse and no tangent of the
+whole tensor in forward mode, and it is fused. An iteration may read its row, change elements of it one by one, in loops
+and branches, or leave it as it was. The loop must run over all rows, and carry nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ksc.ir.builder import stack_type
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, walk
+from ksc.ir.rewrite import Env, assemble, read_vars, replace
+from ksc.ir.types import Integer, TensorType, Type, is_scalar
+from ksc.passes.fuse.facts import Facts
+
+
+def build_filled_tensors(program: Program) -> Program:
+    """Replace such loops in all functions."""
+    functions = {}
+    for name, function in program.functions.items():
+        if any(eqn.op == "for" for eqn in walk(function.body)):
+            function = Function(name, _Filled(Facts.of(function)[0]).block(function.body), function.span)
+        functions[name] = function
+    return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+class _NotRowsError(Exception):
+    """The loop does something else with a tensor than to fill its rows."""
+
+
+@dataclass(slots=True)
+class _Filled:
+    facts: Facts
+
+    def block(self, block: Block) -> Block:
+        eqns: list[Eqn] = []
+        for eqn in block.eqns:
+            new = (self.built(eqn) if eqn.op == "for" else None) or eqn
+            blocks = tuple(map(self.block, new.blocks))
+            eqns.append(Eqn(new.outs, new.op, new.args, new.params, blocks, new.span))
+        return Block(block.params, tuple(eqns), block.results)
+
+    def built(self, loop: Eqn) -> Eqn | None:
+        count, *inits = loop.args
+        (body,) = loop.blocks
+        at, *carries = body.params
+        if not carries or loop.params["carries"] != len(loop.outs) or not all(map(_is_tensor, inits)):
+            return None
+        size = self.facts.resolve(count)
+        if not all(self.facts.equal(size, self.facts.size(init, 0)) for init in inits if isinstance(init, Var)):
+            return None
+        rows = _Rows(self.facts, at, body)
+        starts = []
+        for carry, init in zip(carries, inits, strict=True):
+            start = Var(carry.name, _row_type(carry.type))
+            starts.append(Eqn((start,), "index", (init, at), span=loop.span))
+            rows.known[carry] = _Version(carry, init, start)
+        try:
+            eqns = rows.eqns(body.eqns)
+            results = tuple(rows.of(result, carry) for result, carry in zip(body.results, carries, strict=True))
+        except _NotRowsError:
+            return None
+        read = read_vars(eqns, results)
+        eqns = (*(start for start in starts if start.outs[0] in read), *eqns)
+        if any(stack_type(1, row.type) != out.type for row, out in zip(results, loop.outs, strict=True)):
+            return None
+        return Eqn(loop.outs, "build", (count,), {}, (Block((at,), eqns, results),), loop.span)
+
+
+def _is_tensor(atom: Atom) -> bool:
+    """Whether this is a tensor of numbers."""
+    return isinstance(atom.type, TensorType) and is_scalar(atom.type.elem)
+
+
+def _row_type(type_: Type) -> Type:
+    assert isinstance(type_, TensorType)
+    return type_.elem if type_.rank == 1 else TensorType(type_.rank - 1, type_.elem, type_.sizes[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A version of the tensor ``carry``, which the loop gets as ``init``, and its row."""
+
+    carry: Var
+    init: Atom
+    row: Atom
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The versions of tensors in the iteration ``at`` of a loop with this body."""
+
+    facts: Facts
+    at: Var
+    body: Block
+    known: dict[Atom, _Version] = field(default_factory=dict)
+    env: Env = field(default_factory=dict)
+
+    def of(self, atom: Atom, carry: Var) -> Atom:
+        """The row of a version of ``carry``."""
+        version = self.known.get(atom)
+        if version is None or version.carry is not carry:
+            raise _NotRowsError
+        return version.row
+
+    def eqns(self, eqns: Sequence[Eqn]) -> tuple[Eqn, ...]:
+        """What the equations are once they compute with rows."""
+        return tuple(new for eqn in eqns for new in self.eqn(eqn))
+
+    def eqn(self, eqn: Eqn) -> Sequence[Eqn]:
+        eqn = Eqn(eqn.outs, eqn.op, tuple(replace(arg, self.env) for arg in eqn.args), eqn.params, eqn.blocks, eqn.span)
+        versions = [arg for arg in eqn.args if arg in self.known]
+        match eqn.op:
+            case "index" | "update" if versions == [eqn.args[0]]:
+                return self.access(eqn, self.known[eqn.args[0]])
+            case "size" if versions:
+                init = self.known[eqn.args[0]].init
+                return (Eqn(eqn.outs, "size", (init,), eqn.params, (), eqn.span),)
+            case "if" if not versions:
+                return (self.branches(eqn),)
+            case "for" if eqn.params["carries"] == len(eqn.outs):
+                return (self.loop(eqn),)
+        if versions:
+            raise _NotRowsError
+        return (Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, tuple(map(self.closed, eqn.blocks)), eqn.span),)
+
+    def closed(self, block: Block) -> Block:
+        """A block that gives no version of a tensor."""
+        eqns = self.eqns(block.eqns)
+        results = tuple(replace(result, self.env) for result in block.results)
+        if any(result in self.known for result in results):
+            raise _NotRowsError
+        return Block(block.params, eqns, results)
+
+    def access(self, eqn: Eqn, version: _Version) -> Sequence[Eqn]:
+        _, at, *rest = eqn.args
+        (out,) = eqn.outs
+        if at is not self.at:
+            raise _NotRowsError
+        if eqn.op == "index":
+            if rest:
+                return (Eqn(eqn.outs, "index", (version.row, *rest), eqn.params, (), eqn.span),)
+            self.env[out] = version.row
+            return ()
+        *places, value = rest
+        if places:
+            row = Var(out.name, version.row.type)
+            self.known[out] = _Version(version.carry, version.init, row)
+            return (Eqn((row,), "update", (version.row, *places, value), eqn.params, (), eqn.span),)
+        new: tuple[Eqn, ...] = ()
+        if isinstance(value, Var) and isinstance(value.type, TensorType):
+            new = self.whole_row(value, version, eqn)
+            value = new[-1].outs[0]
+        self.known[out] = _Version(version.carry, version.init, value)
+        return new
+
+    def whole_row(self, value: Var, version: _Version, eqn: Eqn) -> tuple[Eqn, ...]:
+        """A copy of ``value``, of the sizes that the row has; elementwise, so that it is fused."""
+        type_, tensor = version.row.type, version.init
+        assert isinstance(type_, TensorType)
+        assert isinstance(tensor, Var)
+        eqns: list[Eqn] = []
+        sizes: list[Atom] = []
+        for dim, known in enumerate(type_.sizes):
+            if not self.facts.equal_after(self.body, self.facts.size(value, dim), self.facts.size(tensor, dim + 1)):
+                raise _NotRowsError
+            if known is None:
+                size = Var("n", Integer)
+                eqns.append(Eqn((size,), "size", (tensor,), {"dim": dim + 1}, (), eqn.span))
+                sizes.append(size)
+            else:
+                sizes.append(const(known))
+        at = tuple(Var("j", Integer) for _ in sizes)
+        element, row = Var("t", type_.elem), Var(value.name, type_)
+        read = Eqn((element,), "index", (value, *at), span=eqn.span)
+        return (*eqns, Eqn((row,), "build", tuple(sizes), {}, (Block(at, (read,), (element,)),), eqn.span))
+
+    def branches(self, eqn: Eqn) -> Eqn:
+        blocks = [(self.eqns(block.eqns), [replace(r, self.env) for r in block.results]) for block in eqn.blocks]
+        outs = list(eqn.outs)
+        for k, out in enumerate(eqn.outs):
+            versions = [self.known.get(results[k]) for _, results in blocks]
+            if versions == [None, None]:
+                continue
+            then, other = versions
+            if then is None or other is None or then.carry is not other.carry or then.row.type != other.row.type:
+                raise _NotRowsError
+            outs[k] = self.enter(out, then)
+            for (_, results), version in zip(blocks, (then, other), strict=True):
+                results[k] = version.row
+        new = tuple(Block((), eqns, tuple(results)) for eqns, results in blocks)
+        return Eqn(tuple(outs), "if", eqn.args, eqn.params, new, eqn.span)
+
+    def loop(self, eqn: Eqn) -> Eqn:
+        (body,) = eqn.blocks
+        count, *inits = eqn.args
+        params, outs = list(body.params), list(eqn.outs)
+        for k, init in enumerate(inits):
+            version = self.known.get(init)
+            if version is not None:
+                inits[k] = version.row
+                params[k + 1] = self.enter(body.params[k + 1], version)
+                outs[k] = self.enter(eqn.outs[k], version)
+        eqns = self.eqns(body.eqns)
+        results = [replace(result, self.env) for result in body.results]
+        for k, (result, out) in enumerate(zip(results, eqn.outs, strict=True)):
+            if out in self.known:
+                results[k] = self.of(result, self.known[out].carry)
+            elif result in self.known:
+                raise _NotRowsError
+        block = Block(tuple(params), eqns, tuple(results))
+        return Eqn(tuple(outs), "for", (count, *inits), eqn.params, (block,), eqn.span)
+
+    def enter(self, var: Var, version: _Version) -> Var:
+        """A variable for the row of ``var``, a later version."""
+        row = Var(var.name, version.row.type)
+        self.known[var] = _Version(version.carry, version.init, row)
+        return row
