@@ -1,13 +1,22 @@
-"""Bundle adjustment: where cameras stood and what they saw, from where the points appeared in their pictures.
+"""Bundle adjustment: the errors of cameras that see points, and the nonzeros of their sparse Jacobian.
 
-The camera model is that of the ADBench suite (Srajer, Kukelova, Fitzgibbon, 2018). Each observation has one small block
-of the Jacobian, 2 rows by 11 camera and 3 point parameters, computed by one kernel for all observations.
+The problem is that of the ADBench suite (Srajer, Kukelova, Fitzgibbon, 2018). Each observation has two rows of the
+Jacobian, with 11 nonzeros for its camera, 3 for its point and 1 for its weight; each weight has an error of its own.
+
+    python ba.py INSTANCE                   errors and Jacobian of an instance of ADBench, timed
+    python ba.py --generate N M P PATH      a synthetic instance: N cameras, M points, P observations
+    python ba.py                            a small synthetic instance, timed
 """
 
-from dataclasses import dataclass
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.benchmark import Timer
 
 import ksc as knossos
 
@@ -45,113 +54,105 @@ def reprojection_error(camera: Tensor, point: Tensor, weight: float, feature: Te
     return weight * (project(camera, point) - feature)
 
 
-errors_of = knossos.vmap(reprojection_error)
-blocks_of = knossos.vmap(knossos.jacobian(reprojection_error, argnums=(0, 1)))
+block_of = knossos.jacobian(reprojection_error, argnums=("camera", "point", "weight"))
 
 
-@dataclass
-class Scene:
-    """Cameras (n, 11), points (m, 3), and for each of p observations its camera, its point and the feature (2) seen."""
+@knossos.register
+def errors(cameras: Tensor, points: Tensor, weights: Tensor, camera_of: Tensor, point_of: Tensor, features: Tensor):
+    """The reprojection errors (p, 2) and the weights' errors (p,) of p observations.
 
-    cameras: Tensor
-    points: Tensor
-    camera_of: Tensor
-    point_of: Tensor
-    features: Tensor
-
-    def observations(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The arguments of the kernel, one of each for every observation."""
-        weights = torch.ones(len(self.features), dtype=self.features.dtype)
-        return self.cameras[self.camera_of], self.points[self.point_of], weights, self.features
-
-    def cost(self) -> float:
-        """Half the sum of the squared errors, in square pixels."""
-        return 0.5 * errors_of(*self.observations()).square().sum().item()
+    Args:
+        cameras: (n, 11), see ``project``.
+        points: (m, 3).
+        weights: (p,).
+        camera_of, point_of: (p,) which camera saw which point.
+        features: (p, 2) where.
+    """
+    p = weights.shape[0]
+    reprojections = torch.zeros(p, 2)
+    for i in range(p):
+        reprojections[i] = reprojection_error(cameras[camera_of[i]], points[point_of[i]], weights[i], features[i])
+    return reprojections, 1.0 - weights**2
 
 
-def synthetic_scene(cameras: int = 5, points: int = 40, seed: int = 0) -> tuple[Scene, Scene]:
-    """A scene as it is, and as it is first guessed: cameras in an arc around a cloud of points that all of them see."""
+@knossos.register
+def nonzeros(cameras: Tensor, points: Tensor, weights: Tensor, camera_of: Tensor, point_of: Tensor, features: Tensor):
+    """The nonzeros of the Jacobian by rows: (p, 2, 15), by camera, point and weight, and (p,) by the weight alone."""
+    p = weights.shape[0]
+    blocks = torch.zeros(p, 2, 15)
+    for i in range(p):
+        by_camera, by_point, by_weight = block_of(cameras[camera_of[i]], points[point_of[i]], weights[i], features[i])
+        blocks[i, :, 0:11] = by_camera
+        blocks[i, :, 11:14] = by_point
+        blocks[i, :, 14] = by_weight
+    return blocks, -2.0 * weights
+
+
+Instance = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+"""The arguments of ``errors``."""
+
+
+def read(path: str | Path) -> Instance:
+    """Read an instance: the sizes n, m and p, then one camera, point, weight and feature, which stand for all."""
+    numbers = torch.tensor([float(word) for word in Path(path).read_text().split()], dtype=torch.float64)
+    n, m, p = (int(size) for size in numbers[:3])
+    camera, point, weight, feature = numbers[3:].split([11, 3, 1, 2])
+    which = torch.arange(p)
+    return camera.repeat(n, 1), point.repeat(m, 1), weight.repeat(p), which % n, which % m, feature.repeat(p, 1)
+
+
+def generate(n: int, m: int, p: int, path: str | Path, seed: int = 0) -> None:
+    """Write an instance with a camera, a point, a weight and a feature drawn at random."""
     random = torch.Generator().manual_seed(seed)
 
-    def noise(*sizes: int) -> Tensor:
-        return torch.randn(*sizes, dtype=torch.float64, generator=random)
+    def normal(count: int) -> Tensor:
+        return torch.randn(count, dtype=torch.float64, generator=random)
 
-    cloud = noise(points, 3)
-    truth = torch.zeros(cameras, 11, dtype=torch.float64)
-    truth[:, 1] = torch.linspace(-0.4, 0.4, cameras)
-    truth[:, 3] = 10.0 * torch.sin(truth[:, 1])
-    truth[:, 5] = -10.0 * torch.cos(truth[:, 1])
-    truth[:, 6] = 500.0
-    truth[:, 7:9] = torch.tensor([320.0, 240.0])
-    truth[:, 9:11] = torch.tensor([0.05, -0.01])
-    camera_of = torch.arange(cameras).repeat_interleave(points)
-    point_of = torch.arange(points).repeat(cameras)
-    nothing = torch.zeros(len(camera_of), 2, dtype=torch.float64)
-    seen = Scene(truth, cloud, camera_of, point_of, nothing)
-    seen.features = errors_of(*seen.observations())
-    guess = truth.clone()
-    guess[:, :3] += 0.02 * noise(cameras, 3)
-    guess[:, 3:6] += 0.2 * noise(cameras, 3)
-    guess[:, 6] += 10.0 * noise(cameras)
-    return seen, Scene(guess, cloud + 0.1 * noise(points, 3), camera_of, point_of, seen.features)
+    camera = torch.cat([normal(3), 10.0 * normal(3), 500.0 + 100.0 * normal(1), 5.0 * normal(2), 0.05 * normal(2)])
+    lines = [camera, normal(3), torch.rand(1, dtype=torch.float64, generator=random), 100.0 * normal(2)]
+    text = [f"{n} {m} {p}", *(" ".join(map(repr, line.tolist())) for line in lines), ""]
+    Path(path).write_text("\n".join(text))
 
 
-def normal_equations(scene: Scene) -> tuple[Tensor, Tensor]:
-    """J^T J and J^T e over all cameras' and points' parameters, summed up block by block."""
-    errors = errors_of(*scene.observations())
-    by_camera, by_point = blocks_of(*scene.observations())
-    blocks = torch.cat([by_camera, by_point], dim=2)
-    first_point = scene.cameras.numel()
-    columns = torch.cat(
-        [
-            scene.camera_of[:, None] * 11 + torch.arange(11),
-            first_point + scene.point_of[:, None] * 3 + torch.arange(3),
-        ],
-        dim=1,
-    )
-    size = first_point + scene.points.numel()
-    hessian = torch.zeros(size, size, dtype=errors.dtype)
-    rows = columns[:, :, None].expand(-1, -1, columns.shape[1])
-    hessian.index_put_((rows, rows.transpose(1, 2)), blocks.transpose(1, 2) @ blocks, accumulate=True)
-    gradient = torch.zeros(size, dtype=errors.dtype)
-    gradient.index_put_((columns,), (blocks.transpose(1, 2) @ errors[:, :, None])[:, :, 0], accumulate=True)
-    return hessian, gradient
+def evaluate(path: str | Path) -> tuple[Tensor, Tensor]:
+    """The errors of an instance, (3p,), and the nonzeros of their Jacobian row by row, (31p,)."""
+    args = read(path)
+    return _flat(errors(*args)), _flat(nonzeros(*args))
 
 
-def solve(scene: Scene, rounds: int = 30) -> tuple[Scene, list[float]]:
-    """The adjusted scene and the cost of each round, by Gauss-Newton steps damped after Levenberg and Marquardt."""
-    damping = 1e-3
-    costs = [scene.cost()]
-    for _ in range(rounds):
-        hessian, gradient = normal_equations(scene)
-        step = torch.linalg.solve(hessian + damping * torch.diag(hessian.diagonal() + 1e-9), gradient)
-        cameras, points = step[: scene.cameras.numel()], step[scene.cameras.numel() :]
-        moved = Scene(
-            scene.cameras - cameras.reshape(scene.cameras.shape),
-            scene.points - points.reshape(scene.points.shape),
-            scene.camera_of,
-            scene.point_of,
-            scene.features,
-        )
-        cost = moved.cost()
-        if cost < costs[-1]:
-            scene, damping = moved, damping / 5.0
-            costs.append(cost)
-        else:
-            damping *= 5.0
-        if cost < 1e-18:
-            break
-    return scene, costs
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-def main() -> None:
-    """Adjust a small synthetic scene."""
-    _, guess = synthetic_scene()
-    adjusted, costs = solve(guess)
-    errors = errors_of(*adjusted.observations()).norm(dim=1)
-    print("cost", " ".join(f"{cost:.1e}" for cost in costs))
-    print(f"largest reprojection error after adjustment: {errors.max():.1e} pixels")
+def milliseconds(run: Callable[[], object]) -> float:
+    """The shortest time that a call takes, on one thread."""
+    return 1e3 * min(Timer("run()", globals={"run": run}).blocked_autorange(min_run_time=1.0).times)
+
+
+def report(path: str | Path) -> None:
+    """Print the cost of an instance, and what the errors and their Jacobian take."""
+    args = read(path)
+    print(f"half the sum of squared errors {0.5 * errors(*args)[0].square().sum().item():.6g}")
+    print(f"objective {milliseconds(lambda: errors(*args)):.3f} ms")
+    print(f"derivative {milliseconds(lambda: nonzeros(*args)):.3f} ms")
+
+
+def main(argv: Sequence[str] = ()) -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", nargs="?", help="an instance; a small synthetic one where it is left out")
+    parser.add_argument("--generate", nargs=4, metavar=("N", "M", "P", "PATH"), help="write a synthetic instance")
+    options = parser.parse_args(argv)
+    if options.generate:
+        n, m, p = map(int, options.generate[:3])
+        generate(n, m, p, options.generate[3])
+    elif options.path:
+        report(options.path)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            generate(3, 10, 20, Path(folder) / "ba.txt")
+            report(Path(folder) / "ba.txt")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

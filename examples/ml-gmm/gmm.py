@@ -1,14 +1,24 @@
-"""A Gaussian mixture: its log posterior as one kernel, fitted to points by the kernel's gradient.
+"""A Gaussian mixture: its log posterior as one kernel, and the gradient.
 
 The objective is that of the ADBench suite (Srajer, Kukelova, Fitzgibbon, 2018): each component has a weight, a mean,
 and the inverse square root Q of its covariance, a lower triangular matrix with exp(q) on its diagonal, under a Wishart
 prior.
+
+    python gmm.py INSTANCE                   objective and gradient of an instance of ADBench, timed
+    python gmm.py --generate N D K PATH      a synthetic instance: N points in D dimensions, K components
+    python gmm.py                            a small synthetic instance, timed
 """
 
+import argparse
 import math
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.benchmark import Timer
 
 import ksc as knossos
 
@@ -71,53 +81,70 @@ def gmm_objective(alphas: Tensor, means: Tensor, icf: Tensor, x: Tensor, gamma: 
     return total + log_wishart_prior(icf, d, gamma, m)
 
 
-def sample(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """``n`` points in the plane from three components, and the means of these."""
+gradient = knossos.value_and_grad(gmm_objective, argnums=("alphas", "means", "icf"))
+
+Instance = tuple[Tensor, Tensor, Tensor, Tensor, float, int]
+"""The arguments of ``gmm_objective``."""
+
+
+def read(path: str | Path) -> Instance:
+    """Read an instance: the sizes d, K and n, then alphas, means, icf and points, a line each, then gamma and m."""
+    numbers = torch.tensor([float(word) for word in Path(path).read_text().split()], dtype=torch.float64)
+    d, components, n = (int(size) for size in numbers[:3])
+    counts = [components, components * d, components * d * (d + 1) // 2, n * d, 2]
+    alphas, means, icf, x, wishart = numbers[3:].split(counts)
+    gamma, m = wishart.tolist()
+    return alphas, means.reshape(components, d), icf.reshape(components, -1), x.reshape(n, d), gamma, int(m)
+
+
+def generate(n: int, d: int, components: int, path: str | Path, seed: int = 0) -> None:
+    """Write an instance with parameters and points drawn at random."""
     random = torch.Generator().manual_seed(seed)
-    means = torch.tensor([[-3.0, 0.0], [3.0, 1.0], [0.0, 4.0]], dtype=torch.float64)
-    spread = torch.tensor([[1.0, 0.3], [0.5, 0.5], [0.4, 1.2]], dtype=torch.float64)
-    which = torch.randint(3, (n,), generator=random)
-    noise = torch.randn(n, 2, dtype=torch.float64, generator=random)
-    return means[which] + spread[which] * noise, means
+
+    def normal(*sizes: int) -> Tensor:
+        return torch.randn(*sizes, dtype=torch.float64, generator=random)
+
+    tables = [normal(components, 1), normal(components, d), normal(components, d * (d + 1) // 2), normal(n, d)]
+    lines = [f"{d} {components} {n}"]
+    lines += [" ".join(map(repr, row)) for table in tables for row in table.tolist()]
+    Path(path).write_text("\n".join([*lines, "1.0 0", ""]))
 
 
-def far_apart(x: Tensor, count: int) -> Tensor:
-    """``count`` of the points: the first, then each time the one that is farthest from those chosen."""
-    chosen = x[:1]
-    for _ in range(count - 1):
-        farthest = torch.cdist(x, chosen).min(dim=1).values.argmax()
-        chosen = torch.cat([chosen, x[farthest][None]])
-    return chosen
+def evaluate(path: str | Path) -> tuple[Tensor, Tensor]:
+    """The objective of an instance, (1,), and its gradient by alphas, means and icf, one after the other."""
+    value, bars = gradient(*read(path))
+    return value.reshape(1), torch.cat([bar.flatten() for bar in bars])
 
 
-def fit(x: Tensor, components: int, *, rounds: int = 60) -> tuple[Tensor, Tensor, Tensor, list[float]]:
-    """Weights' logarithms, means and icf of a mixture fitted to ``x``, and the objective of each evaluation."""
-    d = x.shape[1]
-    alphas = torch.zeros(components, dtype=x.dtype, requires_grad=True)
-    means = far_apart(x, components).requires_grad_()
-    icf = torch.zeros(components, d * (d + 1) // 2, dtype=x.dtype, requires_grad=True)
-    optimiser = torch.optim.LBFGS([alphas, means, icf], max_iter=rounds, line_search_fn="strong_wolfe")
-    history: list[float] = []
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        objective = -gmm_objective(alphas, means, icf, x, 1e-3, 0)
-        objective.backward()
-        history.append(-objective.item())
-        return objective
-
-    optimiser.step(loss)
-    return alphas.detach(), means.detach(), icf.detach(), history
+def milliseconds(run: Callable[[], object]) -> float:
+    """The shortest time that a call takes, on one thread."""
+    return 1e3 * min(Timer("run()", globals={"run": run}).blocked_autorange(min_run_time=1.0).times)
 
 
-def main() -> None:
-    """Fit three components to points drawn from three."""
-    x, means = sample(300)
-    _, fitted, _, history = fit(x, 3)
-    print(f"log posterior {history[0]:.1f} -> {history[-1]:.1f} after {len(history)} evaluations")
-    print("means of the sample's components\n", means)
-    print("means found\n", fitted)
+def report(path: str | Path) -> None:
+    """Print the objective of an instance, and what it and its gradient cost."""
+    args = read(path)
+    print(f"log posterior {gmm_objective(*args).item():.6f}")
+    print(f"objective {milliseconds(lambda: gmm_objective(*args)):.3f} ms")
+    print(f"derivative {milliseconds(lambda: gradient(*args)):.3f} ms")
+
+
+def main(argv: Sequence[str] = ()) -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", nargs="?", help="an instance; a small synthetic one where it is left out")
+    parser.add_argument("--generate", nargs=4, metavar=("N", "D", "K", "PATH"), help="write a synthetic instance")
+    options = parser.parse_args(argv)
+    if options.generate:
+        n, d, components = map(int, options.generate[:3])
+        generate(n, d, components, options.generate[3])
+    elif options.path:
+        report(options.path)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            generate(100, 2, 5, Path(folder) / "gmm.txt")
+            report(Path(folder) / "gmm.txt")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

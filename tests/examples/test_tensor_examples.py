@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from ksc.cli.target import import_file
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PLACES = ("dl-capsule/sqrl", "dl-lstm/lstm_cell", "ml-gmm/gmm", "cv-ba/ba", "numerics/mandelbrot", "numerics/irls", "numerics/cloth")  # fmt: skip
+PLACES = ("dl-capsule/sqrl", "dl-lstm/lstm_cell", "ml-gmm/fit", "cv-ba/adjust", "numerics/mandelbrot", "numerics/irls", "numerics/cloth")  # fmt: skip
 
 
 def example(place: str) -> ModuleType:
@@ -59,7 +59,7 @@ def test_the_character_model_learns() -> None:
 
 
 def test_the_mixture_is_fitted() -> None:
-    gmm = example("ml-gmm/gmm")
+    gmm = example("ml-gmm/fit")
     x, means = gmm.sample(200)
     _, fitted, _, history = gmm.fit(x, 3, rounds=40)
     assert history[-1] > history[0] + 100.0
@@ -78,7 +78,7 @@ def test_the_mixtures_gradient_is_that_of_eager_pytorch() -> None:
 
 
 def test_bundle_adjustment_converges() -> None:
-    ba = example("cv-ba/ba")
+    ba = example("cv-ba/adjust")
     _, guess = ba.synthetic_scene(cameras=4, points=20)
     adjusted, costs = ba.solve(guess, rounds=20)
     assert costs[0] > 1e3
