@@ -5,7 +5,6 @@ import __future__
 
 import ast
 import linecache
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
@@ -63,7 +62,7 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
         source = _parse(code.co_filename, lines)
     except SyntaxError as error:
         refuse(None, f"the source of {fn.__qualname__!r} cannot be parsed: {error}", ORDINARY_REMEDY, code="KS109")
-    candidates = [node for node in _functions(source.tree) if _matches(node, code)]
+    candidates = [node for node in _functions(source) if _matches(node, code)]
     if len(candidates) > 1:
         wanted = _positions(code)
         candidates = [node for node in candidates if _positions(_compiled(node, source.file)) == wanted]
@@ -115,10 +114,10 @@ def _same(a: object, b: object) -> bool:
     return a == b if isinstance(a, frozenset) else repr(a) == repr(b)
 
 
-def _functions(tree: ast.AST) -> Iterator[FunctionNode | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield node
+@lru_cache(maxsize=64)
+def _functions(source: Source) -> tuple[FunctionNode | ast.AsyncFunctionDef, ...]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    return tuple(node for node in ast.walk(source.tree) if isinstance(node, kinds))
 
 
 def _matches(node: FunctionNode | ast.AsyncFunctionDef, code: CodeType) -> bool:
