@@ -7,7 +7,7 @@ import ast
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import iteration_of, static_items
 from ksc.frontend.tensors.array import same_size, size_of
-from ksc.frontend.values import Array, Ref, Static, Value, describe
+from ksc.frontend.values import Array, Ref, Static, Struct, Value, describe
 from ksc.ir.nodes import const
 
 
@@ -42,7 +42,9 @@ def _unpack(frame: Frame, target: ast.expr, elts: list[ast.expr], value: Value) 
     else:
         items = static_items(frame, value, target)
     if len(items) != len(elts):
-        reason = f"{describe(value)} cannot be unpacked into {len(elts)} variables"
-        frame.refuse(target, reason, f"use {len(items)} targets", code="KS207")
+        count = f"{len(items)} {'item' if len(items) == 1 else 'items'}"
+        what = f"a {value.cls.__name__}" if isinstance(value, Struct) else describe(value)
+        reason = f"{what} of {count} cannot be unpacked into {len(elts)} variables"
+        frame.refuse(target, reason, "name a variable for each item", code="KS207")
     for element, item in zip(elts, items, strict=True):
         assign(frame, element, item)

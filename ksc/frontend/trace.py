@@ -15,6 +15,7 @@ from ksc.frontend.refuse import LoopTypeError, NeedsStaticError, refuse
 from ksc.frontend.rules import trace_root
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import special_callable
+from ksc.frontend.tensors.dtypes import is_left_to_caller
 from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
 from ksc.ir.nodes import Program, Span
 from ksc.ir.types import Integer, TensorType, Type
@@ -104,11 +105,16 @@ def trace(
         raise error.published() from None
     assert entry.result is not None
     for leaf in leaves(entry.result):
-        if not isinstance(leaf, Abstract | Static):
-            reason = "the kernel returns a function or a range"
-            refuse(span, reason, "return numbers, tuples and dataclasses of them", code="KS118")
+        if not isinstance(leaf, Abstract | Static) or (isinstance(leaf, Static) and _is_internal(leaf.value)):
+            reason = "the kernel returns a function, a method, a range, or a dtype or device that only the caller knows"
+            refuse(span, reason, "return numbers, tensors, tuples and dataclasses of them", code="KS118")
     _require_wide(described.values(), entry.result, span)
     return Traced(table.program(entry), described, entry.result, guards.freeze(), span)
+
+
+def _is_internal(obj: object) -> bool:
+    """Whether an object has no meaning outside the trace."""
+    return is_left_to_caller(obj) or isinstance(obj, range) or type(obj).__module__.startswith("ksc.frontend.")
 
 
 def _require_wide(params: Iterable[Value], result: Value, span: Span) -> None:

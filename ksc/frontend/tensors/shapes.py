@@ -12,6 +12,7 @@ from ksc.frontend.tensors.dtypes import CallersDevice
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, mod, mul, product, sub, wrapped
 from ksc.frontend.tensors.narrow import refuse_narrow
 from ksc.frontend.tensors.op import Op
+from ksc.frontend.tensors.refusals import REFUSED
 from ksc.frontend.tensors.reshaping import INFERRED, contiguous, reshaped
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.views import Axis, converted, full_axes, picked, selected, viewed
@@ -492,6 +493,14 @@ def as_type(op: Op, input: Value, to: Type) -> Value:
     return frame.fresh(made, node)
 
 
+@torch_function("Tensor.float")
+def float_(op: Op, input: Value, memory_format: Value = NONE) -> Value:
+    """Integers and truth values as Floats; what is a Float has the width that the caller chose."""
+    if ref_of(op, input).elem == Float:
+        op.refuse(*REFUSED["double"])
+    return as_type(op, input, Float)
+
+
 @torch_function("Tensor.long")
 def long(op: Op, input: Value, memory_format: Value = NONE) -> Value:
     """``Tensor.long``, as torch defines it."""
@@ -516,6 +525,8 @@ def to(
 ) -> Value:
     """``Tensor.to``, as torch defines it."""
     ref = ref_of(op, input)
+    if op.name == "type" and dtype is NONE:
+        op.refuse("without a dtype gives a text", "ask `x.dtype`")
     other = narrow_dtype(dtype)
     if other is not None:
         refuse_narrow(op.frame, other, op.node)

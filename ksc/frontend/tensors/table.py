@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from ksc.frontend.frame import Frame
+from ksc.frontend.tensors.dtypes import is_left_to_caller
 from ksc.frontend.tensors.op import Op
 from ksc.frontend.values import Static, Value
 
@@ -97,9 +98,19 @@ def bind(
             more = [value]
         else:
             bound[key] = value
+    _require_callers_device(op, bound.get("device"))
     positional = []
     for p in by_position:
         if p.name not in bound and p.default is p.empty:
             op.refuse(f"is not given its argument {p.name!r}", signature, code="KS204")
         positional.append(bound.pop(p.name, p.default))
     return [*positional, *more], bound
+
+
+def _require_callers_device(op: Op, device: Value | None) -> None:
+    """Refuse (KS200) a device of the kernel's choice."""
+    if not isinstance(device, Static) or device.value is None or is_left_to_caller(device.value):
+        return
+    if str(device.value) != "cpu":
+        reason = f"with device={str(device.value)!r}: a kernel computes where its arguments are"
+        op.refuse(reason, "leave it out, or write `device=x.device`")
