@@ -16,7 +16,7 @@ import torch
 from ksc import reload
 from ksc.arguments import NUMBER_DTYPES, Leaf, Template, bind, flatten, flatten_seeds, key, map_leaves, rebuild
 from ksc.derivatives import Derivative, Gradient
-from ksc.errors import ArgumentError
+from ksc.errors import ArgumentError, KnossosError
 from ksc.frontend.annotations import TensorOf, annotated_template, is_tensor, parameter_annotations
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import Derived
@@ -24,6 +24,7 @@ from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
 from ksc.ir.nodes import Program
 from ksc.mapping import Mapping, inverse, permuted
 from ksc.notebook import kernel_html
+from ksc.small import SmallSizes
 from ksc.specialise import Lanes, Specialisation
 from ksc.steps import Grad, Step, float_leaves, tangent_of
 from ksc.torch import FastCallable, KernelModule, Operator
@@ -75,6 +76,7 @@ class Kernel(FastCallable):
         self.steps = steps
         self._lock = threading.RLock()
         self._specialisations: dict[Hashable, Specialisation] = {}
+        self._small = SmallSizes()
         self._derived: dict[Step, Kernel] = {}
         self._latest: Specialisation | None = None
         self._traced = TracedCalls(self._flat_call, self._places)
@@ -288,7 +290,15 @@ class Kernel(FastCallable):
                 values, self._templates, self._signature.parameters, in_dims, strict=True
             )
         ]
-        return self._special(params, tuple(map(Lanes.of, flat))), flat
+        lanes = tuple(map(Lanes.of, flat))
+        refined = self._small.refine(params, flat)
+        if refined is not None:
+            try:
+                return self._special(refined, lanes), flat
+            except KnossosError:
+                # The program for any sizes has the words, and stops only where a call gets so far.
+                self._small.refuse(params, refined)
+        return self._special(params, lanes), flat
 
     def _special(self, params: Sequence[Value], lanes: tuple[Lanes, ...]) -> Specialisation:
         known = (*(key(param) for param in params), lanes)

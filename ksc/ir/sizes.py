@@ -23,6 +23,12 @@ OPCODES: tuple[Opcode, ...] = Opcode.__args__  # type: ignore[attr-defined]
 """In the order of the core's enumeration."""
 
 
+def size_name(owner: str, rank: int, dim: int) -> str:
+    """What a variable for a size of the tensor ``owner`` is called: ``x_size``, ``x_rows``, ``x_cols``, ``x_size2``."""
+    kind = ("size",) if rank == 1 else ("rows", "cols") if rank == 2 else tuple(f"size{k}" for k in range(rank))
+    return f"{owner}_{kind[dim]}"
+
+
 @dataclass(frozen=True, slots=True)
 class SizeOp:
     """One operation. ``const`` has a number, ``size`` an argument and a dimension, ``value`` an argument; all others

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from ksc.errors import UnsupportedError
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Block, Const, Function, Program, Var, const
+from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Const, Function, Program, Var, const
 from ksc.ir.rewrite import assemble
-from ksc.ir.sizes import ShapeProgram
+from ksc.ir.sizes import ShapeProgram, size_name
 from ksc.ir.types import Integer, TensorType, Type, is_differentiable
 from ksc.transforms.shapes import shapes
 
@@ -86,11 +86,13 @@ class _Sizes:
 
 
 def _size(builder: Builder, tensor: Var, dim: int) -> Var:
-    return builder.emit("size", [tensor], [Integer], names=["n"], params={"dim": dim})[0]
+    name = size_name(tensor.name, _rank(tensor.type), dim) if tensor.name else PLACEHOLDER
+    return builder.emit("size", [tensor], [Integer], names=[name], params={"dim": dim})[0]
 
 
 def _require(builder: Builder, size: Atom, seed: Var, dim: int) -> None:
-    same = builder.apply("eq", size, _size(builder, seed, dim), name="same")
+    (given,) = builder.emit("size", [seed], [Integer], params={"dim": dim})
+    same = builder.apply("eq", size, given)
     builder.emit("assert", [same], [], params={"message": MESSAGE})
 
 

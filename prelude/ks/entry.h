@@ -83,6 +83,21 @@ template <class Stored, int rank> inline auto argument(runtime &rt, const ks_ten
     }
 }
 
+// The same tensor, of sizes that the compiler knows; a size below zero stands for any.
+template <int64_t... size, class T, int rank> inline tensor<T, rank> sized(runtime &rt, tensor<T, rank> value) {
+    static_assert(sizeof...(size) == rank, "one size per dimension");
+    constexpr int64_t known[rank] = {size...};
+    for (int k = 0; k < rank; ++k) {
+        if (known[k] >= 0) {
+            if (value.size[k] != known[k]) {
+                rt.fail(KS_ERROR_SHAPE, 0, "an argument has other sizes than the kernel was made for");
+            }
+            value.size[k] = known[k];
+        }
+    }
+    return value;
+}
+
 template <int rank> inline bool is_empty(const int64_t *sizes) {
     bool empty = false;
     for (int k = 0; k < rank; ++k) {

@@ -15,7 +15,10 @@
 #define KS_SUM(...) KS_PRAGMA(omp simd reduction(+ : __VA_ARGS__))
 #define KS_MAX(...) KS_PRAGMA(omp simd reduction(ks::largest : __VA_ARGS__))
 #define KS_MIN(...) KS_PRAGMA(omp simd reduction(ks::smallest : __VA_ARGS__))
+// Before a loop whose iterations do not depend on each other and take a few steps each: they run side by side.
+#define KS_LANES KS_PRAGMA(omp simd)
 #else
+#define KS_LANES
 #define KS_SUM(...)
 #define KS_MAX(...)
 #define KS_MIN(...)

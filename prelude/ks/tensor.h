@@ -2,7 +2,9 @@
 #ifndef KS_TENSOR_H
 #define KS_TENSOR_H
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "ks/arena.h"
 
@@ -57,20 +59,25 @@ template <class T, int rank> struct tensor {
         return data[offset(indices...)];
     }
 
+    // The k-th element in memory.
+    T &operator[](int64_t k) const { return data[k]; }
+
     // What is left where the leading dimensions are indexed.
     template <class... Index> tensor<T, rank - static_cast<int>(sizeof...(Index))> part(Index... indices) const {
-        constexpr int leading = static_cast<int>(sizeof...(Index));
-        tensor<T, rank - leading> rest;
-        int64_t step = 1;
-        for (int k = leading; k < rank; ++k) {
-            rest.size[k - leading] = size[k];
-            step *= size[k];
-        }
-        rest.data = data + offset(indices...) * step;
-        return rest;
+        return rest(offset(indices...), std::make_index_sequence<rank - sizeof...(Index)>{});
     }
 
   private:
+    // Without a loop, which would keep those around from being vectorised.
+    template <size_t... k> tensor<T, static_cast<int>(sizeof...(k))> rest(int64_t place, std::index_sequence<k...>) const {
+        constexpr size_t leading = rank - sizeof...(k);
+        tensor<T, static_cast<int>(sizeof...(k))> rest;
+        int64_t step = 1;
+        ((rest.size[k] = size[leading + k], step *= size[leading + k]), ...);
+        rest.data = data + place * step;
+        return rest;
+    }
+
     template <class... Index> int64_t offset(Index... indices) const {
         int64_t place = 0;
         int k = 0;

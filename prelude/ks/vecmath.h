@@ -28,8 +28,13 @@ KS_VECTOR_1(log)
 KS_VECTOR_1(log2)
 KS_VECTOR_1(log10)
 KS_VECTOR_1(log1p)
-KS_VECTOR_1(sin)
-KS_VECTOR_1(cos)
+// GCC would join the sine and the cosine of one number in a call of sincos, which it cannot vectorise, if it knew them.
+KS_SIMD double ks_sin(double) noexcept __asm__("sin");
+KS_SIMD float ks_sinf(float) noexcept __asm__("sinf");
+KS_SIMD double ks_cos(double) noexcept __asm__("cos");
+KS_SIMD float ks_cosf(float) noexcept __asm__("cosf");
+#define KS_SIN ks_sin
+#define KS_COS ks_cos
 KS_VECTOR_1(tan)
 KS_VECTOR_1(asin)
 KS_VECTOR_1(acos)
@@ -53,6 +58,11 @@ KS_VECTOR_2(hypot)
 #undef KS_SIMD
 
 #endif
+#endif
+
+#ifndef KS_SIN
+#define KS_SIN sin
+#define KS_COS cos
 #endif
 
 #endif

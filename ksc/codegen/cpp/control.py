@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ksc.codegen.cpp.expr import Expr, name_expr
-from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, place_in, winds_back
+from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, place_in, scratch, winds_back
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, with_width
@@ -15,7 +15,7 @@ from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
-from ksc.ir.types import IntegerType, TensorType
+from ksc.ir.types import FloatType, IntegerType, TensorType
 from ksc.ops import PRIMITIVES
 from ksc.ops.cpp import BIT_OR, LOGICAL_AND, LOGICAL_OR, TERNARY, CppExpr
 
@@ -126,19 +126,21 @@ def conditional(p: Printer, eqn: Eqn, at: Context) -> Expr | None:
         sides.append(p.value(block.results[live[0]]))
     sides[0] = with_width(sides[0], [block.results[live[0]] for block in eqn.blocks])
     condition = p.value(eqn.args[0])
-    chosen = _logical(condition, *sides)
+    chosen = _logical(p, block.results[live[0]], condition, *sides)
     if len(chosen.text) > TERNARY_WIDTH:
         return None
     reads = condition.reads | sides[0].reads | sides[1].reads
     return Expr(chosen, reads, None, eqn.span)
 
 
-def _logical(condition: Expr, then: Expr, other: Expr) -> CppExpr:
-    """``c ? a : b``, or ``&&`` and ``||`` where that is what it says."""
+def _logical(p: Printer, result: Atom, condition: Expr, then: Expr, other: Expr) -> CppExpr:
+    """``c ? a : b``, or ``&&`` and ``||`` where that is what it says; both sides where branches cost more."""
     if other.text == "false":
         return CppExpr(f"{condition.cpp.within(BIT_OR)} && {then.cpp.within(BIT_OR)}", LOGICAL_AND)
     if then.text == "true":
         return CppExpr(f"{condition.cpp.within(BIT_OR)} || {other.cpp.within(BIT_OR)}", LOGICAL_OR)
+    if p.branch_free and isinstance(result.type, FloatType) and not any("ks::" in side.text for side in (then, other)):
+        return CppExpr(f"ks::select({condition.text}, {then.text}, {other.text})")
     parts = [part.cpp.within(LOGICAL_OR) for part in (condition, then, other)]
     return CppExpr(f"{parts[0]} ? {parts[1]} : {parts[2]}", TERNARY)
 
@@ -187,9 +189,8 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
             head = f"for (int64_t {i} = {first}; {i} < {last}; ++{i})"
         with writer.braces(head, eqn.span) as inner:
             inside = Context(inner, scope)
-            if winds_back(p, eqn):
-                open_scratch(p, inside)
-            p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
+            with scratch(p, eqn, inside):
+                p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
 
     if region is None:
         loop(at.writer)
@@ -354,7 +355,7 @@ def _next_iteration(
     def write(results: Sequence[Atom], at: Context) -> None:
         for kept, atom in zip(stacks, results[carries:], strict=True):
             if kept is not None:
-                kept.put(p, eqn, atom, index, at)
+                kept.put(p, eqn, atom, f"({index})", at)
         changing = [(k, name) for k, name in enumerate(names) if name is not None]
         saved = [(name, results[k]) for k, name in changing if is_carried(p, eqn, k)]
         for name, atom in saved:

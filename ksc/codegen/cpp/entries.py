@@ -22,11 +22,13 @@ class Operand:
         name: the variable that holds it.
         stored: the type of its elements in the host's memory.
         rank: 0 for a scalar.
+        sizes: those of a tensor as template arguments, -1 where any will do; empty if all are such.
     """
 
     name: str
     stored: str
     rank: int
+    sizes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +77,5 @@ def _operand(name: str, type_: Type, unit: Unit) -> Operand:
     if not is_scalar(elem):
         raise InvalidIRError(f"an entry takes and gives scalars and tensors of them, not {type_}")
     stored = STORAGE[unit.dtype] if isinstance(elem, FloatType) else cpp_type(elem, "float")
-    return Operand(name, stored, rank)
+    sizes = type_.sizes if isinstance(type_, TensorType) and any(size is not None for size in type_.sizes) else ()
+    return Operand(name, stored, rank, ", ".join("-1" if size is None else str(size) for size in sizes))

@@ -22,12 +22,14 @@ class Expr:
             which it reads elements.
         infix: operator, left and right text where the outermost operation is a binary one.
         span: the Python that the outermost operation came from.
+        ordered: a comparison of integers, which has an opposite, as one of floats has not, of which one may be NaN.
     """
 
     cpp: CppExpr
     reads: Reads = NO_READS
     infix: tuple[str, str, str] | None = None
     span: Span | None = None
+    ordered: bool = False
 
     @property
     def text(self) -> str:

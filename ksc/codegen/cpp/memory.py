@@ -7,8 +7,10 @@ outlives the iteration, a ``ks::tape``, ``ks::stack``, ``ks::folded`` or ``ks::c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ksc.codegen.cpp.lanes import drop_idle_scratch
 from ksc.codegen.cpp.printer import Context, Printer
 from ksc.codegen.cpp.storage import bound_in, holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
@@ -147,6 +149,19 @@ def open_scratch(p: Printer, at: Context) -> None:
     """Give back at the end of the iteration what it allocates."""
     p.needs_runtime = True
     at.writer.line(f"ks::scratch {at.scope.declare('scratch')}(rt);")
+
+
+@contextmanager
+def scratch(p: Printer, eqn: Eqn, at: Context) -> Iterator[None]:
+    """Give back at the end of an iteration of a loop, printed meanwhile, what it allocates, if it does."""
+    if not winds_back(p, eqn):
+        yield
+        return
+    needed, opened = p.needs_runtime, len(at.writer.lines)
+    open_scratch(p, at)
+    yield
+    if drop_idle_scratch(at.writer, opened):
+        p.needs_runtime = needed
 
 
 def is_carried(p: Printer, eqn: Eqn, k: int) -> bool:

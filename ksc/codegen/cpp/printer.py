@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ksc.codegen.cpp.analysis import Analysis, holes, known_comparison
 from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr
@@ -90,7 +90,9 @@ class Printer:
     ``places`` says of results of equations, by ``id`` and number, where they are made if not in scratch memory: as the
     result of the entry with that number, or in what a text denotes. ``outermost`` holds the ids of the loops that may
     be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
-    ``copies`` how often it copies a tensor so that it can be changed.
+    ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
+    (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches. ``sizes`` has the
+    variables for sizes of tensors, ``flat`` the index of nests that are one loop.
     """
 
     def __init__(
@@ -112,6 +114,10 @@ class Printer:
         self.float_type = float_type
         self.callees = callees
         self.needs_runtime = False
+        self.across_lanes = False
+        self.branch_free = False
+        self.flat: dict[tuple[Var, ...], str] = {}
+        self.sizes: dict[tuple[Atom, int], str] = {}
         self.in_range = InRange(sizes)
         self._handlers = handlers
         self._last = last_handlers
@@ -270,7 +276,10 @@ class Printer:
         if record.failure is not None and self.may_fail(eqn):
             fails = self.apply(record.failure.cpp, args, eqn.span)
             self.fail_if(fails, record.failure.code, record.failure.message, eqn.span, at)
-        self.define(eqn.outs[0], self.apply(overload(eqn).cpp, args, eqn.span), at)
+        value = self.apply(overload(eqn).cpp, args, eqn.span)
+        if eqn.op in ("lt", "lte", "gt", "gte") and isinstance(eqn.args[0].type, IntegerType):
+            value = replace(value, ordered=True)
+        self.define(eqn.outs[0], value, at)
 
     def may_fail(self, eqn: Eqn) -> bool:
         """Whether a primitive can stop the kernel; constants alone may exclude that."""
@@ -364,9 +373,14 @@ def overload(eqn: Eqn) -> Overload:
     return primitive(eqn.op).overload([atom.type for atom in eqn.args])
 
 
+_OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+
+
 def negation(condition: Expr) -> str:
-    """``!condition``; of comparisons only equality has an opposite, since a NaN fails ``<`` and ``>=`` alike."""
+    """``!condition``; of comparisons of floats only equality has an opposite: a NaN fails ``<`` and ``>=`` alike."""
     match condition.infix:
+        case (operator, left, right) if condition.ordered:
+            return f"{left} {_OPPOSITE[operator]} {right}"
         case ("==" | "!=") as operator, left, right:
             return f"{left} {'!=' if operator == '==' else '=='} {right}"
     if condition.cpp.precedence == UNARY and condition.cpp.text.startswith("!"):

@@ -33,17 +33,17 @@ class Stack:
         return self.form == "parts"
 
     def put(self, p: Printer, eqn: Eqn, atom: Atom, indices: str, at: Context) -> None:
-        """Keep what an iteration gives."""
+        """Keep what an iteration gives, at ``indices``: ``(i, j)``, or ``[k]`` in the order of memory."""
         value = p.value(atom)
         line = eqn.span.line if eqn.span else 0
         match self.form:
             case "elements":
-                text = f"{self.name}({indices}) = {value.text};"
+                text = f"{self.name}{indices} = {value.text};"
             case "parts":
                 p.needs_runtime = True
-                text = f"ks::put(rt, {self.name}.part({indices}), {value.text}, {line});"
+                text = f"ks::put(rt, {self.name}.part{indices}, {value.text}, {line});"
             case "stack":
-                text = f"{self.name}.put({value.text}, {line}, {indices});"
+                text = f"{self.name}.put({value.text}, {line}, {indices[1:-1]});"
             case "tape":
                 flat = is_flat(atom, eqn)
                 text = f"{self.name}.push({value.text});" if flat else f"{self.name}.push({value.text}, {line});"

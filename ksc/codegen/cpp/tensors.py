@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ksc.codegen.cpp.expr import Expr, name_expr
-from ksc.codegen.cpp.memory import allocate, element_sizes, open_scratch, place_in, winds_back
+from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
+from ksc.codegen.cpp.memory import allocate, element_sizes, place_in, scratch
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer, assignment, once
@@ -40,6 +41,8 @@ def print_size(p: Printer, eqn: Eqn, at: Context) -> None:
         p.bind(eqn.outs[0], size)
     else:
         p.define(eqn.outs[0], size, at)
+        if p.analysis.is_read(eqn.outs[0]) and p.value(eqn.outs[0]).text.isidentifier():
+            p.sizes[tensor, dim] = p.value(eqn.outs[0]).text
 
 
 def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -90,10 +93,11 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
     stacks = {k: stack(p, eqn, k, sizes, body.results[k], at) for k in live}
 
     def indices() -> str:
-        return ", ".join(p.value(param).text for param in body.params)
+        flat = p.flat.get(body.params)
+        return f"[{flat}]" if flat is not None else f"({', '.join(p.value(param).text for param in body.params)})"
 
     def put_part(k: int) -> bool:
-        return place_in(p, eqn, body.results[k], lambda _: f"{stacks[k].name}.part({indices()})")
+        return place_in(p, eqn, body.results[k], lambda _: f"{stacks[k].name}.part{indices()}")
 
     # A part that is made in the body is made in its place.
     placed = {k for k in live if stacks[k].in_parts and put_part(k)}
@@ -248,21 +252,37 @@ def _loops(
     scope = at.scope
     heads: list[str] = []
     facts = p.in_range.facts
-    for param, size, count in zip(body.params, sizes, eqn.args, strict=True):
-        name = scope.declare(param.name)
-        p.bind(param, name_expr(name))
-        p.in_range.loop(param, count)
-        start, end = ("0", size.text) if heads else (first, last)
+    for param, size in zip(body.params, eqn.args, strict=True):
+        p.in_range.loop(param, size)
+    if is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
+        limits = [(scope.declare("k"), "0", str(count(eqn)))]
+        p.flat[body.params] = limits[0][0]
+    else:
+        ranges = [(first, last), *(("0", size.text) for size in sizes[1:])]
+        limits = [(scope.declare(param.name), *ends) for param, ends in zip(body.params, ranges, strict=True)]
+        for param, (name, *_) in zip(body.params, limits, strict=True):
+            p.bind(param, name_expr(name))
+    for name, start, end in limits:
         heads.append(f"for (int64_t {name} = {start}; {name} < {end}; ++{name}) {{")
         writers.append(writers[-1].fork())
     inside = Context(writers[-1], scope)
-    if winds_back(p, eqn):
-        open_scratch(p, inside)
-    p.block(body, finish, inside)
+    around, branch_free = p.across_lanes, p.branch_free
+    small = not around and has_small_loops(eqn)
+    p.across_lanes = around or small
+    p.branch_free = branch_free or small or count(eqn) is not None
+    with scratch(p, eqn, inside):
+        p.block(body, finish, inside)
+    p.across_lanes, p.branch_free = around, branch_free
     p.in_range.facts = facts
-    in_lanes = lanes is not None and not any(line.text.endswith("{") or "rt" in line.text for line in writers[-1].lines)
+    innermost = writers[-1]
+    if mentions_runtime(innermost):
+        lanes = None
+    elif small or (not around and is_row(eqn)):
+        lanes = "KS_LANES"
+    elif around or any(line.text.endswith("{") for line in innermost.lines):
+        lanes = None
     for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
-        if lanes is not None and in_lanes and inner is writers[-1]:
+        if lanes is not None and inner is innermost:
             outer.line(lanes, eqn.span)
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)
@@ -275,7 +295,9 @@ def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | 
     conditions = []
     for dim, index in enumerate(indices):
         if not p.in_range.is_safe(tensor, dim, index):
-            conditions.append(f"ks::outside({p.value(index).text}, {where}.size[{dim}])")
+            known = p.sizes.get((tensor, dim))
+            size = known if known is not None and known in at.scope else f"{where}.size[{dim}]"
+            conditions.append(f"ks::outside({p.value(index).text}, {size})")
     for dim, index in enumerate(indices):
         p.in_range.checked(tensor, dim, index)
     if conditions:
@@ -286,15 +308,29 @@ def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | 
 def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None) -> Expr:
     """An element, or the part of a tensor that fewer indices leave."""
     value = p.value(tensor)
-    values = [p.value(index) for index in indices]
-    places = ", ".join(index.text for index in values)
     assert isinstance(tensor.type, TensorType)
     whole = len(indices) == tensor.type.rank
     access = "" if whole else ".part"
+    for rank in range(2, len(indices) + 1) if whole and p.flat else ():
+        flat = p.flat.get(tuple(index for index in indices[-rank:] if isinstance(index, Var)))
+        if flat is not None:
+            return _flat_element(p, tensor, indices[:-rank], flat, span)
+    values = [p.value(index) for index in indices]
+    places = ", ".join(index.text for index in values)
     reads = value.reads.union(*(index.reads for index in values))
     if whole and isinstance(tensor, Var):
         reads |= {tensor}
     return Expr(CppExpr(f"{value.cpp.within(PRIMARY)}{access}({places})"), reads, None, span)
+
+
+def _flat_element(p: Printer, tensor: Atom, leading: Sequence[Atom], flat: str, span: Span | None) -> Expr:
+    value = p.value(tensor)
+    values = [p.value(index) for index in leading]
+    part = f".part({', '.join(index.text for index in values)})" if values else ""
+    reads = value.reads.union(*(index.reads for index in values))
+    if isinstance(tensor, Var):
+        reads |= {tensor}
+    return Expr(CppExpr(f"{value.cpp.within(PRIMARY)}{part}[{flat}]"), reads, None, span)
 
 
 def _put(

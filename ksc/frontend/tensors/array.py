@@ -10,6 +10,7 @@ from ksc.frontend.tensors.integers import ONE, bounded
 from ksc.frontend.values import Array, Cell, Poison, Ref, Value
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import PLACEHOLDER, Atom, Const, Var
+from ksc.ir.sizes import size_name
 from ksc.ir.types import Integer, TensorType
 
 MOST_ELEMENTS = 1 << 44
@@ -34,18 +35,11 @@ def size_of(frame: Frame, node: ast.AST, tensor: Array | Ref, dim: int) -> Atom:
     known = frame.region.known
     if ("size", key, dim) not in known:
         owner = key.name if isinstance(key, Cell | Var) else PLACEHOLDER
-        name = _size_name(owner, tensor.rank, dim)
+        name = "n" if owner == PLACEHOLDER else size_name(owner, tensor.rank, dim)
         (out,) = frame.emit(node, "size", [source.atom], [Integer], names=[name], params={"dim": dim})
         frame.region.measured[out] = name, f"size {dim} of {'a tensor' if owner == PLACEHOLDER else owner}"
         known["size", key, dim] = bounded(frame, out, 0)
     return known["size", key, dim]
-
-
-def _size_name(owner: str, rank: int, dim: int) -> str:
-    if owner == PLACEHOLDER:
-        return "n"
-    kind = ("size",) if rank == 1 else ("rows", "cols") if rank == 2 else tuple(f"size{k}" for k in range(rank))
-    return f"{owner}_{kind[dim]}"
 
 
 def sizes_of(frame: Frame, node: ast.AST, tensor: Array | Ref) -> tuple[Atom, ...]:

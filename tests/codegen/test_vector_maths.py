@@ -1,0 +1,102 @@
+"""The prelude's mathematics: errors over all exponents, special values, and results that do not depend on the place."""
+
+import ctypes
+import shutil
+import subprocess
+from dataclasses import replace
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+
+from ksc.compiler import BuildOptions
+from ksc.paths import prelude_dir
+
+FUNCTIONS = {
+    "erf_float": ("float", "ks::erf"),
+    "tanh_double": ("double", "ks::tanh"),
+}
+"""Functions of our own, not of the C library; docs/design/0012 has the table of all errors."""
+
+BOUNDS = {"erf_float": 3.0, "tanh_double": 4.0}
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["contracted", "exact"])
+def library(request, tmp_path_factory):
+    """Loops over each function, compiled as kernels are."""
+    folder = tmp_path_factory.mktemp("maths")
+    lines = ['#include "ks/prelude.h"']
+    for name, (type_, function) in FUNCTIONS.items():
+        lines.append(f'extern "C" void {name}(const {type_} *__restrict x, {type_} *__restrict y, int64_t n) {{')
+        lines.append(f"    for (int64_t i = 0; i < n; ++i) {{ y[i] = {function}(x[i]); }}")
+        lines.append("}")
+    (folder / "maths.cpp").write_text("\n".join(lines))
+    options = replace(BuildOptions.from_environment(), contract=request.param)
+    compiler = shutil.which("g++")
+    assert compiler is not None
+    command = [compiler, *options.compile_flags(), "-shared", "-I", str(prelude_dir())]
+    subprocess.run([*command, str(folder / "maths.cpp"), "-o", str(folder / "maths.so"), "-lmvec", "-lm"], check=True)
+    return ctypes.CDLL(str(folder / "maths.so"))
+
+
+def apply(library, name, x):
+    y = np.empty_like(x)
+    getattr(library, name)(ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data), ctypes.c_int64(len(x)))
+    return y
+
+
+def every_exponent():
+    """Floats of all exponents and both signs, each with 3000 fractions; NaN, infinities, zeros, subnormals among them."""
+    rng = np.random.default_rng(0)
+    fractions = np.unique(np.r_[rng.integers(0, 1 << 23, 3000), 0, 1, 1 << 22, (1 << 23) - 1]).astype(np.uint32)
+    bits = (np.arange(512, dtype=np.uint32)[:, None] << 23 | fractions).ravel()
+    return bits.view(np.float32)
+
+
+def errors(got, exact, smallest):
+    """In units of the last place of the exact value."""
+    spacing = np.spacing(np.maximum(np.abs(exact).astype(got.dtype), smallest))
+    return np.abs(got.astype(np.float64) - exact) / spacing
+
+
+def test_erf_over_all_floats(library):
+    x = every_exponent()
+    got = apply(library, "erf_float", x)
+    nan = np.isnan(x)
+    assert np.isnan(got[nan]).all()
+    with np.errstate(invalid="ignore"):
+        exact = scipy.special.erf(x[~nan].astype(np.float64))
+    assert errors(got[~nan], exact, np.finfo(np.float32).tiny).max() <= BOUNDS["erf_float"]
+    assert (np.signbit(got[~nan]) == np.signbit(x[~nan])).all()
+    assert np.abs(got[~nan]).max() == 1.0
+
+
+def test_erf_where_the_two_parts_meet(library):
+    x = np.arange(0.9, 1.0, 2.0**-24).astype(np.float32)
+    got = apply(library, "erf_float", x)
+    assert errors(got, scipy.special.erf(x.astype(np.float64)), np.finfo(np.float32).tiny).max() <= BOUNDS["erf_float"]
+
+
+def test_tanh_of_doubles(library):
+    rng = np.random.default_rng(0)
+    sizes = np.exp2(rng.uniform(-1074, 10, 2000))
+    x = np.r_[sizes, -sizes, rng.uniform(-4, 4, 4000), 0.0, -0.0, np.inf, -np.inf, 5e-324, -5e-324, 19.1, 710.0]
+    got = apply(library, "tanh_double", x)
+    with mpmath.workprec(160):
+        exact = [mpmath.tanh(mpmath.mpf(float(value))) for value in x]
+        units = [mpmath.mpf(float(np.spacing(abs(float(value))))) for value in exact]
+        worst = max(abs(mpmath.mpf(float(g)) - e) / u for g, e, u in zip(got, exact, units, strict=True))
+    assert worst <= BOUNDS["tanh_double"]
+    assert (np.signbit(got) == np.signbit(x)).all()
+    assert np.isnan(apply(library, "tanh_double", np.array([np.nan]))).all()
+
+
+@pytest.mark.parametrize("name", ["erf_float"])
+def test_lanes_do_not_depend_on_their_place(library, name):
+    """A loop's vectorised body and its remainder give the same bits."""
+    x = np.random.default_rng(0).standard_normal(64).astype(np.float32) * 2
+    whole = apply(library, name, x)
+    for start in range(17):
+        for stop in range(start + 1, 64, 5):
+            np.testing.assert_array_equal(apply(library, name, x[start:stop]), whole[start:stop])
