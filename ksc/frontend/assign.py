@@ -30,9 +30,10 @@ def assign(frame: Frame, target: ast.expr, value: Value) -> None:
 
 
 def _unpack(frame: Frame, target: ast.expr, elts: list[ast.expr], value: Value) -> None:
-    for element in elts:
-        if isinstance(element, ast.Starred):
-            frame.refuse(element, "a starred target", "name each element, or use a slice", code="KS104")
+    starred = [k for k, element in enumerate(elts) if isinstance(element, ast.Starred)]
+    if starred:
+        _unpack_starred(frame, target, elts, starred[0], static_items(frame, value, target))
+        return
     if isinstance(value, Ref | Array) and value.rank:
         # As many items as targets: where the size is not known, that is checked at run time.
         same_size(frame, target, size_of(frame, target, value, 0), const(len(elts)))
@@ -48,3 +49,17 @@ def _unpack(frame: Frame, target: ast.expr, elts: list[ast.expr], value: Value) 
         frame.refuse(target, reason, "name a variable for each item", code="KS207")
     for element, item in zip(elts, items, strict=True):
         assign(frame, element, item)
+
+
+def _unpack_starred(frame: Frame, target: ast.expr, elts: list[ast.expr], place: int, items: list[Value]) -> None:
+    """``a, *rest, b = items``."""
+    after = len(elts) - place - 1
+    if len(items) < place + after:
+        reason = f"{len(items)} items cannot be unpacked into {place + after} variables and more"
+        frame.refuse(target, reason, "use fewer targets", code="KS207")
+    end = len(items) - after
+    middle = elts[place]
+    assert isinstance(middle, ast.Starred)
+    for element, item in zip([*elts[:place], *elts[place + 1 :]], [*items[:place], *items[end:]], strict=True):
+        assign(frame, element, item)
+    assign(frame, middle.value, Struct(list, tuple(items[place:end])))

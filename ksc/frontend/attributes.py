@@ -10,7 +10,7 @@ from types import FunctionType, ModuleType
 from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
 from ksc.frontend.guards import MISSING
-from ksc.frontend.lists import LIST_METHODS, ListMethod
+from ksc.frontend.lists import DICT_METHODS, LIST_METHODS, ListMethod
 from ksc.frontend.rows import GrowingList, is_growing, refuse_growing
 from ksc.frontend.tensors.dtypes import is_left_to_caller, member
 from ksc.frontend.values import Array, BoundMethod, Closure, Ref, Rows, Static, Struct, Value, describe, scalar_type
@@ -73,8 +73,8 @@ def _of_struct(frame: Frame, value: Struct, name: str, node: ast.expr) -> Value:
             return found
     elif name in ("keys", "values", "items"):
         return Static(DictView(value, name))
-    elif name == "get":
-        frame.refuse(node, "dict.get cannot be compiled", "index with a constant key", code="KS115")
+    elif name in DICT_METHODS:
+        return Static(BoundDictMethod(name, value))
     if value.cls is GrowingList and name != "append":
         refuse_growing(frame, node)
     if value.cls in (list, GrowingList) and name in LIST_METHODS:
@@ -100,6 +100,14 @@ def _class_member(cls: type, name: str) -> object:
         if name in vars(base):
             return vars(base)[name]
     return MISSING
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class BoundDictMethod:
+    """A method of a dict, to be called."""
+
+    name: str
+    owner: Struct
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

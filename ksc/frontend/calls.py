@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType
 
 from ksc.errors import ArgumentError, KnossosError
-from ksc.frontend.attributes import DictView
+from ksc.frontend.attributes import BoundDictMethod, DictView
 from ksc.frontend.capture import capture, is_namedtuple_class
 from ksc.frontend.frame import Frame
 from ksc.frontend.functions import Entry, locate, parameters, run_body
+from ksc.frontend.iteration import static_items
 from ksc.frontend.join import abstract_leaves, adopt, atoms_for, rebuild, template_of
 from ksc.frontend.library import NumberMethod, known_function
-from ksc.frontend.lists import ListMethod
+from ksc.frontend.lists import ListMethod, call_dict_method
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import TracedCallable, derived_function, directional_function, innermost, special_call
 from ksc.frontend.storage import WritesArgumentError, storages
@@ -55,15 +56,26 @@ def call_expression(frame: Frame, node: ast.Call) -> Value:
     from ksc.frontend.expressions import evaluate
 
     callee = evaluate(frame, node.func)
+    args: list[Value] = []
     for arg in node.args:
         if isinstance(arg, ast.Starred):
-            frame.refuse(arg, "starred arguments", "pass each argument by itself", code="KS104")
+            args.extend(static_items(frame, evaluate(frame, arg.value), arg))
+        else:
+            args.append(evaluate(frame, arg))
+    kwargs: dict[str, Value] = {}
     for keyword in node.keywords:
-        if keyword.arg is None:
-            frame.refuse(keyword.value, "`**` arguments", "pass each argument by itself", code="KS104")
-    args = [evaluate(frame, arg) for arg in node.args]
-    kwargs = {str(keyword.arg): evaluate(frame, keyword.value) for keyword in node.keywords}
+        value = evaluate(frame, keyword.value)
+        given = {keyword.arg: value} if keyword.arg is not None else _named_items(frame, value, keyword.value)
+        for key in given.keys() & kwargs.keys():
+            frame.refuse(keyword.value, f"the argument {key!r} is given twice", "give it once", code="KS204")
+        kwargs.update(given)
     return call(frame, callee, args, kwargs, node)
+
+
+def _named_items(frame: Frame, value: Value, node: ast.AST) -> dict[str, Value]:
+    if isinstance(value, Struct) and value.cls is dict and all(isinstance(key, str) for key in value.keys):
+        return dict(zip(value.keys, value.items, strict=True))
+    frame.refuse(node, f"`**` of {describe(value)}", "use a dict with text as keys", code="KS104")
 
 
 def call(frame: Frame, callee: Value, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
@@ -71,6 +83,8 @@ def call(frame: Frame, callee: Value, args: Sequence[Value], kwargs: Keywords, n
     match callee:
         case Closure():
             return _call_closure(frame, callee, args, kwargs, node)
+        case BoundMethod(function=function, owner=Struct() as owner) if _is_replace(owner, function):
+            return _with_fields(frame, owner, args, kwargs, node)
         case BoundMethod(function=function, owner=owner):
             return call_function(frame, function, [owner, *args], kwargs, node)
         case Partial():
@@ -90,6 +104,8 @@ def call_method(frame: Frame, function: FunctionType, owner: Value, args: Sequen
 def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
     from ksc.frontend.tensors.members import InPlaceMethod
 
+    if isinstance(obj, BoundDictMethod):
+        return call_dict_method(frame, obj.name, obj.owner, args, kwargs, node)
     if isinstance(obj, DictView):
         return obj.items()
     if isinstance(obj, InPlaceMethod):
@@ -98,6 +114,8 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
         return obj.call(frame, args, bool(kwargs), node)
     if isinstance(obj, NumberMethod):
         return known_function_call(frame, obj.function, [obj.owner, *args], kwargs, node)
+    if obj is dataclasses.replace and args and isinstance(args[0], Struct) and dataclasses.is_dataclass(args[0].cls):
+        return _with_fields(frame, args[0], args[1:], kwargs, node)
     if obj is functools.partial and args:
         return Partial(args[0], tuple(args[1:]), dict(kwargs))
     maps = not isinstance(obj, type) and getattr(obj, "__knossos_maps__", False) is True
@@ -348,20 +366,40 @@ def _inline(frame: Frame, callee: FunctionType | Closure, values: Sequence[Value
         functions.inlining_functions.pop()
 
 
+def _is_replace(owner: Struct, function: FunctionType) -> bool:
+    return is_namedtuple_class(owner.cls) and function is vars(owner.cls).get("_replace")
+
+
+def _with_fields(frame: Frame, owner: Struct, args: Sequence[Value], changes: Keywords, node: ast.AST) -> Value:
+    """``dataclasses.replace(owner, **changes)``, or ``owner._replace(**changes)`` of a namedtuple."""
+    unknown = [key for key in changes if key not in owner.keys]
+    if args or unknown:
+        reason = f"{describe(owner)} has no field {unknown[0]!r}" if unknown else "fields are replaced by name"
+        frame.refuse(node, reason, f"its fields are {', '.join(owner.keys)}", code="KS204")
+    if dataclasses.is_dataclass(owner.cls) and not _plain_dataclass(owner.cls):
+        reason = f"the dataclass {owner.cls.__name__} has an __init__ or __post_init__ of its own"
+        frame.refuse(node, reason, "give it plain fields only, and build it in a function", code="KS108")
+    pairs = zip(owner.keys, owner.items, strict=True)
+    return owner.with_items(tuple(changes.get(key, value) for key, value in pairs))
+
+
 def _construct(frame: Frame, cls: type, args: Sequence[Value], kwargs: Keywords, node: ast.AST) -> Value:
     """An instance of a namedtuple's or dataclass's class."""
     if is_namedtuple_class(cls):
         names = list(cls._fields)  # type: ignore[attr-defined]
         defaults = dict(cls._field_defaults)  # type: ignore[attr-defined]
-        order = names
+        order, factories = names, {}
     elif dataclasses.is_dataclass(cls):
         fields = dataclasses.fields(cls)
         if not _plain_dataclass(cls):
-            reason = f"the dataclass {cls.__name__} has an __init__, __post_init__ or default_factory of its own"
+            reason = f"the dataclass {cls.__name__} has an __init__ or __post_init__ of its own"
             frame.refuse(node, reason, "give it plain fields only, and build it in a function", code="KS108")
         names = [field.name for field in fields]
         order = [field.name for field in fields if field.init and not field.kw_only]
         defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        factories = {
+            field.name: field.default_factory for field in fields if field.default_factory is not dataclasses.MISSING
+        }
     else:
         instead = "use a dataclass or a namedtuple"
         frame.refuse(node, f"an object of class {cls.__name__} cannot be made in a kernel", instead, code="KS106")
@@ -375,7 +413,9 @@ def _construct(frame: Frame, cls: type, args: Sequence[Value], kwargs: Keywords,
             frame.refuse(node, reason, f"it is {cls.__name__}({', '.join(names)})", code="KS204")
         bound[key] = value
     for key in names:
-        if key not in bound:
+        if key in factories and key not in bound:
+            bound[key] = call(frame, capture(factories[key], f"the default of {key}", frame.span(node)), [], {}, node)
+        elif key not in bound:
             if key not in defaults:
                 instead = f"it is {cls.__name__}({', '.join(names)})"
                 frame.refuse(node, f"{cls.__name__!r} is not given its field {key!r}", instead, code="KS204")
@@ -389,4 +429,4 @@ def _plain_dataclass(cls: type) -> bool:
     generated = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]
     if generated is None or generated.co_filename != "<string>":
         return False
-    return all(field.init and field.default_factory is dataclasses.MISSING for field in dataclasses.fields(cls))
+    return all(field.init for field in dataclasses.fields(cls))

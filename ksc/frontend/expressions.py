@@ -11,11 +11,12 @@ from ksc.frontend.calls import call_expression
 from ksc.frontend.comprehensions import dict_comprehension, generator, list_comprehension
 from ksc.frontend.frame import Frame
 from ksc.frontend.functions import define
+from ksc.frontend.iteration import static_items
 from ksc.frontend.logic import choose, short_circuit
 from ksc.frontend.refuse import describe_node
 from ksc.frontend.rows import is_growing, refuse_growing
 from ksc.frontend.subscripts import subscript
-from ksc.frontend.values import Static, Struct, Value, scalar_type
+from ksc.frontend.values import Static, Struct, Value, describe, scalar_type
 from ksc.ir.types import Bool
 
 
@@ -145,22 +146,28 @@ def _if_exp(frame: Frame, node: ast.IfExp) -> Value:
 
 
 def _elements(frame: Frame, elts: Sequence[ast.expr]) -> tuple[Value, ...]:
+    found: list[Value] = []
     for element in elts:
         if isinstance(element, ast.Starred):
-            frame.refuse(element, "a starred element", "name each element, or join tuples with `+`", code="KS104")
-    return tuple(evaluate(frame, element) for element in elts)
+            found.extend(static_items(frame, evaluate(frame, element.value), element))
+        else:
+            found.append(evaluate(frame, element))
+    return tuple(found)
 
 
 def _dict(frame: Frame, node: ast.Dict) -> Value:
-    keys = []
-    for key in node.keys:
+    entries: dict[object, Value] = {}
+    for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
-            frame.refuse(node, "`**` in a dict", "name each entry", code="KS104")
-        instead = "use constant keys, or a tuple and numbers"
-        keys.append(frame.require_static(evaluate(frame, key), key, "the key of a dict", instead))
-    items = tuple(evaluate(frame, value) for value in node.values)
-    latest = dict(zip(keys, items, strict=True))
-    return Struct(dict, tuple(latest.values()), tuple(latest))
+            other = evaluate(frame, value)
+            if not (isinstance(other, Struct) and other.cls is dict):
+                frame.refuse(value, f"`**` of {describe(other)}", "name each entry", code="KS104")
+            entries.update(zip(other.keys, other.items, strict=True))
+        else:
+            instead = "use constant keys, or a tuple and numbers"
+            name = frame.require_static(evaluate(frame, key), key, "the key of a dict", instead)
+            entries[name] = evaluate(frame, value)
+    return Struct(dict, tuple(entries.values()), tuple(entries))
 
 
 def _named(frame: Frame, node: ast.NamedExpr) -> Value:

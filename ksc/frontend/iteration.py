@@ -136,3 +136,12 @@ def backwards(frame: Frame, value: Value, node: ast.AST) -> Value | None:
         return found.item(inner, Dynamic(bounded(inner, at, 0)) if isinstance(at, Var) else Static(int(at.value)))
 
     return Iteration(found.count, item)
+
+
+def reversed_range(frame: Frame, found: Range, node: ast.AST) -> Range:
+    """A range of step 1 backwards."""
+    if not (isinstance(found.step, Static) and found.step.value == 1):
+        frame.refuse(node, "a range with a step is reversed", "write the range backwards", code="KS111")
+    last = operators.binary(frame, ast.Sub(), found.stop, Static(1), node)
+    before = operators.binary(frame, ast.Sub(), found.start, Static(1), node)
+    return Range(last, before, Static(-1))

@@ -132,11 +132,11 @@ class Meeting:
     def outward(self, value: Value) -> Value:
         """The template of what only one path gives."""
         match value:
-            case Struct() if value.cls is list and value.cell is not None:
+            case Struct() if value.cls in (list, dict) and value.cell is not None:
                 if self.sees(value):
                     return value
                 items = tuple(map(self.outward, value.items))
-                return Struct(list, items, (), self.joined(_by_cell(value)))
+                return Struct(value.cls, items, value.keys, self.joined(_by_cell(value)))
             case Struct():
                 return value.changed(tuple(map(self.outward, value.items)))
             case Ref() | Array():
@@ -188,8 +188,8 @@ def unify(a: Value, b: Value, conflict: Poison, meeting: Meeting) -> Value:
         if a.cls is not b.cls or len(a.items) != len(b.items) or a.keys != b.keys:
             return conflict
         items = tuple(unify(x, y, conflict, meeting) for x, y in zip(a.items, b.items, strict=True))
-        if a.cls is list and a.cell is not None and b.cell is not None:
-            return Struct(list, items, (), meeting.joined(a, b))
+        if a.cls in (list, dict) and a.cell is not None and b.cell is not None:
+            return Struct(a.cls, items, a.keys, meeting.joined(a, b))
         return a.with_items(items)
     if _is_tensor(a) or _is_tensor(b):
         return _unify_tensors(a, b, conflict, meeting)
@@ -239,10 +239,10 @@ def _shape(value: Value) -> tuple[Type, Sizes] | None:
 def unify_contents(cell: Cell, a: Value, b: Value, conflict: Poison, meeting: Meeting) -> Value:
     """The template of what a storage holds after either path."""
     if isinstance(a, Struct) and isinstance(b, Struct):
-        if len(a.items) != len(b.items):
+        if len(a.items) != len(b.items) or a.keys != b.keys:
             return conflict
         items = tuple(unify(x, y, conflict, meeting) for x, y in zip(a.items, b.items, strict=True))
-        return Struct(a.cls, items, (), cell)
+        return Struct(a.cls, items, a.keys, cell)
     for side in (a, b):
         if isinstance(side, Poison):
             return side
@@ -251,7 +251,7 @@ def unify_contents(cell: Cell, a: Value, b: Value, conflict: Poison, meeting: Me
     if isinstance(a, Struct | Dead) and isinstance(b, Struct | Dead):
         given = a if isinstance(a, Struct) else b
         assert isinstance(given, Struct)
-        return Struct(given.cls, tuple(map(meeting.outward, given.items)), (), cell)
+        return Struct(given.cls, tuple(map(meeting.outward, given.items)), given.keys, cell)
     if _same(a, b) and meeting.sees(a):
         return a
     return Abstract(tensor_type(cell.elem, cell.sizes), tensor=not cell.sizes, sizes=cell.sizes)

@@ -13,7 +13,8 @@ import torch
 from ksc.errors import KnossosError
 from ksc.frontend import operators
 from ksc.frontend.frame import Frame
-from ksc.frontend.iteration import backwards, enumerated, is_lazy, static_items, zipped
+from ksc.frontend.iteration import backwards, enumerated, is_lazy, reversed_range, static_items, zipped
+from ksc.frontend.iterators import ITERATORS
 from ksc.frontend.rows import count_of, single_part
 from ksc.frontend.source import plain_function
 from ksc.frontend.tensors import elementwise
@@ -21,6 +22,7 @@ from ksc.frontend.tensors.array import size_of, sizes_of
 from ksc.frontend.tensors.dtypes import is_left_to_caller
 from ksc.frontend.values import (
     FALSE,
+    NONE,
     TRUE,
     Abstract,
     Array,
@@ -240,10 +242,17 @@ def _extremum(name: str, op: ast.cmpop, python: Callable[..., Any]) -> Handler:
     """``min`` or ``max`` as Python compares: a later argument wins only where it is strictly less (or greater)."""
 
     def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
-        items = list(args)
+        items, named = list(args), dict(kwargs)
         _refuse_rows(frame, name, items, node)
+        key, default = named.pop("key", NONE), named.pop("default", None)
         if len(items) == 1 and scalar_type(items[0]) is None:
             items = static_items(frame, items[0], node)
+            if not items and default is not None:
+                return default
+        if not (isinstance(key, Static) and key.value is None):
+            _arity(frame, name, items, named, 1, 1 << 20, node)
+            return _extremum_by(frame, op, key, items, node)
+        kwargs = named
         _arity(frame, name, items, kwargs, 1, 1 << 20, node)
         result = items[0]
         for item in items[1:]:
@@ -262,6 +271,25 @@ def _extremum(name: str, op: ast.cmpop, python: Callable[..., Any]) -> Handler:
         return result
 
     return handler
+
+
+def _extremum_by(frame: Frame, op: ast.cmpop, key: Value, items: Sequence[Value], node: ast.AST) -> Value:
+    """The item whose key is the least, or the greatest."""
+    from ksc.frontend.calls import call
+    from ksc.frontend.logic import choose
+
+    best, bound = items[0], call(frame, key, [items[0]], {}, node)
+    for item in items[1:]:
+        own = call(frame, key, [item], {}, node)
+        wins = operators.truth_of(frame, operators.compare(frame, op, own, bound, node), node)
+        if isinstance(wins, Static):
+            best, bound = (item, own) if wins.value else (best, bound)
+            continue
+        sides = (lambda a=item, b=own: Struct(tuple, (a, b)), lambda a=best, b=bound: Struct(tuple, (a, b)))
+        found = choose(frame, wins, *sides, node, "the extreme item")
+        assert isinstance(found, Struct)
+        best, bound = found.items
+    return best
 
 
 def _sum(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
@@ -324,6 +352,10 @@ def _require_items(frame: Frame, rows: Rows, message: str, node: ast.AST) -> Non
 def _fold(name: str, join: Callable[[Frame, Value, Value, ast.AST], Value], unit: Value) -> Handler:
     def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
         _arity(frame, name, args, kwargs, 1, 1, node)
+        if isinstance(args[0], Rows) and (part := single_part(frame, args[0], node)).elem == Bool and part.rank == 1:
+            of_tensor = known_function(getattr(torch, name))
+            assert of_tensor is not None
+            return Dynamic(frame.array(of_tensor(frame, [part], {}, node), node).atom)
         result = unit
         _refuse_rows(frame, name, args, node)
         for item in static_items(frame, args[0], node):
@@ -388,12 +420,8 @@ def _reversed(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], 
     match args[0]:
         case Static(obj) if isinstance(obj, range):
             return Static(obj[::-1])
-        case Range(start=start, stop=stop, step=Static(1)):
-            last = operators.binary(frame, ast.Sub(), stop, Static(1), node)
-            before = operators.binary(frame, ast.Sub(), start, Static(1), node)
-            return Range(last, before, Static(-1))
-        case Range():
-            frame.refuse(node, "reversed() of a range with a step", "write the range backwards", code="KS111")
+        case Range() as found:
+            return reversed_range(frame, found, node)
     lazy = backwards(frame, args[0], node)
     if lazy is not None:
         return lazy
@@ -520,4 +548,5 @@ BUILTINS: dict[Any, Handler] = {
     torch.is_tensor: _is_tensor,
     str: _static(str),
     repr: _static(repr),
+    **ITERATORS,
 }

@@ -1,9 +1,10 @@
-"""Lists that change: what a list holds is kept under its cell, so that all names of it see a change."""
+"""Lists and dicts that change: what one holds is kept under its cell, so that all names of it see a change."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ksc.frontend.frame import Frame
 from ksc.frontend.rows import GrowingList, append_growing, refuse_growing
@@ -12,16 +13,16 @@ from ksc.frontend.values import Array, Cell, Poison, Rows, Static, Struct, Value
 
 
 def kept(frame: Frame, value: Value) -> Value:
-    """The value with a storage for each list and tensor in it that has none."""
+    """The value with a storage for each list, dict and tensor in it that has none."""
     if isinstance(value, Array):
         return frame.fresh(value, frame.node)
     if not isinstance(value, Struct):
         return value
     items = tuple(kept(frame, item) for item in value.items)
-    if value.cls is not list or value.cell is not None:
+    if value.cls not in (list, dict) or value.cell is not None:
         same = all(new is old for new, old in zip(items, value.items, strict=True))
         return value if same else value.changed(items)
-    made = Struct(list, items, (), Cell())
+    made = Struct(value.cls, items, value.keys, Cell())
     assert made.cell is not None
     frame.region.store[made.cell] = made
     return made
@@ -51,6 +52,11 @@ def replace(frame: Frame, xs: Struct, items: Sequence[Value], node: ast.AST) -> 
         frame.refuse(node, reason, "copy it first, as in `xs = list(xs)`", code="KS107")
     about_to_write(frame, xs.cell, node)
     frame.region.store[xs.cell] = kept(frame, xs.changed(tuple(items)))
+
+
+def set_entries(frame: Frame, found: Struct, entries: Mapping[Any, Value], node: ast.AST) -> None:
+    """Let the dict hold these entries, in place of those that it has."""
+    replace(frame, Struct(dict, (), tuple(entries), found.cell), list(entries.values()), node)
 
 
 def _index(frame: Frame, xs: Struct, index: Value, node: ast.AST, *, inserting: bool = False) -> int:
@@ -106,8 +112,76 @@ def _copy(frame: Frame, xs: Struct, args: Sequence[Value], node: ast.AST) -> Val
     return kept(frame, Struct(list, xs.items))
 
 
+def entries_of(found: Struct) -> dict[Any, Value]:
+    """The entries of a dict."""
+    return dict(zip(found.keys, found.items, strict=True))
+
+
+def _update(frame: Frame, found: Struct, args: Sequence[Value], named: Mapping[str, Value], node: ast.AST) -> Value:
+    entries = entries_of(found)
+    for arg in args:
+        if not (isinstance(arg, Struct) and arg.cls is dict):
+            frame.refuse(node, f"a dict is updated by {describe(arg)}", "update it by a dict", code="KS107")
+        entries.update(entries_of(arg))
+    set_entries(frame, found, {**entries, **named}, node)
+    return Static(None)
+
+
+def _get(frame: Frame, found: Struct, args: Sequence[Value], named: Mapping[str, Value], node: ast.AST) -> Value:
+    entries, key = entries_of(found), _key(frame, args[0], node)
+    return entries[key] if key in entries else args[1] if len(args) > 1 else Static(None)
+
+
+def _setdefault(frame: Frame, found: Struct, args: Sequence[Value], named: Mapping[str, Value], node: ast.AST) -> Value:
+    entries, key = entries_of(found), _key(frame, args[0], node)
+    if key not in entries:
+        entries[key] = kept(frame, args[1] if len(args) > 1 else Static(None))
+        set_entries(frame, found, entries, node)
+    return entries[key]
+
+
+def _pop_entry(frame: Frame, found: Struct, args: Sequence[Value], named: Mapping[str, Value], node: ast.AST) -> Value:
+    entries, key = entries_of(found), _key(frame, args[0], node)
+    if key not in entries and len(args) == 1:
+        frame.refuse(node, f"the dict has no key {key!r}", "use a key that it has", code="KS117")
+    if key not in entries:
+        return args[1]
+    value = entries.pop(key)
+    set_entries(frame, found, entries, node)
+    return value
+
+
+def _key(frame: Frame, value: Value, node: ast.AST) -> Any:
+    return frame.require_static(value, node, "the key of a dict", "use constant keys, or a tensor in place of the dict")
+
+
+DictMethod = Callable[[Frame, Struct, Sequence[Value], Mapping[str, Value], ast.AST], Value]
+DICT_METHODS: dict[str, tuple[DictMethod, tuple[int, ...]]] = {
+    "update": (_update, (0, 1)),
+    "get": (_get, (1, 2)),
+    "setdefault": (_setdefault, (1, 2)),
+    "pop": (_pop_entry, (1, 2)),
+}
+"""How a method of a dict is traced, and the numbers of positional arguments that it takes."""
+
+
+def call_dict_method(
+    frame: Frame, name: str, owner: Struct, args: Sequence[Value], named: Mapping[str, Value], node: ast.AST
+) -> Value:
+    """What a method of a dict gives; the dict is taken as it is when the method is called."""
+    method, counts = DICT_METHODS[name]
+    if len(args) not in counts or (named and name != "update"):
+        frame.refuse(node, f"dict.{name}() with other arguments than it takes", "see its signature", code="KS204")
+    found = current(frame, owner, node)
+    assert isinstance(found, Struct)
+    return method(frame, found, args, named, node)
+
+
 def set_item(frame: Frame, xs: Struct, index: Value, value: Value, node: ast.AST) -> None:
     """``xs[index] = value``."""
+    if xs.cls is dict:
+        set_entries(frame, xs, {**entries_of(xs), _key(frame, index, node): value}, node)
+        return
     items = list(xs.items)
     items[_index(frame, xs, index, node)] = value
     replace(frame, xs, items, node)

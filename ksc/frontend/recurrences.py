@@ -36,7 +36,7 @@ from ksc.frontend.values import (
     leaves,
 )
 
-Loop = TypeVar("Loop", ast.For, ast.While)
+Loop = TypeVar("Loop", bound=ast.For | ast.While)
 REACH = 4
 """How many items from the end may be read."""
 
@@ -51,19 +51,20 @@ class Recurrence:
 
 
 def with_carried_ends(frame: Frame, stmt: Loop) -> tuple[Loop, list[Recurrence]]:
-    """The loop that carries the last items of lists, which are bound, and these lists; ``stmt`` where there are none."""
+    """The loop that carries the last items of lists, which are bound, and these lists; ``stmt`` without any."""
     names = [] if stmt.orelse else _appended(stmt)
-    found = [recurrence for recurrence in (_recurrence(frame, stmt, name) for name in names) if recurrence is not None]
+    perhaps = [_recurrence(frame, stmt, name) for name in names]
+    found: list[Recurrence] = [recurrence for recurrence in perhaps if recurrence is not None]
     if not found:
         return stmt, []
-    for made in found:
-        frame.locals |= {*made.lasts, made.more}
-        items = _items(frame, made.name)
+    for recurrence in found:
+        frame.locals |= {*recurrence.lasts, recurrence.more}
+        items = _items(frame, recurrence.name)
         assert items is not None
-        for k, last in enumerate(made.lasts):
+        for k, last in enumerate(recurrence.lasts):
             frame.bind(last, items[-1 - k], stmt)
-        frame.bind(made.more, Struct(list, ()), stmt)
-    changed = _CarriedEnds(found).visit(copy.deepcopy(stmt))
+        frame.bind(recurrence.more, Struct(list, ()), stmt)
+    changed: Loop = _CarriedEnds(found).visit(copy.deepcopy(stmt))
     return ast.fix_missing_locations(changed), found
 
 
@@ -105,9 +106,10 @@ def _recurrence(frame: Frame, stmt: ast.For | ast.While, name: str) -> Recurrenc
             assert isinstance(node.value.func, ast.Attribute)
             assert isinstance(node.value.func.value, ast.Name)
             uses["known"] += node.value.func.value.id == name
-        elif k := _place_from_end(node, name):
-            uses["known"] += 1
-            reach = max(reach, k)
+        else:
+            place = _place_from_end(node, name)
+            uses["known"] += place > 0
+            reach = max(reach, place)
     items = _items(frame, name)
     if not reach or uses["all"] != uses["known"] or items is None or not reach <= min(len(items), REACH):
         return None

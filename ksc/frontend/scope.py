@@ -145,6 +145,8 @@ def _certainly_bound(targets: Iterable[ast.expr]) -> Names:
                 names.add(name)
             case ast.Tuple(elts=elts) | ast.List(elts=elts):
                 names |= _certainly_bound(elts)
+            case ast.Starred(value=inner):
+                names |= _certainly_bound([inner])
     return frozenset(names)
 
 

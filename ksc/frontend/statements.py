@@ -109,11 +109,27 @@ def _assert(frame: Frame, stmt: ast.Assert, after: After) -> Flow:
     message = ast.unparse(stmt.test)
     if stmt.msg is not None:
         instead = "use a plain string; what depends on the arguments cannot be part of it"
-        text = frame.require_static(evaluate(frame, stmt.msg), stmt.msg, "the message of an assert", instead)
-        message = str(text)
+        if isinstance(stmt.msg, ast.JoinedStr):
+            message = _with_sources(frame, stmt.msg)
+        else:
+            text = frame.require_static(evaluate(frame, stmt.msg), stmt.msg, "the message of an assert", instead)
+            message = str(text)
     if not (isinstance(cond, Static) and cond.value):
         frame.emit(stmt, "assert", [frame.atom(cond, stmt.test)], [], params={"message": message})
     return GO_ON
+
+
+def _with_sources(frame: Frame, message: ast.JoinedStr) -> str:
+    """The text of an f-string where what depends on the arguments stands as it is written, in braces."""
+    text = ""
+    for part in message.values:
+        if isinstance(part, ast.FormattedValue) and not isinstance(evaluate(frame, part.value), Static):
+            text += f"{{{ast.unparse(part.value)}}}"
+        else:
+            found = evaluate(frame, ast.copy_location(ast.JoinedStr([part]), message))
+            assert isinstance(found, Static)
+            text += str(found.value)
+    return text
 
 
 def _pass(frame: Frame, stmt: ast.stmt, after: After) -> Flow:

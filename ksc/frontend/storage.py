@@ -40,7 +40,8 @@ def _require_writable(frame: Frame, cell: Cell, other: Cell, node: ast.AST) -> N
     reason = f"the argument {name!r} is changed" if other is cell else f"this may change the argument {name!r}"
     own = name if other is cell else cell.name
     own = own if own.isidentifier() else "x"
-    copy = f"list({own})" if isinstance(frame.region.store.get(cell), Struct) else f"{own}.clone()"
+    held = frame.region.store.get(cell)
+    copy = f"{held.cls.__name__}({own})" if isinstance(held, Struct) else f"{own}.clone()"
     frame.refuse(node, reason, f"work on a copy: `{own} = {copy}`", code="KS120")
 
 
@@ -67,10 +68,10 @@ def kept_as_argument(frame: Frame, value: Value, name: str) -> Value:
             return Ref(cell, value.sizes)
         case Struct(cls=cls, items=items, keys=keys):
             own = tuple(kept_as_argument(frame, item, name) for item in items)
-            if cls is not list:
+            if cls not in (list, dict):
                 return value.changed(own)
             cell = Cell(owner=name, name=name)
-            frame.region.store[cell] = made = Struct(list, own, keys, cell)
+            frame.region.store[cell] = made = Struct(cls, own, keys, cell)
             return made
         case _:
             return value

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from ksc.frontend import operators
 from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
-from ksc.frontend.iteration import static_items
-from ksc.frontend.lists import replace, set_item
+from ksc.frontend.iteration import reversed_range, static_items
+from ksc.frontend.lists import entries_of, replace, set_item
 from ksc.frontend.rows import item_of, slice_of
 from ksc.frontend.tensors.assignment import assign_place, augmented, augmented_place
 from ksc.frontend.tensors.indexing import Slice, items_of, place_of, read_place
-from ksc.frontend.values import Array, Ref, Rows, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.values import Array, Range, Ref, Rows, Static, Struct, Value, describe, scalar_type
 from ksc.ir.types import Integer
 
 
@@ -24,6 +24,8 @@ def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
     if isinstance(value, Rows):
         return _of_rows(frame, value, node)
     index = _index(frame, node.slice)
+    if isinstance(value, Range) and index == slice(None, None, -1):
+        return reversed_range(frame, value, node)
     if scalar_type(value) is not None:
         frame.refuse(node, f"a number ({describe(value)}) has no elements", "index a tuple", code="KS200")
     if isinstance(value, Struct):
@@ -75,7 +77,8 @@ def augment_subscript(
         return
     index = _list_index(frame, target)
     assert isinstance(index, Static)
-    found = operators.evaluate_static(frame, lambda items, k: items[k], (owner.items, index.value), target)
+    items = entries_of(owner) if owner.cls is dict else owner.items
+    found = operators.evaluate_static(frame, lambda items, k: items[k], (items, index.value), target)
     assert isinstance(found, Static)
     item: Value = found.value
     set_item(frame, owner, index, augment_value(frame, op, item, value(), node), target)
@@ -95,7 +98,7 @@ def _owner(frame: Frame, target: ast.Subscript) -> Ref | Array | Struct:
     from ksc.frontend.expressions import evaluate
 
     owner = evaluate(frame, target.value)
-    if isinstance(owner, Ref | Array) or (isinstance(owner, Struct) and owner.cls is list):
+    if isinstance(owner, Ref | Array) or (isinstance(owner, Struct) and owner.cls in (list, dict)):
         return owner
     reason = f"an element of {describe(owner)} cannot be written"
     frame.refuse(target, reason, "build a new one", code="KS107")

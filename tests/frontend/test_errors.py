@@ -212,8 +212,8 @@ def element_write(x: float):
 
 @case
 def augmented_element(x: float):
-    values = {"a": x}
-    values["a"] += 1.0
+    values = (x, x)
+    values[0] += 1.0
     return values[0]
 
 
@@ -223,12 +223,6 @@ def append(x: float, n: int):
     for i in range(n):
         values.append(x * i * len(values))
     return values[0]
-
-
-@case
-def assert_with_value(x: float):
-    assert x > 0, f"bad: {x}"
-    return x
 
 
 # Calls and parameters.
@@ -246,8 +240,7 @@ def keyword_parameter(x: float, **options):
 
 @case
 def star_argument(x: float):
-    pair = (x, 1.0)
-    return max(*pair)
+    return max(*x)
 
 
 @case
@@ -257,14 +250,13 @@ def double_star_argument(x: float):
 
 @case
 def star_target(x: float):
-    first, *rest = (x, 1.0, 2.0)  # noqa: F841
+    first, second, *rest = (x,)  # noqa: F841
     return first
 
 
 @case
 def star_element(x: float):
-    pair = (x, 1.0)
-    return (*pair, x)
+    return (*x, x)
 
 
 @case
