@@ -11,6 +11,7 @@ import importlib.machinery
 import importlib.util
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -28,6 +29,8 @@ from ksc.paths import build_root, prelude_dir
 
 _log = logging.getLogger("ksc")
 
+FLAGS_VARIABLE = "KSC_CORE_FLAGS"
+
 _HERE = Path(__file__).resolve().parent
 _SOURCES = _HERE / "csrc"
 _FLAGS = (
@@ -43,6 +46,11 @@ _FLAGS = (
 _MODULE = "ksc.torch._core"
 
 
+def _flags() -> tuple[str, ...]:
+    """The flags of the core, last those of ``KSC_CORE_FLAGS``."""
+    return (*_FLAGS, *shlex.split(os.environ.get(FLAGS_VARIABLE, "")))
+
+
 def _source_files() -> list[Path]:
     files = [path for path in _SOURCES.rglob("*") if path.suffix in (".cpp", ".h", ".hpp")]
     return [*sorted(files), prelude_dir() / "ks" / "runtime.h"]
@@ -53,7 +61,7 @@ def core_filename() -> str:
     digest = hashlib.sha256()
     for path in _source_files():
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update("\0".join(_FLAGS).encode())
+    digest.update("\0".join(_flags()).encode())
     version = torch.__version__.replace("+", "_")
     return f"core-torch{version}-{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}.so"
 
@@ -81,7 +89,7 @@ def find() -> Path | None:
 def _command(output: Path) -> list[str]:
     from torch.utils.cpp_extension import include_paths, library_paths
 
-    command = [*find_compiler().command, *_FLAGS, f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    command = [*find_compiler().command, *_flags(), f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
     command += [f"-I{prelude_dir()}"]
     for folder in (*include_paths(), sysconfig.get_path("include")):
         command += ["-isystem", folder]

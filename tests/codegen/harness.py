@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from ksc.codegen import Dtype, GeneratedSource, Unit
 from ksc.codegen.cpp import generate
@@ -37,10 +38,14 @@ class _Runtime(ctypes.Structure):
 
 
 class Host:
-    """A ks_runtime whose arena is a list of buffers; keeps the first error as (code, line, message)."""
+    """A ks_runtime whose arena is a list of buffers; keeps the first error as (code, line, message).
+
+    The buffers come from malloc and go back to it: under AddressSanitizer what a kernel gave back stays poisoned, which
+    memory that Python hands out again must not be.
+    """
 
     def __init__(self, limit: int = 1 << 30, stack_limit: int = 0) -> None:
-        self.blocks: list[ctypes.Array[ctypes.c_char]] = []
+        self.blocks: list[torch.Tensor] = []
         self.error: tuple[int, int, str] | None = None
         self.allocated = 0
         self.peak = 0
@@ -54,9 +59,9 @@ class Host:
         if self.allocated > self._limit:
             self._error(rt, 5, 0, b"out of memory")
             return None
-        self.blocks.append(ctypes.create_string_buffer(size + 64))
+        self.blocks.append(torch.empty(size + 64, dtype=torch.uint8))
         self.peak = max(self.peak, len(self.blocks))
-        address = ctypes.addressof(self.blocks[-1])
+        address = self.blocks[-1].data_ptr()
         return (address + 63) // 64 * 64
 
     def _mark(self, rt: int) -> int:

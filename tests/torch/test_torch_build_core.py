@@ -13,6 +13,10 @@ from ksc.torch import build_core
 def test_the_file_name_depends_on_sources_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     name = build_core.core_filename()
     assert name == build_core.core_filename()
+    with monkeypatch.context() as patched:
+        patched.setenv(build_core.FLAGS_VARIABLE, "-DMORE")
+        assert build_core.core_filename() != name
+        assert "-DMORE" in build_core._command(Path("core.so"))
     monkeypatch.setattr(build_core, "_FLAGS", (*build_core._FLAGS, "-g"))
     assert build_core.core_filename() != name
     monkeypatch.setattr(build_core.torch, "__version__", "2.99.0")
