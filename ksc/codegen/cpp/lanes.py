@@ -5,7 +5,7 @@ next to each other, a nest of them is one loop over all:
 
     KS_LANES                                                KS_LANES
     for (int64_t lane = 0; lane < lanes; ++lane) {          for (int64_t k = 0; k < 16; ++k) {
-        float y = 0.0f;                                         y.part(lane)[k] = 2.0f * x.part(lane)[k];
+        float y = 0.0f;                                         y_row[k] = 2.0f * x[16 * lane + k];
         for (int64_t i = 0; i < 4; ++i) {
 """
 

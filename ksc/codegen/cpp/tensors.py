@@ -5,6 +5,7 @@ Inside a kernel every tensor is contiguous, row-major, and lives in the arena.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ksc.codegen.cpp.expr import Expr, name_expr
@@ -324,13 +325,19 @@ def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None
 
 
 def _flat_element(p: Printer, tensor: Atom, leading: Sequence[Atom], flat: str, span: Span | None) -> Expr:
+    """An element of a nest that is one loop; a part that each turn makes would keep it from being vectorised."""
     value = p.value(tensor)
     values = [p.value(index) for index in leading]
-    part = f".part({', '.join(index.text for index in values)})" if values else ""
+    assert isinstance(tensor.type, TensorType)
+    part, place = "", flat
+    if len(values) == 1:
+        place = f"{math.prod(size or 0 for size in tensor.type.sizes[1:])} * {values[0].cpp.within(PRIMARY)} + {flat}"
+    elif values:
+        part = f".part({', '.join(index.text for index in values)})"
     reads = value.reads.union(*(index.reads for index in values))
     if isinstance(tensor, Var):
         reads |= {tensor}
-    return Expr(CppExpr(f"{value.cpp.within(PRIMARY)}{part}[{flat}]"), reads, None, span)
+    return Expr(CppExpr(f"{value.cpp.within(PRIMARY)}{part}[{place}]"), reads, None, span)
 
 
 def _put(
