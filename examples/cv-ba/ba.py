@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -20,8 +21,17 @@ from torch.utils.benchmark import Timer
 
 import ksc as knossos
 
+Camera = Annotated[Tensor, (11,)]
+Point = Annotated[Tensor, (3,)]
+Feature = Annotated[Tensor, (2,)]
+Cameras = Annotated[Tensor, ("n", 11)]
+Points = Annotated[Tensor, ("m", 3)]
+Weights = Annotated[Tensor, ("p",)]
+Which = Annotated[Tensor, ("p",), torch.int64]
+Features = Annotated[Tensor, ("p", 2)]
 
-def rotate(r: Tensor, x: Tensor):
+
+def rotate(r: Point, x: Point):
     """The point x rotated about the axis r by the angle |r|, by Rodrigues' formula; (3,) each."""
     square = torch.dot(r, r)
     if square > 0.0:
@@ -34,7 +44,7 @@ def rotate(r: Tensor, x: Tensor):
     return x + torch.linalg.cross(r, x)
 
 
-def project(camera: Tensor, point: Tensor):
+def project(camera: Camera, point: Point):
     """Where a camera sees a point: (2,).
 
     Args:
@@ -49,7 +59,7 @@ def project(camera: Tensor, point: Tensor):
 
 
 @knossos.register
-def reprojection_error(camera: Tensor, point: Tensor, weight: float, feature: Tensor):
+def reprojection_error(camera: Camera, point: Point, weight: float, feature: Feature):
     """How far, in weighted pixels, a point appears from where it was seen: (2,)."""
     return weight * (project(camera, point) - feature)
 
@@ -58,7 +68,7 @@ block_of = knossos.jacobian(reprojection_error, argnums=("camera", "point", "wei
 
 
 @knossos.register
-def errors(cameras: Tensor, points: Tensor, weights: Tensor, camera_of: Tensor, point_of: Tensor, features: Tensor):
+def errors(cameras: Cameras, points: Points, weights: Weights, camera_of: Which, point_of: Which, features: Features):
     """The reprojection errors (p, 2) and the weights' errors (p,) of p observations.
 
     Args:
@@ -76,7 +86,7 @@ def errors(cameras: Tensor, points: Tensor, weights: Tensor, camera_of: Tensor, 
 
 
 @knossos.register
-def nonzeros(cameras: Tensor, points: Tensor, weights: Tensor, camera_of: Tensor, point_of: Tensor, features: Tensor):
+def nonzeros(cameras: Cameras, points: Points, weights: Weights, camera_of: Which, point_of: Which, features: Features):
     """The nonzeros of the Jacobian by rows: (p, 2, 15), by camera, point and weight, and (p,) by the weight alone."""
     p = weights.shape[0]
     blocks = torch.zeros(p, 2, 15)

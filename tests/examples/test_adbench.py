@@ -128,3 +128,8 @@ def test_an_instance_is_reported(place: str, capsys: pytest.CaptureFixture[str],
     printed = capsys.readouterr().out
     assert "objective" in printed
     assert "derivative" in printed
+
+
+def test_what_is_written_by_hand_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    example("adbench/compare").main(["--seconds", "0"])
+    assert len(capsys.readouterr().out.splitlines()) == 6
