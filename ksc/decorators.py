@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from ksc.errors import ArgumentError
-from ksc.frontend.derived import made_of_constants
+from ksc.frontend.special import made_of_constants
 from ksc.kernel import Kernel
 from ksc.mapping import InDims, Level, Mapping, OutDims
 

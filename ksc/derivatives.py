@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from ksc.frontend.special import Derived, Directional
-from ksc.torch import FastCallable
-from ksc.torch.operator import core
+from ksc.frontend.values import NONE, Abstract, Value
+from ksc.ir.types import is_differentiable
+from ksc.torch.operator import FastCallable, core
 from ksc.traced import TracedCalls, describe
 
 if TYPE_CHECKING:
+    from ksc.frontend.special import Derived, Directional
     from ksc.kernel import Kernel
+
+
+def tangent_of(leaf: Abstract) -> Value:
+    """The place of a leaf's tangent or cotangent in the structure of such: None where the leaf is no float."""
+    return leaf if is_differentiable(leaf.type) else NONE
 
 
 @core.vectorcall
@@ -35,6 +41,8 @@ class Derivative(FastCallable):
     @property
     def __knossos_directional__(self) -> Directional:
         """What a call inside another kernel means."""
+        from ksc.frontend.special import Directional
+
         return Directional(self.kernel, self.kind)
 
     def __repr__(self) -> str:

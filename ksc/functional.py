@@ -10,9 +10,8 @@ import torch
 
 from ksc.decorators import register
 from ksc.errors import ArgumentError
-from ksc.frontend.derived import made_of_constants
 from ksc.frontend.directional import trace_hvp, trace_jvp, trace_vjp
-from ksc.frontend.special import traced_by
+from ksc.frontend.special import made_of_constants, traced_by
 from ksc.kernel import Kernel
 from ksc.sparse.jacobian import Declared, SparseJacobian
 from ksc.whole import Argnums, Mode, Sparse

@@ -9,28 +9,29 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from ksc import reload
 from ksc.arguments import NUMBER_DTYPES, Leaf, Template, bind, flatten, flatten_seeds, key, map_leaves, rebuild
-from ksc.derivatives import Derivative, Gradient
+from ksc.derivatives import Derivative, Gradient, tangent_of
 from ksc.errors import ArgumentError, KnossosError
 from ksc.frontend.annotations import TensorOf, annotated_template, is_tensor, parameter_annotations
-from ksc.frontend.source import plain_function
-from ksc.frontend.special import Derived
+from ksc.frontend.plain import plain_function
 from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
-from ksc.ir.nodes import Program
 from ksc.mapping import Mapping, inverse, permuted
-from ksc.notebook import kernel_html
 from ksc.small import SmallSizes
 from ksc.specialise import Lanes, Specialisation
-from ksc.steps import Grad, Step, float_leaves, tangent_of
-from ksc.torch import FastCallable, KernelModule, Operator
-from ksc.torch.operator import core
+from ksc.torch.operator import FastCallable, Operator, core
 from ksc.traced import FlatCall, Places, TracedCalls
-from ksc.whole import Whole
+
+if TYPE_CHECKING:
+    from ksc.frontend.special import Derived
+    from ksc.ir.nodes import Program
+    from ksc.steps import Step
+    from ksc.torch.module import KernelModule
+    from ksc.whole import Whole
 
 CallKind = Literal["primal", "vjp", "jvp"]
 
@@ -84,8 +85,6 @@ class Kernel(FastCallable):
         self.jvp = Derivative(self, "jvp")
         self.grad = Gradient(self, with_value=False)
         self.value_and_grad = Gradient(self, with_value=True)
-        self.jacobian = Whole(self, "jacobian")
-        self.hessian = Whole(self, "hessian")
         reload.remember(self)
 
     # Calling
@@ -102,7 +101,23 @@ class Kernel(FastCallable):
 
     def gradient(self, argnums: int | str | tuple[int | str, ...] = 0, *, with_value: bool = False) -> Kernel:
         """The kernel of ``grad``, or of ``value_and_grad``."""
+        from ksc.steps import Grad
+
         return self.derived(Grad(self.positions(argnums), with_value))
+
+    @cached_property
+    def jacobian(self) -> Whole:
+        """``jacobian(*args, argnums=0, mode="auto")``, all derivatives of the float results."""
+        from ksc.whole import Whole
+
+        return Whole(self, "jacobian")
+
+    @cached_property
+    def hessian(self) -> Whole:
+        """``hessian(*args, argnums=0, mode="auto")``, the Jacobian of the gradient of the one float result."""
+        from ksc.whole import Whole
+
+        return Whole(self, "hessian")
 
     def derived(self, step: Step) -> Kernel:
         """The kernel of what a step makes of the function."""
@@ -130,6 +145,8 @@ class Kernel(FastCallable):
 
     def float_positions(self, args: Sequence[Any]) -> tuple[int, ...]:
         """The positions of the arguments that hold floats, in a call with ``args``."""
+        from ksc.steps import float_leaves
+
         special, _ = self._specialise(*self._by_kind(args))
         return tuple(k for k in range(len(special.params)) if float_leaves(special.params, k))
 
@@ -167,6 +184,8 @@ class Kernel(FastCallable):
     @property
     def nnModule(self) -> KernelModule:  # noqa: N802  the documented spelling
         """A new ``nn.Module`` that calls the kernel."""
+        from ksc.torch.module import KernelModule
+
         return KernelModule(self)
 
     @property
@@ -219,6 +238,8 @@ class Kernel(FastCallable):
         return f"<knossos {self.mapping.name} of {steps}{self.__name__}{self._written_signature}{place}>"
 
     def _repr_html_(self) -> str:
+        from ksc.notebook import kernel_html
+
         return kernel_html(repr(self), self.__wrapped__, self.cpp)
 
     # Copying and pickling: a kernel is known by the function it is made of.
@@ -257,6 +278,8 @@ class Kernel(FastCallable):
     @property
     def __knossos_derived__(self) -> Derived | None:
         """The derivative that a call inside another kernel means."""
+        from ksc.frontend.special import Derived
+
         return Derived(self.__wrapped__, self.steps) if self.steps else None
 
     # How a call finds its program

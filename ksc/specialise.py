@@ -1,37 +1,41 @@
-"""One program of a kernel: traced for one structure of arguments, then differentiated and built on demand.
+"""One program of a kernel: for one structure of arguments, differentiated and built on demand.
 
 A function of numbers becomes an elementwise operator, mapped by the core. A function that takes or gives a tensor
 becomes a tensor operator of its own, and where it is mapped, of its vmap.
+
+Where an earlier process left what calls need to know (see ``ksc.recall``), the function is traced only when its program
+is wanted.
 """
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from ksc.arguments import KINDS, Leaf, abstract_leaves, element
-from ksc.codegen.unit import Dtype, GeneratedSource, Unit
-from ksc.compiler import BuiltKernel, find_or_build, load
+from ksc.arguments import Leaf
+from ksc.compiler.cached_build import BuiltKernel, find_or_build
+from ksc.compiler.library import load
 from ksc.compiler.toolchain import generator_digest
 from ksc.errors import ArgumentError, UnsupportedError
-from ksc.frontend.trace import trace
 from ksc.frontend.values import Abstract, Value
-from ksc.ir.nodes import Program, walk
-from ksc.ir.sizes import ShapeProgram
-from ksc.ir.text import exact_fingerprint, fingerprint
-from ksc.ir.types import TensorType, Type
 from ksc.mapping import Flags, Mapping
-from ksc.steps import Step
-from ksc.torch import ArgSpec, LoadedEntry, Operator, OperatorCall, OpSpec, ResultSpec, declare, declared
+from ksc.recall.memory import Memory
+from ksc.torch.operator import Operator, OperatorCall, declare, declared
+from ksc.torch.spec import LoadedEntry
+
+if TYPE_CHECKING:
+    from ksc.codegen.unit import Dtype, GeneratedSource
+    from ksc.ir.nodes import Program
+    from ksc.lowering import Lowered
+    from ksc.recall.facts import Facts
+    from ksc.steps import Step
 
 DTYPES: dict[torch.dtype, Dtype] = {
     torch.float32: "float32",
@@ -68,6 +72,7 @@ class Specialisation:
         added: the abstract values of the parameters that the last step adds, each of one leaf.
 
     Attributes:
+        spec: what is declared to PyTorch.
         result: the structure of a lane's results.
         takes_tensors: whether this is a tensor operator.
     """
@@ -83,70 +88,45 @@ class Specialisation:
         reference: Callable[[], tuple[Any, ...]],
         added: Sequence[Abstract] = (),
     ) -> None:
-        traced = trace(fn, params)
-        program, result = traced.program, traced.result
-        sizes = _shapes(program) if steps and (added or _has_tensors(program)) else None
-        for step in steps:
-            before = program
-            program, result = step(before, params, result)
-            sizes = step.sizes(params, before, sizes) if sizes is not None else None
-        self.traced = traced
         self.params = tuple(params)
         self.lanes = tuple(lanes)
-        self.result = result
-        self.lane_ranks = [_rank(type_) for type_ in program.main.result_types]
-        for level in mapping.levels:
-            level.of_results(len(self.lane_ranks))
-        lanes = (*lanes, *(Lanes() for _ in added))
-        self.takes_tensors = _has_tensors(program) or not _is_one_map(mapping, lanes)
-        if self.takes_tensors and mapping.lift == "broadcast":
-            raise UnsupportedError(
-                f"elementwise maps functions of numbers, and {program.main.name} takes or gives a tensor",
-                remedy="use vmap, which maps over a leading dimension, or register",
-                span=traced.span,
-            )
-        shapes: ShapeProgram | None = None
-        if self.takes_tensors:
-            program, shapes = _mapped(program, sizes, mapping, lanes)
-        self._program = program
-        self._reference = reference
-        self.guards = traced.guards
-        self.name = _identifier(fn)
-        self._doc = inspect.cleandoc(fn.__doc__ or "")
         self._lock = threading.RLock()
+        self._lowered: Lowered | None = None
         self._programs: dict[str, Program] = {}
         self._built: dict[tuple[str, Dtype], BuiltKernel] = {}
-        paths = [path for param, name in zip(params, names, strict=True) for path, _ in abstract_leaves(param, name)]
-        prefixes = ("seeds" + "_" * n for n in count(1))
-        seeds = next(prefix for prefix in prefixes if not any(path.startswith(prefix) for path in paths))
-        paths += [f"{seeds}{k}" for k in range(len(added))]
-        lift = "tensor" if self.takes_tensors else mapping.lift
-        numbers = shapes.values_used if shapes is not None else ()
-        self.spec = OpSpec(
-            name=f"{self.name}_{fingerprint(program)[:12]}_{lift}",
-            args=tuple(
-                ArgSpec(
-                    path.replace(".", "_"),
-                    KINDS[element(param.type)],
-                    lane.shared,
-                    _sizes(param.type),
-                    sum(lane.mapped),
-                    k in numbers,
-                )
-                for k, (path, lane, param) in enumerate(zip(paths, lanes, program.main.params, strict=True))
-            ),
-            results=tuple(ResultSpec(KINDS[element(type_)], rank=_rank(type_)) for type_ in program.main.result_types),
-            lift=lift,
-            partial_seeds=True,
-            shapes=shapes,
-            doc=self._doc,
-            span=traced.span,
-        )
+        self._reference = reference
+
+        def lowered() -> Lowered:
+            from ksc.lowering import lower
+
+            return lower(fn, self.params, names, steps, mapping, self.lanes, [Lanes() for _ in added])
+
+        self._lower = lowered
+        # What a step adds depends on more than the function.
+        self._memory = None if added else Memory(fn, self.params, steps, mapping, self.lanes)
+        recalled = self._memory.recall() if self._memory is not None else None
+        if recalled is None:
+            self._lowered = lowered()
+            self._facts: Facts = self._lowered.facts
+        else:
+            self._facts = recalled
+        self._is_kept = recalled is not None or self._memory is None
+        self.spec = self._facts.spec
+        self.result = self._facts.result
+        self.lane_ranks = self._facts.lane_ranks
+        self.guards = self._facts.guards
+        self.name = self.spec.title
+        self.takes_tensors = self.spec.lift == "tensor"
 
     @cached_property
     def operator(self) -> Operator:
         """The declared operator; functions that are the same program share one."""
-        operator = declared(self.spec.name) or declare(self.spec, self._load)
+        operator = declared(self.spec.name)
+        if operator is None:
+            operator = declare(self.spec, self._load)
+        else:
+            # Its kernels are built already, so that no other time comes.
+            self._keep(self._facts.generator or generator_digest())
         operator.reference = operator.reference or self._reference
         return operator
 
@@ -162,14 +142,23 @@ class Specialisation:
     @property
     def usual(self) -> tuple[str, ...]:
         """The derivations that calls are likely to need: the value, and the vjp where there is one."""
-        if not (self.spec.float_args and self.spec.float_results) or self._calls_back:
+        if not (self.spec.float_args and self.spec.float_results) or self._facts.calls_back:
             return ("",)
         return ("", "v")
 
     @property
     def program(self) -> Program:
         """The program before any pass: what derivatives are taken of, see ``ksc.derive.stages``."""
-        return self._program
+        with self._lock:
+            if self._lowered is None:
+                lowered = self._lower()
+                if lowered.facts.exact != self._facts.exact:
+                    raise ArgumentError(
+                        f"{self.name} is another function now than the one that the kernel was called with",
+                        remedy="call the kernel again, which makes a new operator of it",
+                    )
+                self._lowered = lowered
+            return self._lowered.program
 
     def program_of(self, derivation: str) -> Program:
         """The optimised program of a derivation, see ``ksc.derive``."""
@@ -180,17 +169,18 @@ class Specialisation:
         if derivation not in self._programs:
             # Derivatives are taken of the program as it was written: the passes turn powers into products.
             with self._nest_refused():
-                self._programs[derivation] = optimise(forget_rules(derive(self._program, derivation)))
+                self._programs[derivation] = optimise(forget_rules(derive(self.program, derivation)))
         return self._programs[derivation]
 
     def source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
         """The generated C++ of the unit that contains the derivation."""
         from ksc.codegen import cpp
+        from ksc.codegen.unit import Unit
 
         programs = [(d, self.program_of(d)) for d in self._unit(derivation)]
         kind: Literal["tensor", "elementwise"] = "tensor" if self.takes_tensors else "elementwise"
         with self._nest_refused():
-            return cpp.generate(Unit(self.name, programs, DTYPES[dtype], kind, self._doc, self._where))
+            return cpp.generate(Unit(self.name, programs, DTYPES[dtype], kind, self.spec.doc, self._where))
 
     def built(self, derivation: str, dtype: torch.dtype) -> BuiltKernel:
         """The built unit that contains the derivation; builds it where the cache does not have it."""
@@ -198,11 +188,12 @@ class Specialisation:
         with self._lock:
             if (unit[0], storage) not in self._built:
                 # Said without generating the source, so that a kernel built before starts at once.
-                parts = (self._exact, *unit, storage, self._doc, self._where, generator_digest())
-                identity = "\0".join(parts)
+                generator = self._facts.generator or generator_digest()
+                identity = "\0".join((self._facts.exact, *unit, storage, self.spec.doc, self._where, generator))
                 self._built[unit[0], storage] = find_or_build(
                     self.name, identity, lambda: self.source(derivation, dtype)
                 )
+                self._keep(generator)
             return self._built[unit[0], storage]
 
     @contextmanager
@@ -214,21 +205,20 @@ class Specialisation:
             raise UnsupportedError(
                 f"{self.name} nests too deep to be compiled",
                 remedy="split it into several functions",
-                span=self.traced.span,
+                span=self.spec.span,
                 code="KS114",
             ) from None
 
-    @cached_property
-    def _exact(self) -> str:
-        return exact_fingerprint(self._program)
-
-    @cached_property
-    def _calls_back(self) -> bool:
-        return any(eqn.op == "callback" for f in self._program.functions.values() for eqn in walk(f.body))
+    def _keep(self, generator: str) -> None:
+        """Leave what the trace found out to later processes, now that there is a kernel to be found by it."""
+        if self._memory is not None and not self._is_kept:
+            self._is_kept = True
+            self._memory.remember(replace(self._facts, generator=generator))
 
     @property
     def _where(self) -> str:
-        return f"{Path(self.traced.span.file).name}:{self.traced.span.line}"
+        span = self.spec.span
+        return f"{Path(span.file).name}:{span.line}" if span is not None else ""
 
     def _unit(self, derivation: str) -> tuple[str, ...]:
         """The derivations compiled together: value and vjp are wanted in one breath, others alone.
@@ -236,7 +226,7 @@ class Specialisation:
         Those of a tensor operator take longer to compile, and each is compiled when it is wanted; those of a program
         with callbacks may not exist.
         """
-        if self.takes_tensors or self._calls_back:
+        if self.takes_tensors or self._facts.calls_back:
             return (derivation,)
         together = ("", "v", "b") if self.spec.float_args and self.spec.float_results else ("",)
         return together if derivation in together else (derivation,)
@@ -245,56 +235,3 @@ class Specialisation:
         built = self.built(derivation, dtype)
         loaded = load(built)
         return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
-
-
-def _rank(type_: Type) -> int:
-    return type_.rank if isinstance(type_, TensorType) else 0
-
-
-def _sizes(type_: Type) -> tuple[int | None, ...]:
-    return type_.sizes if isinstance(type_, TensorType) else ()
-
-
-def _has_tensors(program: Program) -> bool:
-    types = [*(param.type for param in program.main.params), *program.main.result_types]
-    return any(isinstance(type_, TensorType) for type_ in types)
-
-
-def _is_one_map(mapping: Mapping, lanes: Sequence[Lanes]) -> bool:
-    """Whether a function of numbers, mapped like this, is applied to each element of tensors of one shape."""
-    if len(mapping.levels) <= 1:
-        return True
-    return mapping.is_plain and all(all(lane.mapped) or not any(lane.mapped) for lane in lanes)
-
-
-def _mapped(
-    program: Program, sizes: ShapeProgram | None, mapping: Mapping, lanes: Sequence[Lanes]
-) -> tuple[Program, ShapeProgram]:
-    """The program of a tensor operator, the mapped dimensions being the first ones, and the sizes of its results."""
-    from ksc.transforms import vmap
-
-    found = sizes if sizes is not None else _shapes(program)
-    for depth in range(len(mapping.levels) - 1, -1, -1):
-        flags = [lane.mapped[depth] for lane in lanes]
-        if not any(flags):
-            raise ArgumentError("vmap has no tensor to map over", remedy="pass one tensor at least; a number is shared")
-        try:
-            found = found.mapped(flags)
-        except ValueError:
-            raise ArgumentError(
-                "a size depends on an int that differs between the lanes of vmap",
-                remedy="share it with in_dims=None",
-            ) from None
-        program = vmap(program, [0 if flag else None for flag in flags])
-    return program, found
-
-
-def _shapes(program: Program) -> ShapeProgram:
-    from ksc.transforms.shapes import shapes
-
-    return shapes(program)
-
-
-def _identifier(fn: Callable[..., Any]) -> str:
-    name = getattr(fn, "__name__", "")
-    return name if name.isidentifier() else "kernel"

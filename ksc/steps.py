@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ksc.arguments import abstract_leaves, map_leaves
+from ksc.derivatives import tangent_of
 from ksc.errors import DifferentiationError
-from ksc.frontend.values import NONE, Abstract, Struct, Value
+from ksc.frontend.values import Struct, Value
 from ksc.ir.nodes import Block, Function, Program
-from ksc.ir.sizes import ShapeProgram, argument_sizes
 from ksc.ir.types import Float, TensorType, Type, is_differentiable
+
+if TYPE_CHECKING:
+    from ksc.ir.sizes import ShapeProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Grad:
 
     def sizes(self, params: Sequence[Value], program: Program, known: ShapeProgram) -> ShapeProgram:
         """The sizes of the results: those of the arguments."""
+        from ksc.ir.sizes import ShapeProgram, argument_sizes
+
         types = [type_ for param in params for _, type_ in abstract_leaves(param)]
         leaves = [leaf for k in chosen_arguments(self.argnums, params) for leaf in float_leaves(params, k)]
         gradients = argument_sizes([(leaf, _rank(types[leaf])) for leaf in leaves])
@@ -102,11 +107,6 @@ def chosen_arguments(argnums: int | tuple[int, ...], params: Sequence[Value]) ->
         if not float_leaves(params, position):
             raise DifferentiationError(f"argument {position} of the function holds no float")
     return positions
-
-
-def tangent_of(leaf: Abstract) -> Value:
-    """The place of a leaf's tangent or cotangent in the structure of such: None where the leaf is no float."""
-    return leaf if is_differentiable(leaf.type) else NONE
 
 
 def float_leaves(params: Sequence[Value], position: int) -> list[int]:

@@ -1,9 +1,25 @@
-"""Content-addressed builds of generated sources."""
+"""Content-addressed builds of generated sources.
 
-from ksc.compiler.cache import CachedKernel, clear, list_kernels
-from ksc.compiler.cached_build import BuiltKernel, build, build_many, find_or_build
-from ksc.compiler.library import LoadedKernel, load
-from ksc.compiler.options import BuildOptions
+The names below load what they need when they are first used: opening a kernel that is built takes little of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ksc.compiler.cache import CachedKernel, clear, list_kernels
+    from ksc.compiler.cached_build import BuiltKernel, build, build_many, find_or_build
+    from ksc.compiler.library import LoadedKernel, load
+    from ksc.compiler.options import BuildOptions
+
+_HOMES = {
+    **dict.fromkeys(("CachedKernel", "clear", "list_kernels"), "cache"),
+    **dict.fromkeys(("BuiltKernel", "build", "build_many", "find_or_build"), "cached_build"),
+    **dict.fromkeys(("LoadedKernel", "load"), "library"),
+    "BuildOptions": "options",
+}
 
 __all__ = [
     "BuildOptions",
@@ -17,3 +33,9 @@ __all__ = [
     "list_kernels",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

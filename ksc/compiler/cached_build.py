@@ -7,17 +7,17 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ksc.codegen.unit import GeneratedSource
-from ksc.compiler.diagnose import compile_failure
-from ksc.compiler.driver import CompilationError, compile_library
 from ksc.compiler.options import BuildOptions
 from ksc.compiler.store import Entry, file_stem, stores, writable_store
 from ksc.compiler.toolchain import Compiler, find_compiler, machine_identity, prelude_digest
 from ksc.paths import prelude_dir
+
+if TYPE_CHECKING:
+    from ksc.codegen.unit import GeneratedSource
 
 logger = logging.getLogger("ksc.compiler")
 
@@ -84,6 +84,8 @@ def find_or_build(
 
 def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None = None) -> list[BuiltKernel]:
     """Compile several sources at once, at most as many as there are processors. Raises as ``build`` does."""
+    from concurrent.futures import ThreadPoolExecutor
+
     pending = list(sources)
     if not pending:
         return []
@@ -110,6 +112,9 @@ def build_key(identity: str, options: BuildOptions, compiler: Compiler) -> str:
 def _build(
     name: str, generate: Callable[[], GeneratedSource], options: BuildOptions, compiler: Compiler, key: str
 ) -> BuiltKernel:
+    from ksc.compiler.diagnose import compile_failure
+    from ksc.compiler.driver import CompilationError, compile_library
+
     store = writable_store()
     store.prepare()
     with store.building(key) as private:

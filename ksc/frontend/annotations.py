@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from ksc.frontend.capture import is_namedtuple_class
 from ksc.frontend.values import NONE, Abstract, Struct, Value
 from ksc.ir.types import Bool, Float, Integer, TensorType, Type
 
@@ -18,6 +17,11 @@ from ksc.ir.types import Bool, Float, Integer, TensorType, Type
 @dataclasses.dataclass(frozen=True, slots=True)
 class TensorOf:
     """A tensor whose rank and element type the call tells."""
+
+
+def is_namedtuple_class(cls: object) -> bool:
+    """Whether ``cls`` is a namedtuple's class."""
+    return isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
 
 
 def parameter_annotations(fn: FunctionType) -> dict[str, Any]:

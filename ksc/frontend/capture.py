@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 import torch
 
+from ksc.frontend.annotations import is_namedtuple_class as is_namedtuple_class
 from ksc.frontend.refuse import refuse
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import derived_function, directional_function
@@ -22,11 +23,6 @@ _CONSTANTS = (
     torch.memory_format,
 )  # fmt: skip
 _MUTABLE_REMEDY = "pass it as an argument, or use a tuple or a frozen dataclass"
-
-
-def is_namedtuple_class(cls: object) -> bool:
-    """Whether ``cls`` is a namedtuple's class."""
-    return isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
 
 
 def capture(obj: object, name: str, where: Span | None) -> Value:

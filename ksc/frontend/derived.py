@@ -6,7 +6,7 @@ g = knossos.grad(f)          g(x)      ⟶      ([rev f] x), with the functions 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FunctionType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -18,7 +18,7 @@ from ksc.frontend.join import abstract_leaves, atoms_for, generalise, rebuild, s
 from ksc.frontend.lifting import Lifted, lift_call
 from ksc.frontend.rules import trace_root
 from ksc.frontend.source import plain_function
-from ksc.frontend.special import Derived, F, TracedCallable, special_callable, traced_by
+from ksc.frontend.special import Derived, TracedCallable, special_callable
 from ksc.frontend.values import Closure, Static, Value
 from ksc.ir.nodes import PLACEHOLDER, Atom
 from ksc.ir.rewrite import effectful_functions, rename_functions, unique_name
@@ -156,15 +156,13 @@ def _with_steps(
     return next(entry for entry in table.entries if entry.name == program.entry)
 
 
-def made_of_constants(function: F) -> F:
-    """A decorator for functions that make kernels: inside a kernel they are called while it is traced."""
-
-    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
-        values = [python_constant(frame, value, node) for value in args]
-        named = {key: python_constant(frame, value, node) for key, value in kwargs.items()}
-        try:
-            return Static(function(*values, **named))
-        except ArgumentError as error:
-            frame.refuse(node, error.message, error.remedy, code="KS204")
-
-    return traced_by(handler)(function)
+def call_with_constants(
+    function: Callable[..., object], frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST
+) -> Value:
+    """The value of a call, made while it is traced, of a function that makes kernels."""
+    values = [python_constant(frame, value, node) for value in args]
+    named = {key: python_constant(frame, value, node) for key, value in kwargs.items()}
+    try:
+        return Static(function(*values, **named))
+    except ArgumentError as error:
+        frame.refuse(node, error.message, error.remedy, code="KS204")

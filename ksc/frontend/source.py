@@ -10,6 +10,7 @@ from functools import lru_cache, reduce
 from operator import or_
 from types import CodeType, FunctionType
 
+from ksc.frontend.plain import plain_function as plain_function
 from ksc.frontend.refuse import refuse
 from ksc.ir.nodes import Span
 
@@ -143,24 +144,3 @@ def _compiled(node: ast.AST, file: str) -> CodeType:
     assert isinstance(node, ast.Lambda)
     outer = compile(ast.Expression(node), file, "eval")
     return next(const for const in outer.co_consts if isinstance(const, CodeType))
-
-
-def plain_function(obj: object) -> FunctionType | None:
-    """The Python function that a call of ``obj`` runs, or None where there is none.
-
-    A kernel names it as ``__knossos_function__``; a cache of ``functools`` wraps it. A wrapper that is itself a
-    function is not looked through: what it adds would be lost.
-    """
-    for _ in range(100):
-        if isinstance(obj, FunctionType):
-            return obj
-        inner = getattr(obj, "__knossos_function__", None)
-        if inner is None and isinstance(obj, _CACHE_TYPE):
-            inner = obj.__wrapped__
-        if inner is None:
-            return None
-        obj = inner
-    return None
-
-
-_CACHE_TYPE = type(lru_cache(lambda: None))

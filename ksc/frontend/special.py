@@ -85,6 +85,17 @@ def traced_by(handler: Handler) -> Callable[[F], F]:
     return decorate
 
 
+def made_of_constants(function: F) -> F:
+    """A decorator for functions that make kernels: inside a kernel they are called while it is traced."""
+
+    def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+        from ksc.frontend.derived import call_with_constants
+
+        return call_with_constants(function, frame, args, kwargs, node)
+
+    return traced_by(handler)(function)
+
+
 def special_callable(obj: object) -> Special | None:
     """``obj``, or what the kernel ``obj`` is made of, where that says how a call of it is traced."""
     found = innermost(obj)

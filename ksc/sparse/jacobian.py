@@ -143,7 +143,7 @@ class SparseJacobian:
         types = special.program.main.result_types
         tangible = tuple(k for k, type_ in enumerate(types) if is_differentiable(type_))
         if not tangible:
-            raise DifferentiationError("the function gives no float, so it has no Jacobian", span=special.traced.span)
+            raise DifferentiationError("the function gives no float, so it has no Jacobian", span=special.spec.span)
         wrt = tuple(sorted(self._chosen(special)))
         heights = {k: prod(shape) for k, shape in zip(tangible, _result_shapes(special, leaves, tangible), strict=True)}
         widths = {p: prod(_shape(leaves[p])) for p in wrt}

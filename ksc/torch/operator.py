@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from ksc.errors import ArgumentError, KernelRuntimeError
-from ksc.ir.sizes import OPCODES
 from ksc.torch import build_core
 from ksc.torch.arguments import prepare, prepare_seeds
 from ksc.torch.spec import LoadedEntry, Loader, OpSpec
@@ -223,6 +222,8 @@ class Operator:
 
 def _table(shapes: ShapeProgram) -> tuple[Any, ...]:
     """A shape program as the core reads it."""
+    from ksc.ir.sizes import OPCODES
+
     ops = tuple((OPCODES.index(op.code), op.a, op.b, op.c) for op in shapes.ops)
     return ops, shapes.results, shapes.lines
 
