@@ -10,6 +10,8 @@
 namespace hand {
 
 typedef float v16 __attribute__((vector_size(64)));
+typedef float v8 __attribute__((vector_size(32)));
+typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t i16 __attribute__((vector_size(64)));
 
 inline v16 load(const float *from) {
@@ -20,14 +22,11 @@ inline v16 load(const float *from) {
 inline void store(float *to, v16 v) { std::memcpy(to, &v, sizeof v); }
 inline v16 all(float x) { return v16{} + x; }
 inline float sum(v16 v) {
-    float parts[16];
-    store(parts, v);
-    for (int width = 8; width > 0; width /= 2) {
-        for (int k = 0; k < width; ++k) {
-            parts[k] += parts[k + width];
-        }
-    }
-    return parts[0];
+    const v8 eight = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                     __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    const v4 four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+    const v4 two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+    return two[0] + two[1];
 }
 
 // One argument, and two, of n contiguous elements or a shared one; the last vector may be short.

@@ -28,14 +28,18 @@ def interleaved(
     """
     counts = {name: _repetitions(call, clock) for name, call in calls.items()}
     sinks = {name: record(name, counts[name]) for name in calls}
+    names = list(calls)
     enabled = gc.isenabled()
     gc.disable()
     try:
         end = perf_counter() + seconds * len(calls)
         rounds = 0
         while rounds < 20 or (perf_counter() < end and rounds < 1000):
-            for name, call in calls.items():
-                sinks[name](_round(call, counts[name], clock))
+            # Who comes after whom changes from round to round, as each leaves caches and heap to the next.
+            for k in range(len(names)):
+                name = names[(rounds + k) % len(names)]
+                calls[name]()
+                sinks[name](_round(calls[name], counts[name], clock))
             rounds += 1
     finally:
         if enabled:
