@@ -59,17 +59,20 @@ class Leaf:
 
 def bind(signature: inspect.Signature, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     """The arguments in the order of the parameters, defaults filled in. Raises ArgumentError where they do not fit."""
-    # Annotations kept as text would show in quotes.
-    written = name + str(signature).replace("'", "")
     unknown = [key for key in kwargs if key not in signature.parameters]
     if unknown:
-        raise ArgumentError(f"{written}: got an unexpected keyword argument {unknown[0]!r}")
+        raise ArgumentError(f"{_written(name, signature)}: got an unexpected keyword argument {unknown[0]!r}")
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise ArgumentError(f"{written}: {error}") from None
+        raise ArgumentError(f"{_written(name, signature)}: {error}") from None
     bound.apply_defaults()
     return list(bound.arguments.values())
+
+
+def _written(name: str, signature: inspect.Signature) -> str:
+    # Annotations kept as text would show in quotes.
+    return name + str(signature).replace("'", "")
 
 
 def flatten(
