@@ -168,7 +168,7 @@ int main() {
 
 @pytest.mark.parametrize("sanitizer", ["", "-fsanitize=thread"])
 def test_under_a_host_of_threads(tmp_path: Path, sanitizer: str) -> None:
-    args = torch.ones(3, 4), torch.ones(4)
+    args = torch.ones(3, 8), torch.ones(8)
     sources = []
     for derivation in ("", "v"):
         sources.append(tmp_path / f"kernel{derivation}.cpp")
