@@ -76,6 +76,7 @@ class Facts:
     _polynomials: dict[Var, Polynomial] = field(default_factory=dict)
     _top: list[Rule] = field(default_factory=list)
     _asked: list[tuple[Var, int]] = field(default_factory=list)
+    _judged: set[Var] = field(default_factory=set)
 
     @classmethod
     def of(cls, function: Function, *, early: bool = False) -> tuple[Facts, Place]:
@@ -428,14 +429,37 @@ class Facts:
             case Eqn(op="max"):
                 return any(isinstance(arg, Const) and int(arg.value) >= 0 for arg in eqn.args)
             case Eqn(op="min"):
-                return all(self.is_natural(self.polynomial(self.resolve(arg))) for arg in eqn.args)
+                return self._least_is_natural(symbol, eqn.args)
             case Eqn(op="imod" | "idiv"):
                 return self.count(symbol) is not None
             case _:
                 return False
 
-    def _at_least_zero(self, polynomial: Polynomial, least: Mapping[Symbol, int], rules: Sequence[Rule] = ()) -> bool:
-        """Whether the polynomial cannot be negative; ``least`` gives lower bounds of symbols."""
+    def _least_is_natural(self, symbol: Var, args: Sequence[Atom]) -> bool:
+        if symbol in self._judged:
+            # Equal sizes say of the size in min(size, 1) that it is that and the rest.
+            return False
+        self._judged.add(symbol)
+        try:
+            return all(self._is_size(arg) or self.is_natural(self.polynomial(self.resolve(arg))) for arg in args)
+        finally:
+            self._judged.remove(symbol)
+
+    def _is_size(self, atom: Atom) -> bool:
+        eqn = self.definition(atom)
+        return eqn is not None and eqn.op == "size"
+
+    def _at_least_zero(
+        self,
+        polynomial: Polynomial,
+        least: Mapping[Symbol, int],
+        rules: Sequence[Rule] = (),
+        replaced: frozenset[Var] = frozenset(),
+    ) -> bool:
+        """Whether the polynomial cannot be negative; ``least`` gives lower bounds of symbols.
+
+        A ``min`` is ``replaced`` once at most: an argument of it may be known as a sum with the very ``min``.
+        """
         polynomial = _rewritten(polynomial, rules)
         for _ in range(_STEPS):
             negative = [(m, f) for m, f in polynomial.terms.items() if f < 0 and m]
@@ -455,16 +479,20 @@ class Facts:
         natural = (symbol in least or self._symbol_is_natural(symbol) for symbol in polynomial.symbols())
         if all(factor > 0 for factor in polynomial.terms.values()) and all(natural):
             return True
-        return any(self._at_least_zero(larger, least, rules) for larger in self._without_min(polynomial))
+        for symbol, larger in self._without_min(polynomial):
+            if symbol not in replaced and self._at_least_zero(larger, least, rules, replaced | {symbol}):
+                return True
+        return False
 
-    def _without_min(self, polynomial: Polynomial) -> Iterator[Polynomial]:
+    def _without_min(self, polynomial: Polynomial) -> Iterator[tuple[Var, Polynomial]]:
         """What the polynomial is not less than, a ``min`` that is subtracted being one of its two arguments."""
         for monomial, factor in polynomial.terms.items():
-            eqn = self.definition(monomial[0]) if len(monomial) == 1 and isinstance(monomial[0], Var) else None
-            if factor < 0 and eqn is not None and eqn.op == "min":
+            symbol = monomial[0] if len(monomial) == 1 else None
+            eqn = self.definition(symbol) if isinstance(symbol, Var) else None
+            if factor < 0 and eqn is not None and eqn.op == "min" and isinstance(symbol, Var):
                 rest = polynomial - Polynomial({monomial: factor})
                 for arg in eqn.args:
-                    yield rest + Polynomial.constant(factor) * self.polynomial(self.resolve(arg))
+                    yield symbol, rest + Polynomial.constant(factor) * self.polynomial(self.resolve(arg))
                 return
 
     def _depth(self, symbol: Symbol) -> int:

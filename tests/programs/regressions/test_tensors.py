@@ -54,7 +54,28 @@ def entry(x):
     return torch.cumsum(y if x.sum() > 0.0 else x, 0)
 """
 
+# The sizes that must agree say of `n` that it is a sum with `min(n, 1)`: what is known of one was asked of the other for ever.
+DIFFERENCES_OF_NEIGHBOURS = """
+import torch
+def entry(x):
+    y = torch.sigmoid(x) * 2.0
+    steps = torch.cat([y[:1], y[1:] - y[:-1]])
+    return torch.dot(torch.relu(x), steps)
+"""
+
+# The same where the size is that of a sorted tensor.
+STEPS_OF_A_SUM_IN_ORDER = """
+import torch
+def entry(x):
+    order = torch.argsort(x)
+    y = 1.0 / (1.0 + torch.cumsum(x[order] ** 2, 0))
+    steps = torch.cat([y[:1], y[1:] - y[:-1]])
+    return torch.dot(torch.relu(x[order]), steps)
+"""
+
 PROGRAMS = {
+    "differences_of_neighbours": TensorProgram(DIFFERENCES_OF_NEIGHBOURS, X, ((3, 1, 0), (0, 1, 1), (1, 1, 2))),
+    "steps_of_a_sum_in_order": TensorProgram(STEPS_OF_A_SUM_IN_ORDER, X, ((4, 1, 0), (0, 1, 1), (1, 1, 2))),
     "cumsum_of_one_or_the_other": TensorProgram(
         CUMSUM_OF_ONE_OR_THE_OTHER, X, ((1, 1, 0), (1, 1, 1), (1, 1, 2), (3, 1, 0))
     ),
