@@ -150,9 +150,10 @@ def nan_to_num(
     if ks.isnan(input):
         return 0.0 if nan is None else float(nan)
     if ks.isinf(input):
+        largest = ks.nextafter(ks.stop_gradient(input), 0.0)
         if input > 0.0:
-            return ks.nextafter(input, 0.0) if posinf is None else float(posinf)
-        return ks.nextafter(input, 0.0) if neginf is None else float(neginf)
+            return largest if posinf is None else float(posinf)
+        return largest if neginf is None else float(neginf)
     return input
 
 
