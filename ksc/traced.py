@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ksc.frontend.values import Abstract, Static, Struct, Value
+from ksc.small import SMALL_SIZE
 
 FlatCall = tuple[Callable[..., Any], Value | None]
 """What to call with the flat arguments, and the structure of the results, None where they are the results."""
@@ -151,6 +152,7 @@ def _example(description: Any) -> Any:
     if kind == STATIC:
         return shown
     if isinstance(kind, torch.dtype):
-        return torch.empty([1 if size == "1" else 2 for size in shown], dtype=kind, device="meta")
+        # The operator is for any sizes: none that a program of its own would be compiled for.
+        return torch.empty([1 if size == "1" else SMALL_SIZE + 1 for size in shown], dtype=kind, device="meta")
     parts = [_example(part) for part in shown]
     return tuple(parts) if kind is tuple else kind(*parts)
