@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 
 from ksc.errors import UnsupportedError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Span, Var
-from ksc.ir.sizes import OPCODES, Opcode, ShapeProgram, SizeOp, fold
+from ksc.ir.sizes import OPCODES, ShapeProgram, SizeOp
 from ksc.ir.types import AccType, BoolType, FloatType, IntegerType, TensorType, TupleType, Type
+from ksc.transforms.shape_table import LOWERED, Known, Table
 
 DATA_DEPENDENT = "KS123"
 """The code of a result whose size is not known before the call."""
@@ -31,13 +32,6 @@ class Unknown:
 
     why: str
     span: Span | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A number that op ``position`` gives."""
-
-    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,83 +103,6 @@ def _position(number: Number, dim: int, which: str, main: Function) -> int:
     )
 
 
-class _Table:
-    """Collects operations, each once, folding what is constant."""
-
-    def __init__(self) -> None:
-        self.ops: list[SizeOp] = []
-        self.positions: dict[SizeOp, int] = {}
-
-    def add(self, op: SizeOp) -> Known:
-        if op not in self.positions:
-            self.positions[op] = len(self.ops)
-            self.ops.append(op)
-        return Known(self.positions[op])
-
-    def constant(self, value: int) -> Known:
-        return self.add(SizeOp("const", value))
-
-    def value(self, number: Known) -> int | None:
-        op = self.ops[number.position]
-        return op.a if op.code == "const" else None
-
-    def apply(self, code: Opcode, *operands: Known) -> Known:
-        values = [self.value(operand) for operand in operands]
-        if code == "select" and values[0] is not None:
-            return operands[1] if values[0] else operands[2]
-        if code == "select" and operands[1] == operands[2]:
-            return operands[1]
-        constants = [value for value in values if value is not None]
-        if len(constants) == len(values) and not (code in ("idiv", "imod") and constants[1] == 0):
-            return self.constant(fold(code, *constants))
-        if code in ("min", "max") and operands[0] == operands[1]:
-            return operands[0]
-        if (code == "add" and values[0] == 0) or (code == "mul" and values[0] == 1):
-            return operands[1]
-        if (code in ("add", "sub") and values[1] == 0) or (code in ("mul", "idiv") and values[1] == 1):
-            return operands[0]
-        if code == "sub" and operands[0] == operands[1]:
-            return self.constant(0)
-        if code in ("max", "min") and self._not_negative(operands, values):
-            return operands[values.index(None)] if code == "max" else self.constant(0)
-        return self.add(SizeOp(code, *(operand.position for operand in operands)))
-
-    def _not_negative(self, operands: Sequence[Known], values: Sequence[int | None]) -> bool:
-        """Whether one operand is 0 and the other a size."""
-        return any(values[k] == 0 and self.ops[operands[1 - k].position].code == "size" for k in (0, 1))
-
-    def program(self, results: Sequence[tuple[int, ...]], lines: Sequence[tuple[int, ...]]) -> ShapeProgram:
-        """The operations that the results need, renumbered."""
-        needed: set[int] = set()
-        pending = [position for result in results for position in result]
-        while pending:
-            position = pending.pop()
-            if position not in needed:
-                needed.add(position)
-                pending += _operands(self.ops[position])
-        renumbered = {old: new for new, old in enumerate(sorted(needed))}
-        ops = []
-        for old in sorted(needed):
-            op = self.ops[old]
-            ops.append(SizeOp(op.code, *(renumbered[k] for k in _operands(op))) if _operands(op) else op)
-        return ShapeProgram(tuple(ops), tuple(tuple(renumbered[k] for k in result) for result in results), tuple(lines))
-
-
-def _operands(op: SizeOp) -> tuple[int, ...]:
-    if op.code in ("const", "size", "value"):
-        return ()
-    return (op.a, op.b, op.c)[: {"not": 1, "select": 3}.get(op.code, 2)]
-
-
-_LOWERED: Mapping[str, Callable[[_Table, Sequence[Known]], Known]] = {
-    "neg": lambda t, a: t.apply("sub", t.constant(0), a[0]),
-    "abs": lambda t, a: t.apply("max", a[0], t.apply("sub", t.constant(0), a[0])),
-    "clamp_min": lambda t, a: t.apply("max", a[0], a[1]),
-    "clamp_max": lambda t, a: t.apply("min", a[0], a[1]),
-    "clamp": lambda t, a: t.apply("min", t.apply("max", a[0], a[1]), a[2]),
-    "bool_to_int": lambda t, a: a[0],
-}
-
 _LOOP = "how a loop runs"
 _NONE_ASSUMED = 1 << 30
 
@@ -196,7 +113,7 @@ Shapes = tuple[Shape, ...]
 class _Analysis:
     def __init__(self, program: Program) -> None:
         self.functions = program.functions
-        self.table = _Table()
+        self.table = Table()
         self.known: dict[tuple[str, Shapes], Shapes] = {}
         # The calls that are open, outermost first, each with what it is taken to give.
         self.open: dict[tuple[str, Shapes], _Assumption] = {}
@@ -289,8 +206,8 @@ class _Analysis:
         if len(known) == len(args):
             if eqn.op == "eq" and isinstance(eqn.args[0].type, IntegerType):
                 self.comparisons[eqn.outs[0]] = (known[0], known[1])
-            if eqn.op in _LOWERED:
-                return _LOWERED[eqn.op](self.table, known)
+            if eqn.op in LOWERED:
+                return LOWERED[eqn.op](self.table, known)
             for code in OPCODES:
                 if code == eqn.op:
                     return self.table.apply(code, *known)

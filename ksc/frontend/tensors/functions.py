@@ -15,6 +15,7 @@ from ksc.frontend.frame import Frame
 # Each of these enters its functions in the table.
 from ksc.frontend.tensors import (  # noqa: F401
     contractions,
+    conversions,
     convolutions,
     creation,
     elementwise,
