@@ -153,6 +153,9 @@ def _call_object(frame: Frame, obj: object, args: Sequence[Value], kwargs: Keywo
     reason = f"{name!r} is not a function that kernels know"
     if obj is print:
         frame.refuse(node, reason, "print the results after the call of the kernel", code="KS106")
+    if inspect.ismethod(obj) and isinstance(obj.__func__, FunctionType):
+        reason = f"{name!r} is a method of an object that is not an argument of the kernel"
+        frame.refuse(node, reason, "write it as a function, and pass the numbers that it reads", code="KS106")
     frame.refuse(node, reason, "use a function of math or torch, or one written in Python", code="KS106")
 
 

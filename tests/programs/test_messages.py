@@ -67,3 +67,27 @@ def test_sum_of_no_rows() -> None:
     assert knossos.register(fn)(torch.zeros(0)) == 0.0
     with pytest.raises(KernelRuntimeError, match="no tensors"):
         knossos.register(fn)(torch.zeros(0, 3))
+
+
+class Scale:
+    def __init__(self) -> None:
+        self.factor = 2.0
+
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+def test_a_method_as_argument_is_refused_with_a_remedy() -> None:
+    def fn(f: Any, x: torch.Tensor):
+        return f(x)
+
+    with pytest.raises(KnossosError, match=r"'Scale.apply' is a method of an object that is not .* argument"):
+        knossos.register(fn)(Scale().apply, X)
+
+
+def test_a_truth_value_for_a_float_is_a_number() -> None:
+    def fn(x: float, y: float) -> float:
+        return x * y + x
+
+    found = knossos.register(fn)(True, 2.5)
+    assert found == fn(True, 2.5) and isinstance(found, float)
