@@ -50,6 +50,8 @@ _UNDERIVED = {"logical_and_", "logical_or_", "logical_xor_", "logical_not_"}
 """In place, PyTorch lets cotangents pass these functions, which are constant wherever they have a derivative."""
 _FIRST_ORDER = {"linalg.norm.subgradients_at_zero"}
 """Samples at which PyTorch's second derivative is NaN."""
+_SINGLE = {"float"}
+"""Functions that give float32 whatever new tensors have: what they make of integers has that width in kernels of it."""
 _ANY_PLACE = {"topk"}
 """Functions that may give either place of two equal elements."""
 _LOOSE = {
@@ -68,7 +70,8 @@ def survey(op: Any, extent: Extent) -> Iterator[Finding]:
         first = k == 0
         dtypes = (torch.float64, torch.int64, torch.bool, torch.float32) if first else (torch.float64,)
         for dtype in dtypes:
-            torch.set_default_dtype(torch.float32 if dtype == torch.float32 else torch.float64)
+            single = dtype == torch.float32 or title(op) in _SINGLE
+            torch.set_default_dtype(torch.float32 if single else torch.float64)
             limit = extent.floats if first and dtype == torch.float64 else extent.others
             for n, call in enumerate(calls(op, form, dtype, limit)):
                 twice = first and n < extent.second and dtype == torch.float64 and title(op) not in _FIRST_ORDER
