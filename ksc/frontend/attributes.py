@@ -12,6 +12,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.guards import MISSING
 from ksc.frontend.lists import DICT_METHODS, LIST_METHODS, ListMethod
 from ksc.frontend.rows import GrowingList, is_growing, refuse_growing
+from ksc.frontend.storage import from_outside
 from ksc.frontend.tensors.dtypes import is_left_to_caller, member
 from ksc.frontend.values import Array, BoundMethod, Closure, Ref, Rows, Static, Struct, Value, describe, scalar_type
 
@@ -43,7 +44,7 @@ def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
             frame.refuse(node, reason, "check the spelling", code="KS115")
         if isinstance(value.value, ModuleType | type) and not isinstance(value.value, enum.EnumMeta):
             frame.guards.record(value.value, name, found)
-        return capture(found, f"{_title(value.value)}.{name}", frame.span(node))
+        return from_outside(frame, found, f"{_title(value.value)}.{name}", node)
     what = describe(value) if not isinstance(value, Closure) else f"the local function {value.name}"
     frame.refuse(node, f"{what} has no attribute {name!r} here", "call it, or pass values as arguments", code="KS115")
 

@@ -20,7 +20,7 @@ from ksc.frontend.library import NumberMethod, known_function
 from ksc.frontend.lists import ListMethod, call_dict_method
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import TracedCallable, derived_function, directional_function, innermost, special_call
-from ksc.frontend.storage import WritesArgumentError, storages
+from ksc.frontend.storage import WritesArgumentError, from_outside, storages
 from ksc.frontend.values import (
     Array,
     BoundMethod,
@@ -280,8 +280,7 @@ def defaults_of(frame: Frame, function: FunctionType, node: ast.AST) -> dict[str
     values = function.__defaults__ or ()
     names = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
     found = {**dict(zip(names, values, strict=True)), **(function.__kwdefaults__ or {})}
-    where = frame.span(node)
-    return {name: capture(obj, f"the default of {name}", where) for name, obj in found.items()}
+    return {name: from_outside(frame, obj, f"the default of {name}", node) for name, obj in found.items()}
 
 
 def bind_arguments(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from ksc.frontend.capture import capture
 from ksc.frontend.guards import MISSING
 from ksc.frontend.refuse import refuse
 from ksc.frontend.scope import EMPTY, Names, captured_names, local_names
@@ -280,6 +279,8 @@ class Frame:
         return captured(self, scope, name, value, node)
 
     def _outside(self, scope: Frame, name: str, node: ast.AST) -> Value:
+        from ksc.frontend.storage import from_outside
+
         function = scope.function
         assert function is not None
         cells: dict[str, CellType] = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
@@ -287,11 +288,11 @@ class Frame:
             self.guards.record(cells[name], name, _cell_contents(cells[name]))
             if _cell_contents(cells[name]) is MISSING:
                 self.refuse(node, f"{name!r} is not bound yet", "bind it before the kernel is called", code="KS116")
-            return capture(cells[name].cell_contents, name, self.span(node))
+            return from_outside(self, cells[name].cell_contents, name, node)
         found = function.__globals__.get(name, MISSING)
         self.guards.record(function.__globals__, name, found)
         if found is not MISSING:
-            return capture(found, name, self.span(node))
+            return from_outside(self, found, name, node)
         if hasattr(builtins, name):
             return Static(getattr(builtins, name))
         self.refuse(node, f"the name {name!r} is not defined", "define or import it", code="KS116")

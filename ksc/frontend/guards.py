@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import is_
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
@@ -45,6 +46,25 @@ class Guard:
                 return getattr(self.container, self.name, MISSING)
 
 
+class Contents:
+    """What a list or dict held, each item the very object that it was."""
+
+    def __init__(self, container: list[Any] | dict[Any, Any]) -> None:
+        self._container = container
+        self.items = _items_of(container)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it holds the same still."""
+        now = _items_of(self._container)
+        return len(now) == len(self.items) and all(map(is_, now, self.items))
+
+
+def _items_of(container: list[Any] | dict[Any, Any]) -> tuple[Any, ...]:
+    """The items of a list; the keys of a dict, and then its values."""
+    return (*container, *container.values()) if isinstance(container, dict) else tuple(container)
+
+
 class GuardSet:
     """The guards of a trace, each place once."""
 
@@ -60,6 +80,16 @@ class GuardSet:
         if isinstance(container, FunctionType) and str(container.__module__).startswith("ksc."):
             return
         self._guards.setdefault((id(container), name), Guard(container, name, seen))
+
+    def record_contents(self, container: list[Any] | dict[Any, Any]) -> tuple[Any, ...]:
+        """Note what a list or dict holds, and give it: its items, or its keys and then its values."""
+        key = id(container), "unchanged"
+        if key not in self._guards:
+            # The container of the guard holds the list or dict, so that no other gets its id.
+            self._guards[key] = Guard(Contents(container), "unchanged", True)
+        found = self._guards[key].container
+        assert isinstance(found, Contents)
+        return found.items
 
     def freeze(self) -> tuple[Guard, ...]:
         """All guards, in the order of reading."""

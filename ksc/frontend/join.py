@@ -125,6 +125,8 @@ class Meeting:
         for other in own:
             cell.may_share(other)
             cell.mixed = cell.mixed or other.mixed
+            if other.captured:
+                cell.owner, cell.captured = other.owner, True
             if cell.name == PLACEHOLDER:
                 cell.name = other.name
         return cell
@@ -188,7 +190,7 @@ def unify(a: Value, b: Value, conflict: Poison, meeting: Meeting) -> Value:
         if a.cls is not b.cls or len(a.items) != len(b.items) or a.keys != b.keys:
             return conflict
         items = tuple(unify(x, y, conflict, meeting) for x, y in zip(a.items, b.items, strict=True))
-        if a.cls in (list, dict) and a.cell is not None and b.cell is not None:
+        if a.cls in (list, dict) and (a.cell is not None or b.cell is not None):
             return Struct(a.cls, items, a.keys, meeting.joined(a, b))
         return a.with_items(items)
     if _is_tensor(a) or _is_tensor(b):

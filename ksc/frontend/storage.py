@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
-from ksc.frontend.values import Array, Cell, Poison, Ref, Rows, Struct, Value
+from ksc.frontend.values import Array, BoundMethod, Cell, Partial, Poison, Ref, Rows, Struct, Value
 
 
 class WritesArgumentError(Exception):
@@ -37,12 +38,14 @@ def _require_writable(frame: Frame, cell: Cell, other: Cell, node: ast.AST) -> N
     if entry is not None and entry.inlinable:
         raise WritesArgumentError
     name = other.owner
-    reason = f"the argument {name!r} is changed" if other is cell else f"this may change the argument {name!r}"
+    what = f"{name!r}, which is not of this function," if other.captured else f"the argument {name!r}"
+    reason = f"{what} is changed" if other is cell else f"this may change {what.rstrip(',')}"
     own = name if other is cell else cell.name
     own = own if own.isidentifier() else "x"
     held = frame.region.store.get(cell)
     copy = f"{held.cls.__name__}({own})" if isinstance(held, Struct) else f"{own}.clone()"
-    frame.refuse(node, reason, f"work on a copy: `{own} = {copy}`", code="KS120")
+    target = "own" if other is cell and other.captured else own
+    frame.refuse(node, reason, f"work on a copy: `{target} = {copy}`", code="KS120")
 
 
 def storages(value: Value) -> Iterator[Cell]:
@@ -58,8 +61,17 @@ def storages(value: Value) -> Iterator[Cell]:
         yield from (part.cell for part in value.parts)
 
 
-def kept_as_argument(frame: Frame, value: Value, name: str) -> Value:
-    """The value of a parameter: its tensors and lists are never changed."""
+def from_outside(frame: Frame, obj: object, name: str, node: ast.AST) -> Value:
+    """The value of an object found outside the function under ``name``: its lists and dicts are never changed.
+
+    Raises UnsupportedError (KS110) for objects that can change unnoticed, and for objects of unknown kinds.
+    """
+    value = capture(obj, name, frame.span(node), frame.guards)
+    return kept_as_argument(frame, value, name, captured=True)
+
+
+def kept_as_argument(frame: Frame, value: Value, name: str, *, captured: bool = False) -> Value:
+    """The value of a parameter, or of what is ``captured``: its tensors and lists are never changed."""
     match value:
         case Array():
             cell = Cell(value.sizes, value.elem, owner=name, name=name)
@@ -67,11 +79,19 @@ def kept_as_argument(frame: Frame, value: Value, name: str) -> Value:
             frame.region.store[cell] = value
             return Ref(cell, value.sizes)
         case Struct(cls=cls, items=items, keys=keys):
-            own = tuple(kept_as_argument(frame, item, name) for item in items)
+            own = tuple(kept_as_argument(frame, item, name, captured=captured) for item in items)
             if cls not in (list, dict):
-                return value.changed(own)
+                same = all(new is old for new, old in zip(own, items, strict=True))
+                return value if same else value.changed(own)
             cell = Cell(owner=name, name=name)
+            cell.captured = captured
             frame.region.store[cell] = made = Struct(cls, own, keys, cell)
             return made
+        case BoundMethod(function=function, owner=owner):
+            return BoundMethod(function, kept_as_argument(frame, owner, name, captured=captured))
+        case Partial(function=inner, args=args, kwargs=kwargs):
+            own = tuple(kept_as_argument(frame, arg, name, captured=captured) for arg in args)
+            named = {key: kept_as_argument(frame, arg, name, captured=captured) for key, arg in kwargs.items()}
+            return Partial(inner, own, named)
         case _:
             return value

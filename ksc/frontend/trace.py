@@ -89,8 +89,8 @@ def trace(
         refuse(None, f"{title} has no Python source", "write it with `def` and math or torch functions", code="KS109")
     source, node, _ = locate(function)
     span = source.span(node, head=True)
-    described = _describe(function, [arg.arg for arg in parameters(node)], params, span)
     guards = GuardSet()
+    described = _describe(function, [arg.arg for arg in parameters(node)], params, span, guards)
     guards.record(function, "__code__", function.__code__)
     table = FunctionTable(guards)
     try:
@@ -136,6 +136,7 @@ def _describe(
     names: list[str],
     params: Sequence[Description] | Mapping[str, Description],
     span: Span,
+    guards: GuardSet,
 ) -> dict[str, Value]:
     given = dict(params) if isinstance(params, Mapping) else dict(zip(names, params, strict=False))
     extra = set(given) - set(names)
@@ -150,7 +151,7 @@ def _describe(
         if name in given:
             found[name] = describe_value(given[name])
         elif name in defaults:
-            found[name] = capture(defaults[name], f"the default of {name}", span)
+            found[name] = capture(defaults[name], f"the default of {name}", span, guards)
         else:
             raise ArgumentError(f"{function.__name__} is not given its argument {name!r}", span=span)
     return found

@@ -93,14 +93,15 @@ class Cell:
     Attributes:
         sizes: those of the tensor that it holds, which never change; none for a list.
         elem: the type of the elements.
-        owner: the argument whose storage it is, which is never written; None for any other.
+        owner: the argument, or object from outside, whose storage it is, which is never written; None for any other.
+        captured: whether the owner is an object from outside.
         mixed: whether what stands for the tensor may be a number.
         listed: whether it holds the items of a list, some of which may be one and the same.
         name: what its content is called in the IR.
         narrow: the dtype of integers of fewer than 64 bits, None for any other.
     """
 
-    __slots__ = ("_parent", "elem", "listed", "mixed", "name", "narrow", "owner", "sizes")
+    __slots__ = ("_parent", "captured", "elem", "listed", "mixed", "name", "narrow", "owner", "sizes")
 
     def __init__(
         self, sizes: Sizes = (), elem: Type = Float, *, owner: str | None = None, name: str = PLACEHOLDER
@@ -108,6 +109,7 @@ class Cell:
         self.sizes = sizes
         self.elem = elem
         self.owner = owner
+        self.captured = False
         self.mixed = False
         self.listed = False
         self.name = name

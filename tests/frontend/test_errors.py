@@ -30,7 +30,8 @@ def case(fn):
 
 
 weights = [1.0, 2.0]
-table = {"a": 1.0}
+table = {float: 1.0}
+names = {"a", "b"}
 array = np.ones(3)
 tensor = torch.ones(3)
 layer = torch.nn.Linear(1, 1)
@@ -60,7 +61,6 @@ class Plain:
         self.x = x
 
 
-open_object = Open(1.0)
 plain_object = Plain(1.0)
 
 
@@ -245,7 +245,7 @@ def star_argument(x: float):
 
 @case
 def double_star_argument(x: float):
-    return dict(**table)
+    return dict(**x)
 
 
 @case
@@ -393,12 +393,13 @@ def unbound_at_first(x: float):
 
 @case
 def captured_list(x: float):
-    return x * weights[0]
+    weights[0] = x
+    return x
 
 
 @case
 def captured_dict(x: float):
-    return x * table["a"]
+    return x * len(table)
 
 
 @case
@@ -417,8 +418,8 @@ def captured_module(x: float):
 
 
 @case
-def captured_open_dataclass(x: float):
-    return x * open_object.x
+def captured_set(x: float):
+    return x * len(names)
 
 
 @case
