@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import functools
 import inspect
+import itertools
 from collections.abc import Mapping, Sequence
 from types import FunctionType
 
@@ -258,8 +259,8 @@ def _emit_call(frame: Frame, entry: Entry, values: Sequence[Value], node: ast.AS
     result = adopt(frame, entry.result, rebuild(entry.result, iter(outs)))
     if entry.shares or entry.function is None:
         cells = [*storages(result), *(cell for value in values for cell in storages(value))]
-        for cell in cells[1:]:
-            cell.may_share(cells[0])
+        for one, other in itertools.combinations(cells, 2):
+            one.may_share(other)
     return result
 
 

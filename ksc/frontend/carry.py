@@ -112,6 +112,7 @@ class Loop:
         for name in self.through:
             self.templates[name] = generalise_kept(self.templates[name])
         self.contents: dict[Cell, Value] = {}
+        self.made: set[Cell] = set()
         self.grows = grows
         self.grown: dict[Cell, Growth] = {}
         self.flags: tuple[Value, Value] = (FALSE, FALSE)
@@ -121,7 +122,7 @@ class Loop:
         """The value of a variable before the loop."""
         binding = self.frame.env.get(name)
         if binding is not None:
-            return binding.value
+            return readable(binding.value, self.frame.region.store)
         return DEAD if self.at_least_once and name not in self.through else unbound(name, None)
 
     # The three shapes of loop.
@@ -224,7 +225,7 @@ class Loop:
         frame, changed = self.frame, False
         inner = [out for eqn in body.builder.eqns for out in eqn.outs]
         inner += [param for params in body.params.values() for param in params]
-        meeting = Meeting(frame.region.store, inner)
+        meeting = Meeting(frame.region.store, inner, self.made)
         for name in self.names:
             before, now = self.templates[name], self._at_end(name, body)
             new = _closed(unify(before, now, self._conflict(name, before, now), meeting))
@@ -245,8 +246,8 @@ class Loop:
             self.contents[cell] = new
         flow = body.flow
         self.flags = (_flag(flow.broke), _flag(flow.returned))
-        self.value = meeting.outward(readable(flow.value, body.store))
-        return changed
+        self.value = meeting.outward(readable(flow.value, body.store), 1)
+        return meeting.settle() or changed
 
     def _widen_grown(self, body: Body, meeting: Meeting) -> bool:
         """Widen the lists that the body appends one item to; whether something changed."""

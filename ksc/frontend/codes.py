@@ -28,7 +28,11 @@ _TABLE = (
         "KS108", "a definition that kernels do not have: class, decorated or generic function", "define it outside"
     ),
     ErrorCode("KS109", "a function whose source cannot be had", "define it with def in a file or a notebook cell"),
-    ErrorCode("KS110", "an object that can change unnoticed, or an unknown one, is captured from outside", "pass it as an argument"),
+    ErrorCode(
+        "KS110",
+        "an object that can change unnoticed, or an unknown one, is captured from outside",
+        "pass it as an argument",
+    ),
     ErrorCode("KS111", "a value that depends on the arguments stands where a constant is needed", "see the message"),
     ErrorCode("KS112", "a variable may be read before it is bound", "bind it on every path"),
     ErrorCode("KS113", "recursion that never returns, or of a local function that captures", "add a case, pass"),

@@ -138,6 +138,7 @@ def branch(
     rows.append(Row("result", result, ends[0], ends[1]))
     alive = flows[0].alive, flows[1].alive
     contents = contents_rows(frame, sides, alive, meeting)
+    meeting.settle()
 
     joined = join_rows(frame, cond, sides, [*rows, *contents], node)
     for name, value, (a, b) in zip(names, joined, bindings, strict=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -190,8 +191,9 @@ class FunctionTable:
         if isinstance(callee, FunctionType):
             hold_annotated_sizes(frame, parameter_annotations(callee), node)
         value = run_body(frame, node)
-        groups = [cell.group for cell in storages(value)]
-        entry.shares = len(set(groups)) < len(groups) or any(cell.group in groups for cell in given)
+        kept = list(storages(value))
+        pairs = itertools.chain(itertools.combinations(kept, 2), itertools.product(kept, given))
+        entry.shares = any(one.shares(other) for one, other in pairs)
         known, entry.result = entry.result, _result_template(frame, entry, value, node)
         if entry.asked and not entry.declared and (known is None or not same_template(known, entry.result)):
             return False

@@ -7,7 +7,7 @@ A *template* is a value whose run-time leaves are Abstract. ``unify`` finds it, 
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 
 from ksc.frontend.frame import Frame
@@ -81,17 +81,20 @@ def template_of(value: Value) -> Value:
 
 
 class Meeting:
-    """Where paths meet: what there was before they parted, and is still the same on all of them.
+    """Where two paths meet: what there was before they parted, and is still the same on both of them.
 
     Args:
         cells: the storages that there were.
         inner: variables of the IR that are bound on one path only.
+        made: the storages that earlier meetings at the same place have made; this one adds its own.
     """
 
-    def __init__(self, cells: Container[Cell], inner: Iterable[Var]) -> None:
+    def __init__(self, cells: Collection[Cell], inner: Iterable[Var], made: set[Cell] | None = None) -> None:
         self.cells = cells
         self.inner = frozenset(inner)
+        self.made = set() if made is None else made
         self._joined: dict[object, Cell] = {}
+        self._sources: dict[Cell, tuple[Cell | None, ...]] = {}
 
     def has(self, atom: Atom | None) -> bool:
         """Whether a variable of the IR is bound for all paths."""
@@ -109,21 +112,18 @@ class Meeting:
             case _:
                 return False
 
-    def joined(self, *values: Value) -> Cell:
-        """A cell that stands for one or another of these, depending on the path."""
-        own = [value.cell for value in values if isinstance(value, Abstract | Struct | Ref) and value.cell is not None]
-        known = next(
-            (
-                value.cell
-                for value in values
-                if isinstance(value, Abstract | Struct) and value.cell is not None and value.cell not in self.cells
-            ),
-            None,
-        )
-        key = tuple((value.cell, value.steps) if isinstance(value, Ref) else value for value in values)
-        cell = known if isinstance(known, Cell) else self._joined.setdefault(key, Cell())
-        for other in own:
-            cell.may_share(other)
+    def joined(self, first: Value | None, second: Value | None) -> Cell:
+        """A cell that stands for one or the other of these, depending on the path; None where it is not read."""
+        sources = tuple(map(_cell_of, (first, second)))
+        key = tuple(map(_identity, (first, second)))
+        cell = self._joined.get(key)
+        if cell is None:
+            # What stands for two things that have been the same so far, and are not any more, keeps its cell for one.
+            known = sources[0] if sources[0] in self.made and sources[0] not in self._sources else None
+            cell = self._joined[key] = known or Cell()
+        self.made.add(cell)
+        self._sources[cell] = sources
+        for other in filter(None, sources):
             cell.mixed = cell.mixed or other.mixed
             if other.captured:
                 cell.owner, cell.captured = other.owner, True
@@ -131,20 +131,37 @@ class Meeting:
                 cell.name = other.name
         return cell
 
-    def outward(self, value: Value) -> Value:
-        """The template of what only one path gives."""
+    def settle(self) -> bool:
+        """Note what the cells that were made may be, once all of them are there; whether that is new.
+
+        Two may be one where that holds on one of the paths.
+        """
+        found = []
+        for cell, sources in self._sources.items():
+            for other, theirs in self._sources.items():
+                meets = any(
+                    a is not None and b is not None and a.shares(b) for a, b in zip(sources, theirs, strict=True)
+                )
+                if meets and other is not cell:
+                    found.append((cell, other))
+            around = {other for source in filter(None, sources) for other in (source, *source.others)}
+            found += [(cell, other) for other in around if other in self.cells and other not in self._sources]
+        return any([one.may_be(other) for one, other in found])
+
+    def outward(self, value: Value, path: int) -> Value:
+        """The template of what only one path gives, the first (0) or second."""
         match value:
             case Struct() if value.cls in (list, dict) and value.cell is not None:
                 if self.sees(value):
                     return value
-                items = tuple(map(self.outward, value.items))
-                return Struct(value.cls, items, value.keys, self.joined(_by_cell(value)))
+                items = tuple(self.outward(item, path) for item in value.items)
+                return Struct(value.cls, items, value.keys, self._alone(value, path))
             case Struct():
-                return value.changed(tuple(map(self.outward, value.items)))
+                return value.changed(tuple(self.outward(item, path) for item in value.items))
             case Ref() | Array():
                 if self.sees(value):
                     return value
-                cell = self.joined(value)
+                cell = self._alone(value, path)
                 sizes = tuple(size if self.has(size) else None for size in value.sizes)
                 cell.sizes, cell.elem = sizes, value.elem
                 return Abstract(tensor_type(value.elem, sizes), tensor=not sizes, sizes=sizes, cell=cell)
@@ -156,10 +173,20 @@ class Meeting:
             case _:
                 return template_of(value)
 
+    def _alone(self, value: Value, path: int) -> Cell:
+        return self.joined(None, value) if path else self.joined(value, None)
 
-def _by_cell(value: Struct) -> Value:
-    assert value.cell is not None
-    return Ref(value.cell, ())
+
+def _cell_of(value: Value | None) -> Cell | None:
+    return value.cell if isinstance(value, Abstract | Struct | Ref) else None
+
+
+def _identity(value: Value | None) -> object:
+    """What two names of the same storage, looked at in the same way, have in common."""
+    cell = _cell_of(value)
+    if cell is None:
+        return value
+    return cell, value.steps if isinstance(value, Ref) else ()
 
 
 def atoms_of(steps: object) -> Iterator[Atom]:
@@ -177,9 +204,9 @@ def atoms_of(steps: object) -> Iterator[Atom]:
 def unify(a: Value, b: Value, conflict: Poison, meeting: Meeting) -> Value:
     """The template that both values fit; ``conflict`` stands where they have nothing in common."""
     if isinstance(a, Dead):
-        return meeting.outward(b)
+        return meeting.outward(b, 1)
     if isinstance(b, Dead):
-        return meeting.outward(a)
+        return meeting.outward(a, 0)
     if isinstance(a, Poison):
         return a
     if isinstance(b, Poison):
@@ -251,9 +278,9 @@ def unify_contents(cell: Cell, a: Value, b: Value, conflict: Poison, meeting: Me
     if isinstance(a, Rows) or isinstance(b, Rows):
         return conflict
     if isinstance(a, Struct | Dead) and isinstance(b, Struct | Dead):
-        given = a if isinstance(a, Struct) else b
+        given, path = (a, 0) if isinstance(a, Struct) else (b, 1)
         assert isinstance(given, Struct)
-        return Struct(given.cls, tuple(map(meeting.outward, given.items)), given.keys, cell)
+        return Struct(given.cls, tuple(meeting.outward(item, path) for item in given.items), given.keys, cell)
     if _same(a, b) and meeting.sees(a):
         return a
     return Abstract(tensor_type(cell.elem, cell.sizes), tensor=not cell.sizes, sizes=cell.sizes)

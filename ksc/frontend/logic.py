@@ -41,6 +41,7 @@ def choose(
     rows = [Row(PLACEHOLDER, template, a, b)]
     bound = _rebound_rows(frame, sides, meeting, node)
     contents = contents_rows(frame, sides, (True, True), meeting)
+    meeting.settle()
     values = join_rows(frame, frame.atom(cond, node), sides, [*rows, *bound, *contents], node)
     for row, value in zip(bound, values[1:], strict=False):
         frame.bind(row.name, value, node)

@@ -104,8 +104,7 @@ class Growth:
 
     def shares_more(self, around: Iterable[Cell]) -> bool:
         """Whether more of the storages ``around`` than before may be those of items."""
-        groups = {cell.group for cell in self.cells}
-        before, self.shared = self.shared, sum(cell.group in groups for cell in around)
+        before, self.shared = self.shared, sum(any(map(cell.shares, self.cells)) for cell in around)
         return self.shared != before
 
 

@@ -21,7 +21,7 @@ def about_to_write(frame: Frame, cell: Cell, node: ast.AST) -> None:
     """
     store = frame.region.store
     _require_writable(frame, cell, cell, node)
-    for other in [other for other in store if other is not cell and other.group is cell.group]:
+    for other in [other for other in store if other is not cell and other.shares(cell)]:
         _require_writable(frame, cell, other, node)
         line = getattr(node, "lineno", 0)
         reason = f"whether this changed in line {line} depends on the arguments: there it may have had another name"

@@ -87,8 +87,8 @@ class Array(Value):
 class Cell:
     """A storage. What it holds now is kept by the region of the trace, under the cell itself.
 
-    Cells that may be one and the same, because it depends on the arguments, form a *group*: a write to one of them
-    leaves it open what the others hold.
+    Two cells may be one and the same, because that depends on the arguments: a write to one of them leaves it open what
+    the other holds.
 
     Attributes:
         sizes: those of the tensor that it holds, which never change; none for a list.
@@ -101,7 +101,7 @@ class Cell:
         narrow: the dtype of integers of fewer than 64 bits, None for any other.
     """
 
-    __slots__ = ("_parent", "captured", "elem", "listed", "mixed", "name", "narrow", "owner", "sizes")
+    __slots__ = ("_others", "captured", "elem", "listed", "mixed", "name", "narrow", "owner", "sizes")
 
     def __init__(
         self, sizes: Sizes = (), elem: Type = Float, *, owner: str | None = None, name: str = PLACEHOLDER
@@ -114,21 +114,31 @@ class Cell:
         self.listed = False
         self.name = name
         self.narrow: torch.dtype | None = None
-        self._parent: Cell | None = None
+        self._others: set[Cell] = set()
 
     @property
-    def group(self) -> Cell:
-        """The cell that stands for all of the group."""
-        root = self
-        while root._parent is not None:
-            root = root._parent
-        return root
+    def others(self) -> frozenset[Cell]:
+        """The cells that may be this one."""
+        return frozenset(self._others)
+
+    def shares(self, other: Cell) -> bool:
+        """Whether the two may be one."""
+        return other is self or other in self._others
+
+    def may_be(self, other: Cell) -> bool:
+        """Note that the two may be one, which says nothing of any third; whether that is new."""
+        if self.shares(other):
+            return False
+        self._others.add(other)
+        other._others.add(self)
+        return True
 
     def may_share(self, other: Cell) -> None:
-        """Note that the two may be one."""
-        a, b = self.group, other.group
-        if a is not b:
-            a._parent = b
+        """Note that the two may be one, wherever they are used: then each may be what the other may be."""
+        mine, theirs = [self, *self._others], [other, *other._others]
+        for one in mine:
+            for another in theirs:
+                one.may_be(another)
 
 
 class Step:
