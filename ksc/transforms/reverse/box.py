@@ -6,8 +6,9 @@ x n = (unbox b)         ⟶      b_bar = (box [d name] x_bar)
 
 from __future__ import annotations
 
-from ksc.ir.nodes import Atom, Eqn
+from ksc.ir.nodes import Atom, Eqn, Var
 from ksc.ir.types import BoxType, is_differentiable
+from ksc.transforms.reverse.presence import either
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Sweep
 from ksc.transforms.tangents import atom_name, emit_box, emit_unbox, tangent_box, zero
@@ -15,25 +16,28 @@ from ksc.transforms.tangents import atom_name, emit_box, emit_unbox, tangent_box
 
 def reverse_box(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Open the box of cotangents."""
+    present = scope.presence(eqn.outs[0])
     bar = scope.take(eqn.outs[0])
     if bar is None:
         return
     fields = [arg for arg in eqn.args if is_differentiable(arg.type)]
     names = [f"{atom_name(arg)}_bar" for arg in fields]
     for arg, field in zip(fields, emit_unbox(scope.builder, bar, sweep.boxes, names), strict=True):
-        scope.add(arg, field)
+        scope.add(arg, field, present)
 
 
 def reverse_unbox(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Box the cotangents of the fields."""
     (box,) = eqn.args
+    marks = [scope.presence(out) for out in eqn.outs]
     bars = [scope.take(out) for out in eqn.outs]
     if not scope.wants(box) or all(bar is None for bar in bars):
         return
-    assert isinstance(box.type, BoxType)
+    assert isinstance(box, Var) and isinstance(box.type, BoxType)
     fields: list[Atom] = []
     for out, bar in zip(eqn.outs, bars, strict=True):
         if is_differentiable(out.type):
             fields.append(zero(scope.builder, out) if bar is None else bar)
     sweep.pairs.module.need_tangent(box.type)
-    scope.add(box, emit_box(scope.builder, tangent_box(box.type.name), fields))
+    present = either(*marks)
+    scope.add(box, emit_box(scope.builder, tangent_box(box.type.name), fields), present)

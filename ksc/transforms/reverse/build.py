@@ -33,6 +33,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the reversed loop."""
     kept = sweep.kept[eqn]
+    marks = [scope.presence(out) for out in eqn.outs[: kept.results]]
     bars = [scope.take(out) for out in eqn.outs[: kept.results]]
     if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
@@ -45,4 +46,4 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
         name = f"{atom_name(result)}_bar"
         return builder.emit("index", [tensor, *at], [tangent_type(result.type)], names=[name])[0]
 
-    reverse_elements(sweep, scope, eqn, saved, element)
+    reverse_elements(sweep, scope, eqn, saved, element, marks)

@@ -8,14 +8,16 @@ the param ``transpose``, ``fwd`` names its transpose.
 
 What the first keeps for the second is a list of variables, or one box of them where the callee is recursive, so
 that its type is finite. The second is made for the results that have a cotangent, since a zero in the place of a
-missing one could meet an infinite derivative. A call inside an ``if`` or loop is run again in the reverse sweep; not
-so a call of a recursive or effectful function, whose results are saved.
+missing one could meet an infinite derivative; where that shows at run time only, it takes a Bool beside the cotangent.
+It gives a Bool beside what may not be there itself. A call inside an ``if`` or loop is run again in the reverse sweep;
+not so a call of a recursive or effectful function, whose results are saved.
 """
 
 from __future__ import annotations
 
 from ksc.ir.nodes import Atom, Eqn, Var
-from ksc.ir.types import is_differentiable
+from ksc.ir.types import Bool, is_differentiable
+from ksc.transforms.reverse.presence import PERHAPS, Presence, as_bool, there_if
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 from ksc.transforms.tangents import atom_name, refuse_accumulators, tangent_type, zero
@@ -47,22 +49,38 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     if kept is None or kept.pair is None:
         return
     outs, residuals = eqn.outs[: kept.results], eqn.outs[kept.results :]
+    marks = [scope.presence(out) for out in outs]
     bars = [scope.take(out) for out in outs]
     if all(bar is None for bar in bars):
         return
     pair = kept.pair
     tangible = [k for k, out in enumerate(outs) if is_differentiable(out.type)]
-    seeds = tuple(pair.given or bars[k] is not None for k in tangible)
+    seeds = tuple(1 if pair.given else _seed(bars[k], marks[k]) for k in tangible)
     args: list[Atom] = []
     for k, seed in zip(tangible, seeds, strict=True):
         bar = bars[k]
         if seed:
             args.append(zero(scope.builder, outs[k]) if bar is None else bar)
+    args += [
+        as_bool(scope.builder, marks[k], f"has_{outs[k].name}_bar")
+        for k, seed in zip(tangible, seeds, strict=True)
+        if seed == PERHAPS
+    ]
     targets = [k for k, on in enumerate(pair.active) if on]
     names = [f"{atom_name(eqn.args[k])}_bar" for k in targets]
     types = [tangent_type(eqn.args[k].type) for k in targets]
-    params = {"callee": sweep.pairs.backward(pair, seeds)}
-    given = scope.builder.emit("call", [*args, *residuals], types, names=names, params=params)
-    for k, bar in zip(targets, given, strict=True):
+    backward = sweep.pairs.backward(pair, seeds)
+    flags = [k for k, unsure in zip(targets, backward.unsure, strict=True) if unsure]
+    names += [f"has_{atom_name(eqn.args[k])}_bar" for k in flags]
+    types += [Bool for _ in flags]
+    given = scope.builder.emit("call", [*args, *residuals], types, names=names, params={"callee": backward.name})
+    present = dict(zip(flags, map(there_if, given[len(targets) :]), strict=True))
+    for k, bar in zip(targets, given, strict=False):
         if any(bars[j] is not None and pair.flows[j] >> k & 1 for j in range(len(bars))):
-            scope.add(eqn.args[k], bar)
+            scope.add(eqn.args[k], bar, present.get(k))
+
+
+def _seed(bar: Atom | None, mark: Presence) -> int:
+    if bar is None:
+        return 0
+    return 1 if mark is None else PERHAPS

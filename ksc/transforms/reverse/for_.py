@@ -49,7 +49,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the reversed loop."""
     kept = sweep.kept[eqn]
-    n = eqn.params["carries"]
+    marks = [scope.presence(out) for out in eqn.outs[: kept.results]]
     bars = [scope.take(out) for out in eqn.outs[: kept.results]]
     if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
@@ -58,4 +58,4 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     saved = {p: eqn.outs[p] for p in range(kept.results + kept.tapes, len(eqn.outs))}
     direction = not eqn.params["reverse"]
     loop = Carried(eqn, body, body.params[0], eqn.args[0], direction, eqn.args[1:], tapes, saved, kept.undos)
-    reverse_carries(sweep, scope, loop, bars[:n], bars[n:])
+    reverse_carries(sweep, scope, loop, list(zip(bars, marks, strict=True)))

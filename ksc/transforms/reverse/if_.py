@@ -16,11 +16,12 @@ The cotangent of a tensor that has one already goes through the ``if`` instead o
 from __future__ import annotations
 
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Block, Eqn, Var
+from ksc.ir.nodes import Block, Eqn, Var
 from ksc.ir.rewrite import Env
 from ksc.transforms.reverse.scope import Scope
+from ksc.transforms.reverse.sides import emit_sides
 from ksc.transforms.reverse.sweep import Kept, Sweep
-from ksc.transforms.tangents import add, default, tangent_type, zero
+from ksc.transforms.tangents import default
 
 
 def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
@@ -48,10 +49,11 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the reversed ``if``."""
     kept = sweep.kept[eqn]
+    marks = [scope.presence(out) for out in eqn.outs[: kept.results]]
     bars = [scope.take(out) for out in eqn.outs[: kept.results]]
     if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
-    sides: list[tuple[Scope, dict[Var, Atom]]] = []
+    sides: list[Scope] = []
     first = kept.results
     for block, count in zip(eqn.blocks, kept.saved, strict=True):
         inner = scope.inside("if")
@@ -60,29 +62,9 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
             sweep.unpack(block, position, eqn.outs[position], env, inner)
         first += count
         eqns, results = sweep.recompute(block, env, inner)
-        for result, bar in zip(results, bars, strict=False):
-            inner.add(result, bar)
+        for result, bar, mark in zip(results, bars, marks, strict=False):
+            inner.add(result, bar, mark)
         sweep.reverse(eqns, inner)
-        sides.append((inner, inner.leave()))
-    targets = list({var: None for _, given in sides for var in given})
-    blocks = []
-    continued = {var for inner, _ in sides for var in inner.continued}
-    for inner, given in sides:
-        results = [_leaving(var, given.get(var), inner, scope, continued) for var in targets]
-        blocks.append(inner.finish((), results, sweep.pairs.module.effectful))
-    names = [f"{var.name}_bar" for var in targets]
-    types = [tangent_type(var.type) for var in targets]
-    outs = scope.builder.emit("if", eqn.args, types, names=names, blocks=blocks, span=eqn.span)
-    for var, out in zip(targets, outs, strict=True):
-        if var in continued:
-            scope.bars[var] = out
-        else:
-            scope.add(var, out)
-
-
-def _leaving(var: Var, bar: Atom | None, inner: Scope, around: Scope, continued: set[Var]) -> Atom:
-    """What a side gives for the cotangent of a variable: all of it where a side goes on from that around the ``if``."""
-    if var not in continued or var in inner.continued:
-        return zero(inner.builder, var) if bar is None else bar
-    before = around.bars[var]
-    return before if bar is None else add(inner.builder, before, bar, f"{var.name}_bar")
+        sides.append(inner)
+    then, else_ = sides
+    emit_sides(sweep, scope, eqn.args[0], then, else_, eqn.span)

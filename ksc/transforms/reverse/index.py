@@ -16,4 +16,5 @@ from ksc.transforms.reverse.sweep import Sweep
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the addition."""
-    scope.add_at(eqn.args[0], eqn.args[1:], scope.take(eqn.outs[0]))
+    present = scope.presence(eqn.outs[0])
+    scope.add_at(eqn.args[0], eqn.args[1:], scope.take(eqn.outs[0]), present)

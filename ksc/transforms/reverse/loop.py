@@ -7,15 +7,16 @@ A reversed loop adds to the cotangents of variables from outside through accumul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Block, Eqn, Var
-from ksc.ir.rewrite import Env
-from ksc.ir.types import Integer, Type
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
+from ksc.ir.rewrite import Env, bound_vars
+from ksc.ir.types import AccType, Bool, Float, Integer, TensorType, Type
 from ksc.transforms.reverse.closing import counted, counter_step
+from ksc.transforms.reverse.presence import ABSENT, Presence, as_bool, both, either, there_if
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 from ksc.transforms.reverse.undo import Undo, take_back
@@ -33,25 +34,53 @@ def emit_loop(
     results: Sequence[Atom],
     types: Sequence[Type],
     names: Sequence[str],
+    runs: Callable[[Var], Presence],
 ) -> tuple[Var, ...]:
-    """Emit a reversed loop, whose body was built in ``inner``, with the accumulators that it adds to around it."""
+    """Emit a reversed loop, whose body was built in ``inner``, with the accumulators that it adds to around it.
+
+    ``runs`` says whether the loop has an iteration, as it matters to a variable.
+    """
+    _count_terms(inner, block_params)
     body = inner.finish(block_params, results, sweep.pairs.module.effectful)
     outs = tuple(Var(name, type_) for name, type_ in zip(names, types, strict=True))
     span = scope.builder.span
     loop = Eqn(outs, op, tuple(args), params, (body,), span)
     accs = inner.accs
-    if not accs:
+    if not accs and not inner.terms:
         if outs or body.eqns:
             scope.builder.eqns.append(loop)
+        for var, mark in inner.added.items():
+            scope.note_added(var, both(scope.builder, runs(var), mark, f"has_{var.name}_bar"))
         return outs
-    inits = [scope.so_far(var) for var in accs]
+    inits = [scope.so_far(var) for var in accs] + [const(0.0) for _ in inner.terms]
     finals = [Var(f"{var.name}_bar", tangent_type(var.type)) for var in accs]
+    terms = {mark: Var(acc.name, Float) for mark, acc in inner.terms.items()}
     given = tuple(Var(out.name, out.type) for out in outs)
-    around = Block(tuple(accs.values()), (loop,), outs)
-    scope.builder.eqns.append(Eqn((*finals, *given), "withacc", tuple(inits), {}, (around,), span))
-    for var, final in zip(accs, finals, strict=True):
-        scope.bars[var] = final
+    around = Block((*accs.values(), *inner.terms.values()), (loop,), outs)
+    new = Eqn((*finals, *terms.values(), *given), "withacc", tuple(inits), {}, (around,), span)
+    scope.builder.eqns.append(new)
+    counted: dict[Presence, Presence] = {
+        mark: there_if(scope.builder.apply("lt", const(0.0), count, name="has_terms")) for mark, count in terms.items()
+    }
+    final_of = dict(zip(accs, finals, strict=True))
+    for var, mark in inner.added.items():
+        present = counted[mark] if mark in counted else both(scope.builder, runs(var), mark, f"has_{var.name}_bar")
+        if var in final_of:
+            scope.put(var, final_of[var], either(scope.presence(var), present))
+        else:
+            scope.note_added(var, present)
     return given
+
+
+def _count_terms(inner: Scope, params: Sequence[Var]) -> None:
+    """Count the iterations that add to an accumulator, where that differs from one to the next."""
+    bound = bound_vars(inner.builder.block(params, ()))
+    for var, mark in inner.added.items():
+        if mark is not None and mark not in inner.terms and not bound.isdisjoint(mark.conditions):
+            inner.terms[mark] = acc = Var(f"{var.name}_bar_terms", AccType(Float))
+            there = as_bool(inner.builder, mark, f"has_{var.name}_bar")
+            term = inner.builder.apply("select", there, const(1.0), const(0.0), name="term")
+            inner.builder.emit("acc_add", [acc, term], [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +123,31 @@ class Carried:
         return builder.emit("index", [self.tapes[k], i], [param.type], names=[param.name])[0]
 
 
-def reverse_carries(
-    sweep: Sweep, scope: Scope, loop: Carried, bars: Sequence[Atom | None], stacked_bars: Sequence[Atom | None]
-) -> None:
+def reverse_carries(sweep: Sweep, scope: Scope, loop: Carried, bars: Sequence[tuple[Atom | None, Presence]]) -> None:
     """Emit the reverse of a loop with carries.
 
     The cotangents of the carries are the carries of the reversed loop, which goes through the iterations the other way.
     Those that are always zero are found by trying: it starts with the carries whose final value has a cotangent, and
-    goes on until no further one gets any. Tensors whose changes are taken back are carried beside them.
+    goes on until no further one gets any. Those that are not there in all iterations are found likewise, and go with a
+    Bool that is carried too. A copy of the loop starts with what was found for another, lest nested loops multiply.
+    Tensors whose changes are taken back are carried beside them.
 
     Args:
         sweep: the sweep.
         scope: where the reversed loop is put.
         loop: the forward loop.
-        bars: the cotangents of the final values of the carries.
-        stacked_bars: the cotangents of the stacked results.
+        bars: the cotangents of the final values of the carries, then those of the stacked results, each with whether
+            it is there.
     """
     body, inits, params = loop.body, loop.inits, loop.params
     n = len(inits)
-    active = [k for k in range(n) if bars[k] is not None and params[k] in sweep.varied]
+    case = sweep.origin(loop.eqn), _pattern(bars)
+    if case in sweep.carried:
+        active, sure, groups = sweep.carried[case]
+    else:
+        active = [k for k in range(n) if bars[k][0] is not None and params[k] in sweep.varied]
+        sure = {k for k in active if bars[k][1] is None}
+        groups = _alike((k, bars[k][1]) for k in active if k not in sure)
     while True:
         inner = scope.inside("loop")
         i = Var("i", Integer)
@@ -133,47 +168,90 @@ def reverse_carries(
         images = [env[param] for param in params]
         eqns, results = sweep.recompute(body, env, inner)
         carried = {k: Var(f"{params[k].name}_bar", tangent_type(params[k].type)) for k in active}
+        flags = [Var(f"has_{carried[members[0]].name}", Bool) for members in groups]
+        marks = {k: there_if(flag) for members, flag in zip(groups, flags, strict=True) for k in members}
         for k, bar in carried.items():
-            inner.add(results[k], bar)
-        for result, tensor in zip(results[n:], stacked_bars, strict=False):
+            inner.add(results[k], bar, marks.get(k))
+        for result, (tensor, mark) in zip(results[n:], bars[n:], strict=False):
             if tensor is not None and inner.wants(result):
                 name = f"{result.name}_bar" if isinstance(result, Var) else "bar"
                 element = inner.builder.emit("index", [tensor, i], [tangent_type(result.type)], names=[name])[0]
-                inner.add(result, element)
+                inner.add(result, element, mark)
         sweep.reverse(eqns, inner)
+        there = [inner.presence(image) for image in images]
         given = [inner.take(image) for image in images]
         more = [k for k in range(n) if given[k] is not None and k not in active and params[k] in sweep.varied]
-        if not more:
+        unsure = {k for k in sure if there[k] is not None}
+        split = [part for members in groups for part in _alike((k, there[k]) for k in members)]
+        if not more and not unsure and len(split) == len(groups):
             break
         active = sorted((*active, *more))
+        sure = sure - unsure
+        groups = split + _alike([*((k, bars[k][1]) for k in sorted(unsure)), *((k, ABSENT) for k in more)])
+    sweep.carried[case] = active, sure, groups
     inner.leave()
     outgoing: list[Atom] = []
     for k in active:
         last = given[k]
         outgoing.append(zero(inner.builder, images[k]) if last is None else last)
     stores = list(inner.stores.items())
-    carries = [*carried.values(), *(after for _, after, _ in restored)]
+    carries = [*carried.values(), *(after for _, after, _ in restored), *flags]
     outgoing += [before for _, _, before in restored]
+    outgoing += [as_bool(inner.builder, there[k], flag.name) for (k, *_), flag in zip(groups, flags, strict=True)]
     results = [*outgoing, *(bar for _, bar in stores)]
     start = []
     for k in active:
-        first = bars[k]
+        first = bars[k][0]
         start.append(zero(scope.builder, inits[k]) if first is None else first)
     start += [loop.eqn.outs[k] for k, _, _ in restored]
+    start += [as_bool(scope.builder, bars[members[0]][1]) for members in groups]
     loop_params = {"carries": len(carries), "reverse": loop.reverse}
     if "checkpoint" in loop.eqn.params:
         loop_params["checkpoint"] = loop.eqn.params["checkpoint"]
+    runs = _has_iterations(loop.count, scope.builder)
     types = [var.type for var in carries] + [tangent_type(var.type) for var, _ in stores]
     names = [var.name for var in carries] + [f"{var.name}_bar" for var, _ in stores]
     outs = emit_loop(
-        sweep, scope, inner, "for", [loop.count, *start], loop_params, (i, *carries), results, types, names
+        sweep,
+        scope,
+        inner,
+        "for",
+        [loop.count, *start],
+        loop_params,
+        (i, *carries),
+        results,
+        types,
+        names,
+        lambda var: runs,
     )
+    for members, end in zip(groups, outs[len(active) + len(restored) :], strict=False):
+        marks.update(dict.fromkeys(members, there_if(end)))
     for k, out in zip(active, outs, strict=False):
-        scope.add(inits[k], out)
+        scope.add(inits[k], out, marks.get(k))
     for (k, _, _), out in zip(restored, outs[len(active) :], strict=False):
         scope.restore(inits[k], loop.eqn.outs[k], out)
     for (var, _), out in zip(stores, outs[len(carries) :], strict=True):
         scope.add(var, out)
+
+
+def _has_iterations(count: Atom, builder: Builder) -> Presence:
+    if isinstance(count, Const):
+        return None if isinstance(count.value, int) and count.value > 0 else ABSENT
+    return there_if(builder.apply("lt", const(0), count, name="runs"))
+
+
+def _alike(members: Iterable[tuple[int, Presence]]) -> list[list[int]]:
+    """Those of which the same is known together."""
+    found: dict[Presence, list[int]] = {}
+    for k, mark in members:
+        found.setdefault(mark, []).append(k)
+    return list(found.values())
+
+
+def _pattern(bars: Sequence[tuple[Atom | None, Presence]]) -> tuple[int, ...]:
+    """Which cotangents there are, and of which of them the same is known: what a fixpoint starts from."""
+    numbers: dict[Presence, int] = {None: 0}
+    return tuple(-1 if bar is None else numbers.setdefault(mark, len(numbers)) for bar, mark in bars)
 
 
 def reverse_elements(
@@ -182,6 +260,7 @@ def reverse_elements(
     eqn: Eqn,
     saved: Mapping[int, Var],
     bar_of: Callable[[Builder, int, Atom, Sequence[Var]], Atom | None],
+    marks: Sequence[Presence],
 ) -> None:
     """Emit the reverse of ``build`` or ``reduce``: a ``build`` over the same indices, which adds to accumulators.
 
@@ -191,6 +270,7 @@ def reverse_elements(
         eqn: the forward equation.
         saved: for positions of results of the body the tensors saved from it.
         bar_of: gives the cotangent of the result of the body at a position, with this value, for these indices.
+        marks: for each result whether its cotangent is there.
     """
     (body,) = eqn.blocks
     inner = scope.inside("loop")
@@ -204,14 +284,22 @@ def reverse_elements(
     eqns, results = sweep.recompute(body, env, inner)
     for k, result in enumerate(results):
         if k not in saved and inner.wants(result):
-            inner.add(result, bar_of(inner.builder, k, result, at))
+            inner.add(result, bar_of(inner.builder, k, result, at), marks[k])
     sweep.reverse(eqns, inner)
     inner.leave()
     stores = list(inner.stores.items())
+    some: Presence = None
+    if eqn.op == "reduce":
+        for size in eqn.args:
+            some = both(scope.builder, some, _has_iterations(size, scope.builder), "runs")
+
+    def runs(var: Var) -> Presence:
+        return None if isinstance(var.type, TensorType) else some
+
     elements = [bar for _, bar in stores]
     types = [tangent_type(var.type) for var, _ in stores]
     names = [f"{var.name}_bar" for var, _ in stores]
-    outs = emit_loop(sweep, scope, inner, "build", eqn.args, {}, at, elements, types, names)
+    outs = emit_loop(sweep, scope, inner, "build", eqn.args, {}, at, elements, types, names, runs)
     for (var, _), out in zip(stores, outs, strict=True):
         scope.add(var, out)
 

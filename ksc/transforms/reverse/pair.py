@@ -10,16 +10,35 @@ from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import NO_PARAMS, Atom, Block, Eqn, Function, Var, walk
 from ksc.ir.rewrite import clone_function, free_vars
-from ksc.ir.types import BoxType, TensorType, Type
+from ksc.ir.types import Bool, BoxType, TensorType, Type
 from ksc.transforms.module import Mask, Module, differentiable_results
 from ksc.transforms.reductions import lower_reductions
 from ksc.transforms.reverse.by_hand import define_by_hand
+from ksc.transforms.reverse.presence import PERHAPS, Presence, Seeds, as_bool, there_if
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Sweep
+from ksc.transforms.reverse.unread import drop_unread
 from ksc.transforms.tangents import emit_box, result_name, tangent_type, zero
 
 MANY = 8
 """The number of residuals beyond which they are put in a box, lest those of a chain of calls pile up in its code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """The second function of a pair, for some of the results.
+
+    It takes the cotangents of these results, a Bool for each that may not be there at run time, and the residuals; and
+    gives the cotangents of the active parameters, and a Bool for each of them that may not be there. A cotangent of
+    zero is not handed over, as zero times an infinite derivative is no zero.
+
+    Attributes:
+        name: its name.
+        unsure: for each active parameter whether there is a Bool for its cotangent.
+    """
+
+    name: str
+    unsure: Mask
 
 
 @dataclass(slots=True)
@@ -29,9 +48,7 @@ class Pair:
     Attributes:
         active: for each parameter whether it gets a cotangent.
         forward: the name of the first function: the parameters to the results and the residuals.
-        backward: the names of the second one, by which of the results in D have a cotangent: these cotangents and
-            the residuals to the cotangents of active parameters. A cotangent of zero is not there, as zero times an
-            infinite derivative is no zero.
+        backward: the second ones, by which of the results in D have a cotangent.
         saved: whether a call is never run again: the function recurs or has effects. Its residuals are one box.
         given: whether the second function is the user's, which takes all cotangents.
         flows: for each result of the function the parameters that derivatives reach from it, bit k for parameter k.
@@ -43,7 +60,7 @@ class Pair:
     saved: bool
     given: bool
     flows: Sequence[int]
-    backward: dict[Mask, str] = field(default_factory=dict)
+    backward: dict[Seeds, Second] = field(default_factory=dict)
     residuals: list[Type] = field(default_factory=list)
 
 
@@ -67,14 +84,16 @@ class Backward:
     """A reverse sweep over one function, before what is not read is removed.
 
     Attributes:
-        cotangents: a parameter for each result that has a cotangent.
+        cotangents: a parameter for each result that has a cotangent, then a Bool for each that may not be there.
         eqns: the equations of the reverse sweep.
         results: the cotangents of the active parameters.
+        present: whether these are there.
     """
 
     cotangents: tuple[Var, ...]
     eqns: list[Eqn]
     results: tuple[Atom, ...]
+    present: tuple[Presence, ...]
 
 
 @dataclass(slots=True)
@@ -85,7 +104,8 @@ class _Making:
     callee: str
     forward: Forward
     residuals: list[Var] = field(default_factory=list)
-    bodies: dict[Mask, Block] = field(default_factory=dict)
+    unsure: dict[Seeds, Mask] = field(default_factory=dict)
+    bodies: dict[Seeds, Block] = field(default_factory=dict)
 
 
 class Pairs:
@@ -95,7 +115,7 @@ class Pairs:
         self.module = module
         self._pairs: dict[tuple[str, Mask, str | None], Pair] = {}
         self._making: dict[str, _Making] = {}
-        self._wanted: list[tuple[_Making, Mask]] = []
+        self._wanted: list[tuple[_Making, Seeds]] = []
 
     def pair(self, callee: str, active: Mask, rev: str | None = None, params: Mapping[str, Any] = NO_PARAMS) -> Pair:
         """The pair of a function for the parameters that are active in a call.
@@ -114,17 +134,23 @@ class Pairs:
                 self._start(pair, callee)
             else:
                 everything = (True,) * len(differentiable_results(module.functions[callee]))
-                pair.backward[everything] = module.new_name(f"[sufrevpass {callee}]")
-                define_by_hand(module, pair, {**params, "rev": rev}, pair.backward[everything])
+                name = module.new_name(f"[sufrevpass {callee}]")
+                pair.backward[everything] = Second(name, (False,) * sum(active))
+                define_by_hand(module, pair, {**params, "rev": rev}, name)
         return self._pairs[key]
 
-    def backward(self, pair: Pair, seeds: Mask) -> str:
-        """The name of the second function of a pair that takes the cotangents of these results in D alone."""
+    def backward(self, pair: Pair, seeds: Seeds) -> Second:
+        """The second function of a pair that takes the cotangents of these results in D alone."""
         if seeds not in pair.backward:
             making = self._making[pair.forward]
-            digits = "" if all(seeds) else "".join("01"[seed] for seed in seeds)
-            pair.backward[seeds] = self.module.new_name(f"[sufrevpass{digits} {making.callee}]")
-            self._wanted.append((making, seeds))
+            digits = "" if all(seed == 1 for seed in seeds) else "".join("012"[seed] for seed in seeds)
+            name = self.module.new_name(f"[sufrevpass{digits} {making.callee}]")
+            if pair.saved:
+                unsure = (True,) * sum(pair.active)
+                self._wanted.append((making, seeds))
+            else:
+                unsure = self._make(making, seeds)
+            pair.backward[seeds] = Second(name, unsure)
         return pair.backward[seeds]
 
     def rev(self, name: str, active: Mask, with_value: bool) -> Function:
@@ -138,8 +164,10 @@ class Pairs:
             (*function.params, *backward.cotangents), (*forward.eqns, *backward.eqns), (*values, *backward.results)
         )
         derived = self.module.new_name(f"[{'valrev' if with_value else 'rev'} {name}]")
-        self._finish()
-        return Function(derived, prune_block(block, self.module.effectful), primal.span)
+        self._make_wanted()
+        block = self._without_unread(prune_block(block, self.module.effectful))
+        self._define_all()
+        return Function(derived, block, primal.span)
 
     def rev_of(self, name: str, active: Mask, seeds: Mask) -> Function:
         """``[rev f]`` for these results in D alone: it takes a cotangent for each of them, the others being zero."""
@@ -150,7 +178,8 @@ class Pairs:
         block = Block((*forward.function.params, *backward.cotangents), eqns, backward.results)
         digits = "".join("01"[seed] for seed in seeds)
         derived = self.module.new_name(f"[rev{digits} {name}]")
-        self._finish()
+        self._make_wanted()
+        self._define_all()
         return Function(derived, prune_block(block, self.module.effectful), primal.span)
 
     def _forward(self, primal: Function, active: Mask) -> Forward:
@@ -158,26 +187,31 @@ class Pairs:
         sweep = Sweep(self, Function(primal.name, lowered, primal.span), active)
         return Forward(sweep, sweep.function, sweep.augment(sweep.function.body.eqns))
 
-    def _backward(self, forward: Forward, seeds: Mask) -> Backward:
+    def _backward(self, forward: Forward, seeds: Seeds) -> Backward:
         sweep, function = forward.sweep, forward.function
         scope = Scope("function", None, sweep.varied, Builder(function.span))
         scope.own(forward.eqns, function.params)
         positions = differentiable_results(function)
         cotangents = []
+        flags = []
         for k, seed in zip(positions, seeds, strict=True):
             if seed:
                 result = function.body.results[k]
                 self.module.need_tangent(result.type)
                 bar = Var(f"{result_name(result)}_bar", tangent_type(result.type))
                 cotangents.append(bar)
-                scope.add(result, bar)
+                flag = Var(f"has_{bar.name}", Bool) if seed == PERHAPS else None
+                flags += [] if flag is None else [flag]
+                scope.add(result, bar, None if flag is None else there_if(flag))
         sweep.reverse(forward.eqns, scope)
         results: list[Atom] = []
+        present: list[Presence] = []
         for param, on in zip(function.params, sweep.active, strict=True):
             if on:
+                present.append(scope.presence(param))
                 known = scope.take(param)
                 results.append(zero(scope.builder, param) if known is None else known)
-        return Backward(tuple(cotangents), scope.builder.eqns, tuple(results))
+        return Backward((*cotangents, *flags), scope.builder.eqns, tuple(results), tuple(present))
 
     def _is_plain_sum(self, eqn: Eqn) -> bool:
         unrepeatable = self.module.recursive | self.module.effectful
@@ -197,8 +231,8 @@ class Pairs:
         if pair.saved:
             return
         everything = (True,) * len(differentiable_results(primal))
-        making.bodies[everything] = body = self._reversed(making, everything)
-        residuals = free_vars(body)
+        self._make(making, everything)
+        residuals = free_vars(making.bodies[everything])
         # The zero in place of a missing cotangent may need the size of a tensor that nothing else reads.
         if len(residuals) > MANY or (len(everything) > 1 and _has_tensors(primal)):
             pair.residuals = [BoxType(module.new_box(callee, ()))]
@@ -206,22 +240,45 @@ class Pairs:
             making.residuals = residuals
             pair.residuals = [var.type for var in residuals]
 
-    def _reversed(self, making: _Making, seeds: Mask) -> Block:
-        backward = self._backward(making.forward, seeds)
-        return prune_block(Block(backward.cotangents, tuple(backward.eqns), backward.results), self.module.effectful)
+    def _make(self, making: _Making, seeds: Seeds) -> Mask:
+        """Make the body of a second function; for each active parameter whether there is a Bool for its cotangent."""
+        if seeds not in making.bodies:
+            backward = self._backward(making.forward, seeds)
+            unsure = tuple(making.pair.saved or mark is not None for mark in backward.present)
+            end = Builder(making.forward.function.span)
+            flags = [as_bool(end, mark) for mark, on in zip(backward.present, unsure, strict=True) if on]
+            block = Block(backward.cotangents, (*backward.eqns, *end.eqns), (*backward.results, *flags))
+            making.bodies[seeds] = prune_block(block, self.module.effectful)
+            making.unsure[seeds] = unsure
+        return making.unsure[seeds]
 
-    def _finish(self) -> None:
-        """Make the second functions that are called, then the first ones, which keep what these read."""
+    def _make_wanted(self) -> None:
+        """Make the second functions that are called."""
         while self._wanted:
-            making, seeds = self._wanted.pop()
-            if seeds not in making.bodies:
-                making.bodies[seeds] = self._reversed(making, seeds)
+            self._make(*self._wanted.pop())
+
+    def _without_unread(self, main: Block) -> Block:
+        """Drop the Bools that no caller reads from the second functions; the entry with calls of what they are then."""
+        places = {
+            second.name: (making, seeds)
+            for making in self._making.values()
+            for seeds, second in making.pair.backward.items()
+        }
+        bodies = {name: making.bodies[seeds] for name, (making, seeds) in places.items()}
+        counts = {name: sum(making.pair.active) for name, (making, _) in places.items()}
+        main, bodies = drop_unread(main, bodies, counts, self.module.effectful)
+        for name, (making, seeds) in places.items():
+            making.bodies[seeds] = bodies[name]
+        return main
+
+    def _define_all(self) -> None:
+        """Enter the functions: the first ones keep what the second ones read."""
         for making in self._making.values():
             self._define(making)
 
     def _define(self, making: _Making) -> None:
         module, pair, function = self.module, making.pair, making.forward.function
-        bodies = {name: making.bodies[seeds] for seeds, name in pair.backward.items()}
+        bodies = {second.name: making.bodies[seeds] for seeds, second in pair.backward.items()}
         first = Builder(function.span)
         first.eqns = list(making.forward.eqns)
         residuals = making.residuals

@@ -28,7 +28,8 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the reversed loop of a sum."""
+    marks = [scope.presence(out) for out in eqn.outs]
     bars = [scope.take(out) for out in eqn.outs]
     if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
-    reverse_elements(sweep, scope, eqn, {}, lambda builder, k, result, at: bars[k])
+    reverse_elements(sweep, scope, eqn, {}, lambda builder, k, result, at: bars[k], marks)

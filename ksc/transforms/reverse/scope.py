@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
@@ -12,8 +12,12 @@ from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.rewrite import Env, replace, substitute_eqn
 from ksc.ir.types import AccType, TensorType
+from ksc.transforms.reverse.presence import ABSENT, Perhaps, Presence, either
 from ksc.transforms.reverse.reads import read_sizes_before
 from ksc.transforms.tangents import add, tangent_type, zero
+
+if TYPE_CHECKING:
+    from ksc.transforms.reverse.guard import Guard
 
 Kind = Literal["function", "if", "loop"]
 
@@ -40,7 +44,8 @@ class Scope:
 
     A cotangent of a variable is summed in the block that contributes. At the end of the block, that of a variable from
     outside leaves it: out of an ``if`` as a result, out of a loop through an accumulator around the outermost loop
-    between the two. A cotangent that is zero is not there at all.
+    between the two. A cotangent that is zero is not there at all; ``present`` says when one is there that may not be
+    at run time, and ``added`` says the same of what was added to accumulators here.
     """
 
     def __init__(self, kind: Kind, parent: Scope | None, varied: set[Var], builder: Builder) -> None:
@@ -50,7 +55,11 @@ class Scope:
         self.builder = builder
         self.owned: set[Var] = set()
         self.bars: dict[Var, Atom] = {}
+        self.present: dict[Var, Perhaps] = {}
         self.accs: dict[Var, Var] = {}
+        self.added: dict[Var, Presence] = {}
+        self.terms: dict[Perhaps, Var] = {}
+        self.guard: Guard | None = None
         self.indices: tuple[Var, ...] = ()
         self.stores: dict[Var, Atom] = {}
         self.restored: list[Restored] = []
@@ -72,16 +81,35 @@ class Scope:
 
     def take(self, var: Atom) -> Atom | None:
         """The cotangent of a variable whose definition is reached; None where it is zero."""
-        return self.bars.pop(var, None) if isinstance(var, Var) else None
+        if not isinstance(var, Var):
+            return None
+        self.present.pop(var, None)
+        return self.bars.pop(var, None)
 
-    def add(self, var: Atom, bar: Atom | None) -> None:
+    def presence(self, var: Atom) -> Presence:
+        """Whether the cotangent of a variable is there."""
+        return self.present.get(var) if isinstance(var, Var) and var in self.bars else ABSENT
+
+    def put(self, var: Var, bar: Atom, present: Presence) -> None:
+        """Replace the cotangent of ``var``."""
+        self.bars[var] = bar
+        self.present.pop(var, None)
+        if present is not None:
+            self.present[var] = present
+
+    def add(self, var: Atom, bar: Atom | None, present: Presence = None) -> None:
         """Add a contribution to the cotangent of ``var``."""
         if bar is None or not isinstance(var, Var) or var not in self.varied:
             return
         known = self.bars.get(var)
-        self.bars[var] = bar if known is None else add(self.builder, known, bar, f"{var.name}_bar")
+        present = either(self.presence(var), present)
+        self.put(var, bar if known is None else add(self.builder, known, bar, f"{var.name}_bar"), present)
 
-    def add_at(self, var: Atom, at: Sequence[Atom], bar: Atom | None) -> None:
+    def note_added(self, var: Var, present: Presence) -> None:
+        """Note that something was added to the accumulator of a variable."""
+        self.added[var] = either(self.added.get(var, ABSENT), present)
+
+    def add_at(self, var: Atom, at: Sequence[Atom], bar: Atom | None, present: Presence = None) -> None:
         """Add a contribution to the part of the cotangent of the tensor ``var`` that stands at the indices ``at``."""
         if bar is None or not isinstance(var, Var) or var not in self.varied:
             return
@@ -92,6 +120,7 @@ class Scope:
         acc = self.acc(var)
         if acc is not None:
             self.builder.emit("acc_add", [acc, *at, bar], [])
+            self.note_added(var, present)
             return
         name = f"{var.name}_bar"
         start = self.so_far(var)
@@ -99,7 +128,8 @@ class Scope:
         inner = Builder(self.builder.span)
         inner.emit("acc_add", [acc, *at, bar], [])
         body = inner.block([acc], ())
-        self.bars[var] = self.builder.emit("withacc", [start], [start.type], names=[name], blocks=[body])[0]
+        present = either(self.presence(var), present)
+        self.put(var, self.builder.emit("withacc", [start], [start.type], names=[name], blocks=[body])[0], present)
 
     def so_far(self, var: Var) -> Atom:
         """The cotangent of a variable, to add to: the zero of its type where nothing was added yet.
@@ -118,7 +148,7 @@ class Scope:
         if not outside or not isinstance(var.type, TensorType) or not self.parent._continue(var):  # type: ignore[union-attr]
             return False
         assert self.parent is not None
-        self.bars[var] = self.parent.bars[var]
+        self.put(var, self.parent.bars[var], ABSENT)
         self.continued.add(var)
         return True
 
@@ -160,8 +190,13 @@ class Scope:
                 results[var] = bar
             else:
                 self.builder.emit("acc_add", [acc, bar], [])
+                self.note_added(var, self.present.get(var))
         self.bars.clear()
         return results
+
+    def left(self, var: Var, given: Mapping[Var, Atom]) -> Presence:
+        """Whether the cotangent of a variable is among those ``given`` by this block, which has ended."""
+        return self.present.get(var) if var in given else ABSENT
 
     # Tensors that are changed and changed back.
 
@@ -207,6 +242,7 @@ class Scope:
         scope: Scope | None = self
         while scope is not None:
             found.update(scope.accs.values())
+            found.update(scope.terms.values())
             scope = scope.parent
         return found
 

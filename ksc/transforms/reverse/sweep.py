@@ -21,6 +21,8 @@ from ksc.ir.types import FloatType, TensorType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.activity import varied_vars
 from ksc.transforms.module import Mask
+from ksc.transforms.reverse.finite import finite_vars
+from ksc.transforms.reverse.presence import Presence
 from ksc.transforms.reverse.reads import read_through_updates
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.segments import cut_into_segments
@@ -61,11 +63,13 @@ class Sweep:
         function: a private copy of the function, so that its variables can be used as they are.
         active: for each parameter whether it gets a cotangent.
         varied: the variables that a cotangent is kept for; copies made on the way are entered too.
+        finite: those that are finite where the arguments are, see ``finite``; copies likewise.
         kept: what was added to which equation.
         undos: for the loops of the function what they record of tensors.
         steps: for the results of equations that change a tensor how it is turned into what it was.
         saved: the equations that are not run again, since they contain a call that is not.
-        acc_bars: for an accumulator of the primal the cotangent of its final value.
+        carried: what was found of the cotangents of a loop's carries, see ``reverse_carries``.
+        acc_bars: for an accumulator of the primal the cotangent of its final value, and whether that is there.
     """
 
     def __init__(self, pairs: Pairs, function: Function, active: Mask) -> None:
@@ -82,9 +86,12 @@ class Sweep:
         for param in params:
             pairs.module.need_tangent(param.type)
         self.varied = varied_vars(params, self.function.body.eqns, pairs.module.flows)
+        self.finite = finite_vars(self.function.params, self.function.body)
         self.kept: dict[Eqn, Kept] = {}
         self.saved: set[Eqn] = set()
-        self.acc_bars: dict[Var, Atom | None] = {}
+        self._origins: dict[Eqn, Eqn] = {}
+        self.carried: dict[tuple[Eqn, tuple[int, ...]], tuple[list[int], set[int], list[list[int]]]] = {}
+        self.acc_bars: dict[Var, tuple[Atom | None, Presence]] = {}
 
     def augment(self, eqns: Sequence[Eqn]) -> list[Eqn]:
         """The forward sweep over a block."""
@@ -98,37 +105,48 @@ class Sweep:
 
     def reverse(self, eqns: Sequence[Eqn], scope: Scope) -> None:
         """The reverse sweep over the equations of a block, whose values are at hand in the scope."""
-        from ksc.transforms.reverse.rules import RULES
+        from ksc.transforms.reverse.guard import close_guard, reverse_guarded
 
         for eqn in reversed(eqns):
             scope.builder.span = eqn.span
             if eqn.op in ("update", "if"):
                 self._take_back(eqn, scope)
             try:
-                if eqn.op in PRIMITIVES:
-                    self._reverse_primitive(eqn, scope)
-                elif eqn.op in RULES:
-                    RULES[eqn.op](self, eqn, scope)
-                elif any(out in scope.bars for out in eqn.outs):
-                    raise DifferentiationError(f"{eqn.op} cannot be differentiated", remedy=FLATTEN)
+                reverse_guarded(self, eqn, scope)
             except DifferentiationError as error:
                 if error.span is None:
                     error.span = eqn.span
                 raise
             if eqn.op in ("for", "while"):
                 self._take_back(eqn, scope)
+        close_guard(self, scope)
+
+    def reverse_eqn(self, eqn: Eqn, scope: Scope) -> None:
+        """The reverse of one equation, whatever it gives."""
+        from ksc.transforms.reverse.rules import RULES
+
+        if eqn.op in PRIMITIVES:
+            self._reverse_primitive(eqn, scope)
+        elif eqn.op in RULES:
+            RULES[eqn.op](self, eqn, scope)
+        elif any(out in scope.bars for out in eqn.outs):
+            raise DifferentiationError(f"{eqn.op} cannot be differentiated", remedy=FLATTEN)
 
     def _take_back(self, eqn: Eqn, scope: Scope) -> None:
         """Turn the tensors that an equation changed into what they were, for what is reversed after it.
 
         A loop that was reversed has done so.
         """
+        from ksc.transforms.reverse.guard import close_guard
+
         for out in eqn.outs:
             step = self.steps.get(out)
             if step is not None and scope.kind != "function" and not scope.restores(out):
+                close_guard(self, scope)
                 scope.restore(step.root, out, step.emit(scope.builder, out))
 
     def _reverse_primitive(self, eqn: Eqn, scope: Scope) -> None:
+        present = scope.presence(eqn.outs[0])
         bar = scope.take(eqn.outs[0])
         if bar is None:
             return
@@ -139,22 +157,29 @@ class Sweep:
                 record = primitive(eqn.op)
                 term = record.apply_partial(k, args, Expr(builder, eqn.outs[0]), Expr(builder, bar))
                 if term is not None:
-                    scope.add(arg, rename(term.atom, f"{atom_name(arg)}_bar", builder))
+                    scope.add(arg, rename(term.atom, f"{atom_name(arg)}_bar", builder), present)
 
     def accumulates(self, eqn: Eqn) -> bool:
         """Whether a block of the equation adds to an accumulator around it whose final value has a cotangent."""
-        return any(
-            inner.op == "acc_add" and isinstance(inner.args[0], Var) and self.acc_bars.get(inner.args[0]) is not None
-            for block in eqn.blocks
-            for inner in walk(block)
-        )
+        return any(self.accumulated(eqn))
+
+    def accumulated(self, eqn: Eqn) -> list[Var]:
+        """The accumulators whose final value has a cotangent that the equation, or one in its blocks, adds to."""
+        inside = (inner for block in eqn.blocks for inner in walk(block))
+        accs = {inner.args[0]: None for inner in (eqn, *inside) if inner.op == "acc_add"}
+        return [acc for acc in accs if isinstance(acc, Var) and self.acc_bars.get(acc, (None, None))[0] is not None]
 
     # Values of the primal inside a block of the reverse sweep.
+
+    def origin(self, eqn: Eqn) -> Eqn:
+        """The equation that this one is a copy of."""
+        return self._origins.get(eqn, eqn)
 
     def copies(self, eqns: Sequence[Eqn], env: Env) -> list[Eqn]:
         """Copies of equations, see ``clone_eqn``, of which the same is known as of their originals."""
 
         def track(old: Eqn, new: Eqn) -> None:
+            self._origins[new] = self.origin(old)
             kept = self.kept.get(old)
             if kept is not None:
                 self.kept[new] = with_fields(kept, undos={k: undo.renamed(env) for k, undo in kept.undos.items()})
@@ -173,15 +198,16 @@ class Sweep:
         """
         before = list(env.items())
         eqns = self.copies(block.eqns, env)
-        self.copy_activity(env)
+        self.copy_knowledge(env)
         scope.own(eqns, [image for _, image in before if isinstance(image, Var)])
         again = without_effects(eqn for eqn in eqns if eqn not in self.saved)
         scope.builder.eqns.extend(read_through_updates(again))
         return eqns, [replace(result, env) for result in block.results]
 
-    def copy_activity(self, env: Mapping[Var, Atom]) -> None:
-        """Enter the images of varied variables among them."""
-        self.varied.update(new for old, new in env.items() if isinstance(new, Var) and old in self.varied)
+    def copy_knowledge(self, env: Mapping[Var, Atom]) -> None:
+        """Enter the images of varied and of finite variables among them."""
+        for known in (self.varied, self.finite):
+            known.update(new for old, new in env.items() if isinstance(new, Var) and old in known)
 
     # Saving values out of blocks.
 

@@ -15,6 +15,7 @@ from ksc.transforms.tangents import atom_name, tangent_type, zero_of_part
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the read and the reset."""
+    present = scope.presence(eqn.outs[0])
     bar = scope.take(eqn.outs[0])
     if bar is None:
         return
@@ -22,8 +23,8 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     builder = scope.builder
     if scope.wants(value):
         name = f"{atom_name(value)}_bar"
-        scope.add(value, builder.emit("index", [bar, *at], [tangent_type(value.type)], names=[name])[0])
+        scope.add(value, builder.emit("index", [bar, *at], [tangent_type(value.type)], names=[name])[0], present)
     if scope.wants(tensor):
         nothing = zero_of_part(builder, tensor, len(at))
         name = f"{atom_name(tensor)}_bar"
-        scope.add(tensor, builder.emit("update", [bar, *at, nothing], [bar.type], names=[name])[0])
+        scope.add(tensor, builder.emit("update", [bar, *at, nothing], [bar.type], names=[name])[0], present)

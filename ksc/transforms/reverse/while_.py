@@ -45,7 +45,9 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     """Emit the reversed loop."""
     kept = sweep.kept[eqn]
     n = kept.tapes
-    bars = [scope.take(out) for out in eqn.outs[: kept.results + 1]]
+    outs = [out for k, out in enumerate(eqn.outs[: kept.results + 1]) if k != n]
+    marks = [scope.presence(out) for out in outs]
+    bars = [scope.take(out) for out in outs]
     if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
     body = eqn.blocks[1]
@@ -54,4 +56,4 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     tapes = eqn.outs[first : first + n]
     saved = {p - 1: eqn.outs[p] for p in range(first + n, len(eqn.outs))}
     loop = Carried(eqn, inner, None, eqn.outs[n], True, eqn.args[:n], tapes, saved, kept.undos)
-    reverse_carries(sweep, scope, loop, bars[:n], bars[n + 1 :])
+    reverse_carries(sweep, scope, loop, list(zip(bars, marks, strict=True)))

@@ -35,23 +35,23 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     (body,) = eqn.blocks
     n = len(eqn.args)
     kept = sweep.kept[eqn].results
-    finals = [scope.take(out) for out in eqn.outs[:n]]
-    bars = [scope.take(out) for out in eqn.outs[n:kept]]
-    if all(bar is None for bar in (*finals, *bars)):
+    marks = [scope.presence(out) for out in eqn.outs[:kept]]
+    bars = [scope.take(out) for out in eqn.outs[:kept]]
+    if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
     env: Env = {}
     for result, out in zip(body.results[kept - n :], eqn.outs[kept:], strict=True):
         assert isinstance(result, Var)
         env[result] = out
     eqns = sweep.copies(body.eqns, env)
-    sweep.copy_activity(env)
-    for param, final in zip(body.params, finals, strict=True):
-        sweep.acc_bars[param] = final
-    for result, bar in zip(body.results, bars, strict=False):
-        scope.add(replace(result, env), bar)
+    sweep.copy_knowledge(env)
+    for param, final, mark in zip(body.params, bars, marks, strict=False):
+        sweep.acc_bars[param] = final, mark
+    for result, bar, mark in zip(body.results, bars[n:], marks[n:], strict=False):
+        scope.add(replace(result, env), bar, mark)
     sweep.reverse(eqns, scope)
-    for init, final in zip(eqn.args, finals, strict=True):
-        scope.add(init, final)
+    for init, final, mark in zip(eqn.args, bars, marks, strict=False):
+        scope.add(init, final, mark)
 
 
 def reverse_acc_add(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
@@ -60,10 +60,10 @@ def reverse_acc_add(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     assert isinstance(acc, Var)
     if acc not in sweep.acc_bars:
         raise DifferentiationError("an addition to an accumulator of the caller cannot be differentiated")
-    final = sweep.acc_bars[acc]
+    final, present = sweep.acc_bars[acc]
     if final is None or not scope.wants(value):
         return
     if at:
         name = f"{value.name}_bar" if isinstance(value, Var) else "bar"
         final = scope.builder.emit("index", [final, *at], [tangent_type(value.type)], names=[name])[0]
-    scope.add(value, final)
+    scope.add(value, final, present)
