@@ -36,6 +36,7 @@ from ksc.frontend.values import (
     describe,
     is_number,
     is_weak,
+    leaves,
     scalar_type,
 )
 from ksc.ir.nodes import Const, const
@@ -437,14 +438,26 @@ def _map(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
 
 
 def _sorted(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
-    reverse = kwargs.get("reverse", FALSE)
-    _arity(frame, "sorted", args, {key: value for key, value in kwargs.items() if key != "reverse"}, 1, 1, node)
-    instead = "sort constants only; order two numbers with min() and max()"
-    items = [frame.require_static(item, node, "what is sorted", instead) for item in static_items(frame, args[0], node)]
+    from ksc.frontend.calls import call, python_constant
+
+    reverse, key = kwargs.get("reverse", FALSE), kwargs.get("key", Static(None))
+    others = {name: value for name, value in kwargs.items() if name not in ("reverse", "key")}
+    _arity(frame, "sorted", args, others, 1, 1, node)
+    items = static_items(frame, args[0], node)
+    by = items
+    if not (isinstance(key, Static) and key.value is None):
+        by = [call(frame, key, [item], {}, node) for item in items]
+    for value in by:
+        for leaf in leaves(value):
+            instead = "sort by constants only; order two numbers with min() and max(), or use torch.sort"
+            frame.require_static(leaf, node, "what is sorted by", instead)
+    ranks = [python_constant(frame, value, node) for value in by]
     backwards = bool(frame.require_static(reverse, node, "the argument `reverse`", "use a constant"))
-    result = operators.evaluate_static(frame, lambda values: sorted(values, reverse=backwards), (items,), node)
-    assert isinstance(result, Static)
-    return Struct(list, tuple(Static(item) for item in result.value))
+    order = operators.evaluate_static(
+        frame, lambda values: sorted(range(len(values)), key=values.__getitem__, reverse=backwards), (ranks,), node
+    )
+    assert isinstance(order, Static)
+    return Struct(list, tuple(items[k] for k in order.value))
 
 
 def _round(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:

@@ -187,6 +187,17 @@ def set_item(frame: Frame, xs: Struct, index: Value, value: Value, node: ast.AST
     replace(frame, xs, items, node)
 
 
+def set_slice(frame: Frame, xs: Struct, place: slice, values: Sequence[Value], node: ast.AST) -> None:
+    """``xs[start:stop:step] = values``; with a step, as many as there are items in the place."""
+    items = list(xs.items)
+    count = len(items[place])
+    if place.step not in (None, 1) and len(values) != count:
+        reason = f"{len(values)} items are assigned to a slice of {count} with a step"
+        frame.refuse(node, reason, "assign as many items as the slice has", code="KS207")
+    items[place] = values
+    replace(frame, xs, items, node)
+
+
 LIST_METHODS: dict[str, tuple[Callable[[Frame, Struct, Sequence[Value], ast.AST], Value], tuple[int, ...]]] = {
     "append": (_append, (1,)),
     "extend": (_extend, (1,)),

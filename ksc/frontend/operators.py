@@ -259,6 +259,13 @@ def _membership(frame: Frame, op: ast.cmpop, item: Value, container: Value, node
 
 def _compare_containers(frame: Frame, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Value:
     if not isinstance(op, ast.Eq | ast.NotEq):
+        if (
+            isinstance(left, Struct)
+            and isinstance(right, Struct)
+            and left.cls is right.cls
+            and left.cls in (tuple, list)
+        ):
+            return _order(frame, op, left, right, node)
         symbol = SYMBOLS[type(op)]
         reason = f"`{symbol}` is not defined on {describe(left)} and {describe(right)}"
         frame.refuse(node, reason, "compare their elements", code="KS200")
@@ -272,6 +279,19 @@ def _compare_containers(frame: Frame, op: ast.cmpop, left: Value, right: Value, 
             for a, b in zip(left.items, right.items, strict=True):
                 equal = both(frame, equal, compare(frame, ast.Eq(), a, b, node), node)
     return equal if isinstance(op, ast.Eq) else negate(frame, equal, node)
+
+
+def _order(frame: Frame, op: ast.cmpop, left: Struct, right: Struct, node: ast.AST) -> Value:
+    """The order of two tuples or lists: that of their first items that differ, or of their lengths."""
+    lengths = len(left.items), len(right.items)
+    found = evaluate_static(frame, _PYTHON[type(op)], lengths, node)
+    for a, b in reversed(list(zip(left.items, right.items, strict=False))):
+        if a is b:
+            continue
+        same = truth_of(frame, compare(frame, ast.Eq(), a, b, node), node)
+        here = truth_of(frame, compare(frame, op, a, b, node), node)
+        found = either(frame, both(frame, same, found, node), both(frame, negate(frame, same, node), here, node), node)
+    return found
 
 
 def both(frame: Frame, a: Value, b: Value, node: ast.AST) -> Value:

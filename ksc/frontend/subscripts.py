@@ -9,7 +9,7 @@ from ksc.frontend import operators
 from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import reversed_range, static_items
-from ksc.frontend.lists import entries_of, replace, set_item
+from ksc.frontend.lists import entries_of, replace, set_item, set_slice
 from ksc.frontend.rows import item_of, slice_of
 from ksc.frontend.tensors.assignment import assign_place, augmented, augmented_place
 from ksc.frontend.tensors.indexing import Slice, items_of, place_of, read_place
@@ -60,7 +60,11 @@ def _of_rows(frame: Frame, rows: Rows, node: ast.Subscript) -> Value:
 def assign_subscript(frame: Frame, target: ast.Subscript, value: Value) -> None:
     """``owner[index] = value``."""
     owner = _owner(frame, target)
-    if isinstance(owner, Struct):
+    if isinstance(owner, Struct) and owner.cls is list and isinstance(target.slice, ast.Slice):
+        index = _index(frame, target.slice)
+        assert isinstance(index, slice)
+        set_slice(frame, owner, index, static_items(frame, value, target), target)
+    elif isinstance(owner, Struct):
         set_item(frame, owner, _list_index(frame, target), value, target)
     else:
         assign_place(frame, place_of(frame, owner, items_of(frame, target.slice), target), value, target)
