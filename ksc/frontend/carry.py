@@ -33,7 +33,7 @@ from ksc.frontend.join import (
 from ksc.frontend.logic import short_circuit
 from ksc.frontend.refuse import ChangingSizesError
 from ksc.frontend.rows import Growth, growing, item_template, stacked_rows, stacked_types
-from ksc.frontend.scope import After, Names, bound_names, kept_through, live_at_loop, may_exit_loop
+from ksc.frontend.scope import After, Names, bound_names, kept_through, live_at_loop, live_before, may_exit_loop
 from ksc.frontend.sizes import changes_sizes
 from ksc.frontend.tensors.integers import at_least
 from ksc.frontend.values import (
@@ -107,7 +107,10 @@ class Loop:
         bound = bound_names([*stmt.body, stmt.test if isinstance(stmt, ast.While) else stmt.target])
         self.names = sorted(bound & self.head | bound & (after.live | frame.captured))
         through = kept_through(stmt, frozenset(self.names)) | frame.captured
-        self.through = [name for name in self.names if name in through]
+        # What `else` binds anew need not be there where no iteration has left the loop.
+        unread = self.head | live_before(stmt.orelse, after)
+        self.rebound = {name for name in self.names if stmt.orelse and name not in unread}
+        self.through = [name for name in self.names if name in through and name not in self.rebound]
         self.templates: dict[str, Value] = {name: self._initial(name) for name in self.names}
         for name in self.through:
             self.templates[name] = generalise_kept(self.templates[name])
@@ -123,7 +126,9 @@ class Loop:
         binding = self.frame.env.get(name)
         if binding is not None:
             return readable(binding.value, self.frame.region.store)
-        return DEAD if self.at_least_once and name not in self.through else unbound(name, None)
+        return (
+            DEAD if (self.at_least_once or name in self.rebound) and name not in self.through else unbound(name, None)
+        )
 
     # The three shapes of loop.
 

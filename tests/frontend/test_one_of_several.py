@@ -80,7 +80,26 @@ def list_changed_on_one_path(u, n: int):
     return b[0] * a[0]
 
 
+def bound_before_break(u, n: int):
+    for i in range(n):
+        if u[i] > 0.5:
+            found = u[i] * u[i]
+            break
+    else:
+        found = u.sum()
+    k = 0
+    while k < n:
+        if u[k] < 0:
+            place = u[k] * 2.0
+            break
+        k += 1
+    else:
+        place = found * 3.0
+    return found, place
+
+
 PROGRAMS = [
+    bound_before_break,
     ping_pong,
     three_in_a_ring,
     swapped_on_one_path,
@@ -151,9 +170,20 @@ def lists_that_may_be_one(u, n: int):
     return q[0]
 
 
+def read_by_else(u, n: int):
+    for i in range(n):
+        if u[i] > 0.5:
+            found = u[i]
+            break
+    else:
+        found = found + 1.0
+    return found
+
+
 @pytest.mark.parametrize(
     ("fn", "code"),
     [
+        (read_by_else, "KS112"),
         (read_of_what_may_have_changed, "KS121"),
         (read_of_a_swapped_buffer, "KS121"),
         (may_be_the_argument, "KS120"),
