@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 DATA = {
     "prelude": ("*.h", "*.hpp", "*.cuh"),
-    "examples": ("*.py",),
+    "examples": ("*.py", "*.cpp"),
 }
 
 
