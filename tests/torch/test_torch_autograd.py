@@ -155,7 +155,7 @@ def test_module_hooks(plugged: Plugged) -> None:
 
 
 def test_detect_anomaly_names_the_operator(plugged: Plugged) -> None:
-    args = plugged.inputs(4, 3, grad=True)
+    args = plugged.inputs(4, 9, grad=True)
     with warnings.catch_warnings(record=True) as caught, torch.autograd.detect_anomaly(check_nan=True):
         warnings.simplefilter("always")
         result = as_tuple(plugged.call(*args))[0]

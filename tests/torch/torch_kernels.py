@@ -18,6 +18,7 @@ import torch
 
 from ksc.ir.nodes import Span
 from ksc.kernel import Kernel
+from ksc.small import SMALL_SIZE
 from ksc.torch import ArgSpec, LoadedEntry, Operator, OpSpec, ResultSpec, declare, declared
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
@@ -158,8 +159,8 @@ def plugged(name: str, operator: Operator, reference: Callable[..., Any]) -> Plu
 def plugged_kernel(name: str, reference: Callable[..., Any], arity: int, *, elementwise: bool = True) -> Plugged:
     kernel: Kernel = getattr(compiled_kernels, name)
     if not elementwise:
-        # The operator is that of tensors of two dimensions.
-        kernel.compile([torch.rand(2, 2)] * arity, derivations=())
+        # The operator is that of tensors of two dimensions, of lanes too long for a program of their own.
+        kernel.compile([torch.rand(2, SMALL_SIZE + 1)] * arity, derivations=())
     operator = declared(kernel.op.name().removeprefix("knossos::"))
     assert operator is not None
     return Plugged(
