@@ -23,6 +23,7 @@ from ksc.ir.types import Float, FloatType, Integer, TensorType, Type
 from ksc.passes.inline import inline_small
 from ksc.passes.interchange import over_directions
 from ksc.passes.share import share_structures
+from ksc.passes.unrolled import is_worth_unrolling, unroll_directions
 from ksc.transforms.forward.functions import Derivatives
 from ksc.transforms.module import Mask, Module, chosen_params, differentiable_results
 from ksc.transforms.reverse.pair import Pairs
@@ -233,7 +234,9 @@ class _Whole:
         if not directions:
             self.builder.eqns.extend(whole.eqns)
             return list(whole.results)
-        return over_directions(self.builder, sizes[shared:], directions, whole, self.module.effectful)
+        own = sizes[shared:]
+        spread = unroll_directions if is_worth_unrolling(own, directions, whole) else over_directions
+        return spread(self.builder, own, directions, whole, self.module.effectful)
 
     def compressed_forward(self, active: Mask, tables: Sequence[Var]) -> list[Atom]:
         """The tangents of all results for the rows of a table for each active parameter."""
