@@ -42,14 +42,15 @@ def over_directions(
         block: equations and results; it has no parameters, and its variables are bound here and nowhere else.
         effectful: the functions whose calls have effects.
     """
-    spread = _Spread(sizes, directions, effectful)
+    spread = Spread(sizes, directions, effectful)
     pruned = prune_block(block, effectful)
     spread.mark(pruned.eqns)
     spread.sequence(pruned.eqns, pruned.results, builder)
     return [spread.stack(builder, result) for result in pruned.results]
 
 
-def _stackable(type_: Type) -> bool:
+def is_stackable(type_: Type) -> bool:
+    """Whether values of the type for several directions make up one tensor."""
     return is_scalar(type_) or (isinstance(type_, TensorType) and is_scalar(type_.elem))
 
 
@@ -66,7 +67,7 @@ def _is_expensive(eqns: Iterable[Eqn]) -> bool:
     return False
 
 
-class _Spread(Varying):
+class Spread(Varying):
     """The directions, and where the variables that depend on them are stacked."""
 
     def __init__(self, sizes: Sequence[Atom], directions: Sequence[Var], effectful: Collection[str]) -> None:
@@ -76,6 +77,10 @@ class _Spread(Varying):
         self.effectful = effectful
         self.stacked: dict[Var, Var] = {}
         self.accs: dict[Var, Var] = {}
+
+    def stacked_type(self, type_: Type) -> Type:
+        """The type of what holds values of a type for all directions."""
+        return stack_type(len(self.sizes), type_)
 
     # Equations in order: those in front, those that wait for a build, those that change places with it.
 
@@ -89,7 +94,7 @@ class _Spread(Varying):
                 continue
             if self.moves(eqn):
                 later = read_vars(eqns[k:], results)
-                if all(_stackable(out.type) for wait in pending for out in wait.outs if out in later):
+                if all(is_stackable(out.type) for wait in pending for out in wait.outs if out in later):
                     self.flush(pending, later, builder)
                     pending = []
                     self.interchange(eqn, builder)
@@ -132,12 +137,12 @@ class _Spread(Varying):
     def moves(self, eqn: Eqn) -> bool:
         """Whether the equation is control flow that all directions share, with something to compute once in it."""
         if eqn.op == "withacc":
-            return any(map(self.moves, eqn.blocks[0].eqns)) and all(_stackable(out.type) for out in eqn.outs)
+            return any(map(self.moves, eqn.blocks[0].eqns)) and all(is_stackable(out.type) for out in eqn.outs)
         if eqn.op not in ("if", "for", "while"):
             return False
         first = eqn.args[: 0 if eqn.op == "while" else 1]
         conds = [block.results[0] for block in eqn.blocks[:-1]] if eqn.op == "while" else []
-        if any(map(self.varies, [*first, *conds])) or not all(_stackable(out.type) for out in eqn.outs):
+        if any(map(self.varies, [*first, *conds])) or not all(is_stackable(out.type) for out in eqn.outs):
             return False
         if eqn.params.get("nested"):
             return False
@@ -191,7 +196,7 @@ class _Spread(Varying):
         new = []
         for out in outs:
             if self.varies(out):
-                self.stacked[out] = Var(out.name, stack_type(len(self.sizes), out.type))
+                self.stacked[out] = Var(out.name, self.stacked_type(out.type))
                 new.append(self.stacked[out])
             else:
                 new.append(out)
@@ -223,17 +228,17 @@ class _Spread(Varying):
         builder.eqns.append(Eqn((*carried, *rows), eqn.op, args, eqn.params, blocks, eqn.span))
         for out, row in zip(eqn.outs[n:], rows, strict=True):
             if self.varies(out):
-                self.stacked[out] = self._directions_first(row, out, builder)
+                self.stacked[out] = self.rows(row, out, builder)
 
-    def _directions_first(self, rows: Var, like: Var, builder: Builder) -> Var:
+    def rows(self, row: Var, like: Var, builder: Builder) -> Var:
         """What a loop has stacked, (Tensor iterations directions …), with the directions in front."""
-        (count,) = builder.emit("size", [rows], [Integer], names=["n"], params={"dim": 0})
+        (count,) = builder.emit("size", [row], [Integer], names=["n"], params={"dim": 0})
         at = tuple(Var(var.name, Integer) for var in self.directions)
         i = Var("i", Integer)
         assert isinstance(like.type, TensorType)
         elem = like.type.elem if like.type.rank == 1 else TensorType(like.type.rank - 1, like.type.elem)
         inner = Builder(builder.span)
-        value = inner.emit("index", [rows, i, *at], [elem], names=[like.name])
+        value = inner.emit("index", [row, i, *at], [elem], names=[like.name])
         type_ = stack_type(len(at) + 1, elem)
         sizes = [*self.sizes, count]
         return builder.emit("build", sizes, [type_], names=[like.name], blocks=[inner.block((*at, i), value)])[0]

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from itertools import product
 from math import prod
 
-from ksc.ir.builder import Builder, stack_type
+from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import STRUCTURED, Atom, Block, Const, Eqn, Var, const, walk
 from ksc.ir.rewrite import Env, clone_eqn, read_vars
@@ -48,17 +48,20 @@ def unroll_directions(
     directions: Sequence[Var],
     block: Block,
     effectful: Collection[str],
+    *,
+    innermost: bool = False,
 ) -> list[Atom]:
     """Emit what ``block`` computes for every direction, and give its results stacked.
 
-    The arguments are those of ``over_directions``; ``is_worth_unrolling`` holds of them.
+    The arguments are those of ``over_directions``; ``is_worth_unrolling`` holds of them. The directions are the first
+    dimensions, or the last ones with ``innermost``.
     """
     pruned = prune_block(block, effectful)
     places = list(product(*(range(int(size.value)) for size in sizes if isinstance(size, Const))))
     unrolling = _Unrolling(directions, places)
     unrolling.mark(pruned.eqns)
     unrolling.sequence(pruned.eqns, builder)
-    return [_joined(builder, sizes, unrolling.all_of(result)) for result in pruned.results]
+    return [_joined(builder, sizes, unrolling.all_of(result), innermost=innermost) for result in pruned.results]
 
 
 def _can_be_joined(type_: Type) -> bool:
@@ -155,8 +158,8 @@ class _Unrolling(Varying):
         return new
 
 
-def _joined(builder: Builder, sizes: Sequence[Atom], parts: Sequence[Atom]) -> Atom:
-    """The tensor of some atoms of one type, the directions first."""
+def _joined(builder: Builder, sizes: Sequence[Atom], parts: Sequence[Atom], *, innermost: bool) -> Atom:
+    """The tensor of some atoms of one type, the directions first or last."""
     (like, *_) = parts
     inner_sizes: list[Atom] = []
     if isinstance(like.type, TensorType):
@@ -173,10 +176,17 @@ def _joined(builder: Builder, sizes: Sequence[Atom], parts: Sequence[Atom]) -> A
     for index, size in zip(at[1:], sizes[1:], strict=True):
         number = body.apply("add", body.apply("mul", number, size, name="d"), index, name="d")
     value = _chosen(body, number, list(parts), 0, inner_at)
-    type_ = stack_type(len(at), like.type)
+    scalar = like.type.elem if isinstance(like.type, TensorType) else like.type
+    known = like.type.sizes if isinstance(like.type, TensorType) else ()
+    directions = (None,) * len(at)
+    ordered = (*known, *directions) if innermost else (*directions, *known)
+    type_ = TensorType(len(ordered), scalar, ordered)
     name = like.name if isinstance(like, Var) else "parts"
-    blocks = [body.block((*at, *inner_at), [value])]
-    return builder.emit("build", [*sizes, *inner_sizes], [type_], names=[name], blocks=blocks)[0]
+    indices, counts = (
+        ((*inner_at, *at), [*inner_sizes, *sizes]) if innermost else ((*at, *inner_at), [*sizes, *inner_sizes])
+    )
+    blocks = [body.block(indices, [value])]
+    return builder.emit("build", counts, [type_], names=[name], blocks=blocks)[0]
 
 
 def _chosen(body: Builder, number: Atom, parts: Sequence[Atom], first: int, at: Sequence[Var]) -> Atom:

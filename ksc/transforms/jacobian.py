@@ -21,6 +21,7 @@ from ksc.ir.nodes import Atom, Block, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, clone_block
 from ksc.ir.types import Float, FloatType, Integer, TensorType, Type
 from ksc.passes.inline import inline_small
+from ksc.passes.innermost import directions_innermost
 from ksc.passes.interchange import over_directions
 from ksc.passes.share import share_structures
 from ksc.passes.unrolled import is_worth_unrolling, unroll_directions
@@ -186,7 +187,8 @@ class _Whole:
             function = derivatives.derive(self.main.name, mask, f"[fwd{p} {self.main.name}]", with_value=False)
             param = self.params[p]
             for shared, part in _grouped(self.shared(self.main, k, p) for k in tangible):
-                for n, column in zip(part, self._directions(function.body, part, param, shared), strict=True):
+                columns = self._directions(function.body, part, param, shared, innermost=True)
+                for n, column in zip(part, columns, strict=True):
                     result = self.main.result_types[tangible[n]]
                     found[n, p] = self._result_first(column, result, param, shared)
         return [found[n, p] for n in range(len(tangible)) for p in chosen]
@@ -213,10 +215,13 @@ class _Whole:
             results += [found[m] for m in range(len(targets))]
         return results
 
-    def _directions(self, body: Block, part: Sequence[int], like: Atom, shared: int) -> list[Atom]:
+    def _directions(
+        self, body: Block, part: Sequence[int], like: Atom, shared: int, *, innermost: bool = False
+    ) -> list[Atom]:
         """Some results of a derivative whose last parameter is a seed, for each element of ``like`` as direction.
 
-        A direction is one for all rows of the first ``shared`` dimensions.
+        A direction is one for all rows of the first ``shared`` dimensions. They are the first dimensions of what is
+        given, the last ones with ``innermost``.
         """
         body = Block(body.params, body.eqns, tuple(body.results[k] for k in part))
         env: Env = dict(zip(body.params, self.params, strict=False))
@@ -234,9 +239,11 @@ class _Whole:
         if not directions:
             self.builder.eqns.extend(whole.eqns)
             return list(whole.results)
-        own = sizes[shared:]
-        spread = unroll_directions if is_worth_unrolling(own, directions, whole) else over_directions
-        return spread(self.builder, own, directions, whole, self.module.effectful)
+        own, effectful = sizes[shared:], self.module.effectful
+        if is_worth_unrolling(own, directions, whole):
+            return unroll_directions(self.builder, own, directions, whole, effectful, innermost=innermost)
+        spread = directions_innermost if innermost else over_directions
+        return spread(self.builder, own, directions, whole, effectful)
 
     def compressed_forward(self, active: Mask, tables: Sequence[Var]) -> list[Atom]:
         """The tangents of all results for the rows of a table for each active parameter."""
@@ -283,21 +290,18 @@ class _Whole:
         return over_directions(self.builder, [count], (direction,), whole, self.module.effectful)
 
     def _result_first(self, columns: Atom, result: Type, param: Var, shared: int) -> Atom:
-        """What is stacked over the elements of a row of a parameter, with the dimensions of the result in front."""
+        """What is stacked over the elements of a row of a parameter, after the dimensions of the result."""
         if not isinstance(result, TensorType) or not isinstance(param.type, TensorType):
             return columns
         sizes = sizes_of(self.builder, columns)
-        depth = len(sizes) - result.rank
-        own, rows = sizes[depth:], sizes_of(self.builder, param)[:shared]
-        if self.blocks:
-            rows = []
-        if not depth and not rows:
+        own, rows = sizes[: result.rank], sizes_of(self.builder, param)[:shared]
+        if self.blocks or not rows:
             return columns
 
         def place(at: Sequence[Var]) -> list[Var]:
-            return [*at[len(at) - depth :], *at[: result.rank]]
+            return [*at[: result.rank], *at[result.rank + shared :]]
 
-        return self._placed(columns, [*own, *rows, *sizes[:depth]], place, (result, param.type), shared)
+        return self._placed(columns, [*own, *rows, *sizes[result.rank :]], place, (result, param.type), shared)
 
     def _rows_first(self, bars: Atom, like: Atom, param: Var, shared: int) -> Atom:
         """What is stacked over the elements of a row of a result, with the rows of the result in front."""
