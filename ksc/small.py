@@ -56,7 +56,8 @@ def _keys(params: Sequence[Value]) -> Hashable:
 
 def _refined(leaf: Abstract, leaves: Iterator[Leaf]) -> Abstract:
     given = next(leaves)
-    if not isinstance(leaf.type, TensorType) or not isinstance(given.value, torch.Tensor):
+    # What is traced with a subclass, a FakeTensor in an export, calls the operator for any sizes.
+    if not isinstance(leaf.type, TensorType) or type(given.value) not in (torch.Tensor, torch.nn.Parameter):
         return leaf
     sizes = [given.value.shape[axis] for axis in given.order[sum(given.mapped) :]]
     if any(type(size) is not int or size > SMALL_SIZE for size in sizes) or not 0 < math.prod(sizes) <= SMALL_COUNT:
