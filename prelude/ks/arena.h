@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include "ks/guarded.h"
+#include "ks/message.h"
 #include "ks/runtime.h"
 
 namespace ks {
@@ -31,6 +33,22 @@ class runtime {
     [[noreturn]] __attribute__((cold, noinline)) void fail(int code, int line, const char *message) {
         host_->error(host_, code, line, message);
         throw stop();
+    }
+
+    // Fails for the first of the indices into a tensor that is out of range.
+    [[noreturn]] __attribute__((cold, noinline)) void fail_index(int line, const char *tensor, std::initializer_list<place> places) {
+        const place *wrong = places.begin();
+        while (wrong + 1 != places.end() && !outside(wrong->index, wrong->size)) {
+            ++wrong;
+        }
+        error_text words;
+        words << "index " << wrong->index << (wrong->index < 0 ? ", counted from the start," : "");
+        words << " is out of range for dimension " << wrong->dim;
+        if (*tensor != '\0') {
+            words << " of " << tensor << ",";
+        }
+        words << " of size " << wrong->size;
+        fail(KS_ERROR_INDEX, line, words.text());
     }
 
     // Leaves the kernel where the host's function fails.
@@ -98,13 +116,9 @@ class runtime {
     friend class scratch;
 
     [[noreturn]] __attribute__((cold, noinline)) void too_deep(int line, const char *function) {
-        char message[160] = "recursion is too deep in ";
-        size_t end = sizeof("recursion is too deep in ") - 1;
-        for (; *function != '\0' && end + 1 < sizeof message; ++function) {
-            message[end++] = *function;
-        }
-        message[end] = '\0';
-        fail(KS_ERROR_RECURSION, line, message);
+        error_text words;
+        words << "recursion is too deep in " << function;
+        fail(KS_ERROR_RECURSION, line, words.text());
     }
 
     __attribute__((noinline)) void *bytes(int64_t count, size_t size) {

@@ -10,8 +10,6 @@
 
 namespace ks {
 
-inline bool outside(int64_t index, int64_t size) { return static_cast<uint64_t>(index) >= static_cast<uint64_t>(size); }
-
 // No dimension is larger, not even of a tensor without elements: sums and multiples of a few sizes fit into 64 bits.
 constexpr int64_t largest_size = int64_t{1} << 48;
 

@@ -94,7 +94,9 @@ def test_index_out_of_range(index):
     host = Host()
     kernel = compiled("checked", checked())
     status, _ = call(kernel, "ks_checked", checked(), [np.array([1.0]), np.array([index])], host=host)
-    assert (status, host.error) == (1, (3, 4, "index out of range"))
+    where = f"{index}, counted from the start," if index < 0 else f"{index}"
+    says = f"index {where} is out of range for dimension 0 of table, of size 4"
+    assert (status, host.error) == (1, (3, 4, says))
 
 
 def test_deep_recursion_is_an_error_and_not_a_crash():

@@ -99,9 +99,13 @@ def test_no_check_that_cannot_fail(name):
     assert "ks::outside" not in tensor_source(name, optimise(SAMPLES[name].program)).text
 
 
+PAST_THE_END = "index 3 is out of range for dimension 0 of x, of size 3"
+BEFORE = "index -1, counted from the start, is out of range for dimension 0 of x, of size 3"
+WRAPPED = BEFORE.replace("-1", str(-(2**63)))
+
 FAILURES = {
-    "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n (index k x))": (3, 2, "index out of range"),
-    "(def f (Tensor 1 Float) ((x : (Tensor 1 Float)) (k : Integer))\n (update k x 1.0))": (3, 2, "index out of range"),
+    "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n (index k x))": (3, 2, PAST_THE_END),
+    "(def f (Tensor 1 Float) ((x : (Tensor 1 Float)) (k : Integer))\n (update k x 1.0))": (3, 2, PAST_THE_END),
     "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n (reduce add (sub 0 k) (lam (i : Integer) 1.0)))": (
         3,
         2,
@@ -114,12 +118,12 @@ FAILURES = {
         "a temporary tensor is too large",
     ),
     "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n"
-    " (index 0 (for (i 2) ((c x)) (update i c (index (add i (sub k 1)) x)))))": (3, 2, "index out of range"),
+    " (index 0 (for (i 2) ((c x)) (update i c (index (add i (sub k 1)) x)))))": (3, 2, PAST_THE_END),
     "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n"
     " (let (s (add k 9223372036854775800)) (if (gte k 0) (if (lt s (size x)) (index s x) 0.0) 0.0)))": (
         3,
         2,
-        "index out of range",
+        WRAPPED,
     ),
     "(def f (Tensor 1 Float) ((x : (Tensor 1 Float)) (k : Integer))\n"
     " (reduce add k (lam (i : Integer) (build (add 1 i) (lam (j : Integer) 1.0)))))": (
@@ -139,6 +143,24 @@ def test_errors_name_their_line(text):
     k = np.array(8 if "922337203685477" in text else 3)
     status, _ = call_tensors(kernel, "ks_f", program, [vector3(), k], shapes, host=host)
     assert (status, host.error, host.blocks) == (1, FAILURES[text], [])
+
+
+@pytest.mark.parametrize(
+    ("indices", "says"),
+    [
+        ((1, 3), "index 3 is out of range for dimension 1 of table, of size 3"),
+        ((2, 3), "index 2 is out of range for dimension 0 of table, of size 2"),
+    ],
+)
+def test_errors_name_the_index_that_is_out_of_range(indices, says):
+    program = parse(
+        "(def f Float ((table : (Tensor 2 Float)) (i : Integer) (j : Integer))\n (index (tuple i j) table))"
+    )
+    kernel = load(build(tensor_source("f", program), STRICT))
+    host = Host()
+    arguments = [np.ones((2, 3)), *map(np.array, indices)]
+    assert call_tensors(kernel, "ks_f", program, arguments, [()], host=host)[0] == 1
+    assert host.error == (3, 2, says)
 
 
 def vector3():
@@ -191,15 +213,15 @@ UNSOUND = {
     # A count below zero stacks nothing, but is not the size of what it stacks.
     "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n"
     " (let ((n (sub 0 k)) (s (for (i n) () 1.0)))\n"
-    "  (if (gt (size s) 0) (index n s) (index (add n 2) x))))": "index out of range",
+    "  (if (gt (size s) 0) (index n s) (index (add n 2) x))))": BEFORE,
     # Nothing was made by this build, so nothing is known of the sizes of its elements.
     "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n"
     " (let ((m (sub 0 k)) (s (build :nested false 0 (lam (i : Integer) (build m (lam (j : Integer) 1.0))))))\n"
-    "  (index (add m 2) x)))": "index out of range",
+    "  (index (add m 2) x)))": BEFORE,
     # A sum of integers that are no sizes may wrap.
     "(def f Float ((x : (Tensor 1 Float)) (k : Integer))\n"
     " (let (s (add k 9223372036854775805))\n"
-    "  (if (gte k 0) (if (lt s (size x)) (index s x) 0.0) 0.0)))": "index out of range",
+    "  (if (gte k 0) (if (lt s (size x)) (index s x) 0.0) 0.0)))": WRAPPED,
 }
 
 

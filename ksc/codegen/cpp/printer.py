@@ -294,9 +294,13 @@ class Printer:
 
     def fail_if(self, condition: Expr, code: str, message: str, span: Span | None, at: Context) -> None:
         """Stop the kernel where ``condition`` holds."""
+        self.stop_if(condition, f"fail({code}, {span.line if span else 0}, {string_literal(message)})", span, at)
+
+    def stop_if(self, condition: Expr, how: str, span: Span | None, at: Context) -> None:
+        """Stop the kernel where ``condition`` holds, by a call of a function of ``ks::runtime`` that stops it."""
         at.writer.comment(span)
         with at.writer.braces(f"if ({condition.text})", span) as inner:
-            inner.line(f"rt.fail({code}, {span.line if span else 0}, {string_literal(message)});", span)
+            inner.line(f"rt.{how};", span)
         self.needs_runtime = True
 
     def assign(self, targets: Sequence[str], values: Sequence[Expr], types: Sequence[str], at: Context) -> None:

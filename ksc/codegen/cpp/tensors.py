@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
+from ksc.codegen.cpp.literals import string_literal
 from ksc.codegen.cpp.memory import allocate, element_sizes, place_in, scratch
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
@@ -294,16 +295,19 @@ def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | 
     """Stop the kernel where an index is out of range, unless it is known not to be."""
     where = p.value(tensor).cpp.within(PRIMARY)
     conditions = []
+    places = []
     for dim, index in enumerate(indices):
         if not p.in_range.is_safe(tensor, dim, index):
             known = p.sizes.get((tensor, dim))
             size = known if known is not None and known in at.scope else f"{where}.size[{dim}]"
             conditions.append(f"ks::outside({p.value(index).text}, {size})")
+            places.append(f"{{{dim}, {p.value(index).text}, {size}}}")
     for dim, index in enumerate(indices):
         p.in_range.checked(tensor, dim, index)
     if conditions:
         failing = Expr(CppExpr(" || ".join(conditions), LOGICAL_AND if len(conditions) > 1 else PRIMARY))
-        p.fail_if(failing, "KS_ERROR_INDEX", "index out of range", span, at)
+        name = tensor.name if isinstance(tensor, Var) and not is_temporary(tensor.name) else ""
+        p.stop_if(failing, f"fail_index({_line(span)}, {string_literal(name)}, {{{', '.join(places)}}})", span, at)
 
 
 def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None) -> Expr:

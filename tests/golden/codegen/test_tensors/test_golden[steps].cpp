@@ -17,7 +17,7 @@ static inline ks::tensor<float, 1> steps(ks::runtime &rt, ks::tensor<float, 1> x
             // (add (index i u) (mul 0.25 (index (if (lt i 1) 0 (sub i 1)) u)))))))
             const int64_t t3 = i < 1 ? 0 : i - 1;
             if (ks::outside(t3, u.size[0])) {
-                rt.fail(KS_ERROR_INDEX, 5, "index out of range");
+                rt.fail_index(5, "u", {{0, t3, u.size[0]}});
             }
             t2(i) = u(i) + 0.25f * u(t3);
         }

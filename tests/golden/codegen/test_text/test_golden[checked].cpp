@@ -20,7 +20,7 @@ static inline float checked(ks::runtime &rt, float x, int64_t i) {
     }
     // return table[i]
     if (ks::outside(i, table.size[0])) {
-        rt.fail(KS_ERROR_INDEX, 4, "index out of range");
+        rt.fail_index(4, "table", {{0, i, table.size[0]}});
     }
     return table(i);
 }
