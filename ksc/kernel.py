@@ -362,13 +362,23 @@ class Kernel(FastCallable):
                 for _ in leaves(param)
             ]
             return self._special(params, tuple(lanes))
-        if self._latest is not None:
-            return self._latest
+        latest = self._last_called()
+        if latest is not None:
+            return latest
         raise ArgumentError(
             f"the annotations of {self.__name__}{self._written_signature} do not tell the types of its parameters",
             remedy="annotate numbers with float, int or bool; for tensors, call the kernel first, "
             "or compile(example_inputs), so that it knows their number of dimensions (`ksc` takes --args)",
         )
+
+    def _last_called(self) -> Specialisation | None:
+        """That of the latest call, or of one of a derivative, whose arguments are those of the kernel."""
+        if self._latest is None:
+            for kernel in tuple(self._derived.values()):
+                called = kernel._last_called()
+                if called is not None:
+                    return self._special(called.params, called.lanes)
+        return self._latest
 
     def _flat_call(self, args: tuple[Any, ...], kind: CallKind = "primal") -> FlatCall | None:
         """What calls with such arguments come to, where the arguments pass as they are."""

@@ -149,6 +149,15 @@ class TestSpecialisation:
         kernel(rand(3))
         assert "(Tensor 1 Float)" in kernel.ir
 
+    @pytest.mark.parametrize("derivative", ["jacobian", "hessian", "grad", "value_and_grad", "vjp", "jvp"])
+    def test_ranks_known_of_a_derivative(self, derivative: str) -> None:
+        kernel = knossos.register(lambda x: torch.sum(x * x))
+        x = rand(3)
+        seeds = {"vjp": [torch.tensor(1.0, dtype=F64)], "jvp": [x]}.get(derivative, [])
+        getattr(kernel, derivative)(x, *seeds)
+        assert "(Tensor 1 Float)" in kernel.ir
+        assert "ks::tensor<float, 1> x" in kernel.cpp
+
     def test_too_many_specialisations(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("ksc.kernel.MAX_SPECIALISATIONS", 2)
         kernel = knossos.register(lambda x, mode: x * 2.0)
