@@ -37,7 +37,7 @@ from ksc.ir.types import BoolType, Float, FloatType, Integer, IntegerType, Type
 if TYPE_CHECKING:
     from ksc.frontend.functions import Entry, FunctionTable
     from ksc.frontend.guards import GuardSet
-    from ksc.frontend.tensors.bounds import IndexCheck
+    from ksc.frontend.tensors.bounds import IndexCheck, PickCheck
 
 T = TypeVar("T")
 """The name of a variable that the user has not named."""
@@ -71,7 +71,7 @@ class Region:
         self.below: dict[Var, frozenset[Atom]] = {}
         self.less: dict[Var, tuple[Atom, int]] = {}
         self.factors: dict[Var, tuple[Atom, Atom]] = {}
-        self.checks: dict[Var, IndexCheck] = {}
+        self.checks: dict[Var, IndexCheck | PickCheck] = {}
         self.single: set[Var] = set()
         self.measured: dict[Var, tuple[str, str]] = {}
         self.entry = entry

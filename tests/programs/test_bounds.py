@@ -89,6 +89,24 @@ def selected(x: torch.Tensor, i: int):
     return x.sum()
 
 
+@unread("an index is out of range for dimension 0 of x")
+def picked(x: torch.Tensor, i: int):
+    _y = x[torch.tensor([0, 1]) + i]
+    return x * 2.0
+
+
+@unread("an index is out of range for dimension 1 of x")
+def picked_beside_another(x: torch.Tensor, i: int):
+    _y = x[torch.tensor([[0], [1]]), torch.tensor([0, 1]) - i]
+    return x * 2.0
+
+
+@unread("an index is out of range for dimension 0 of a view of x")
+def picked_of_a_part(x: torch.Tensor, i: int):
+    _y = x[:, 1][torch.tensor([0, 1]) - i] * 2.0
+    return x + 1.0
+
+
 X = torch.arange(6.0).reshape(2, 3)
 
 
@@ -101,6 +119,19 @@ def test_an_index_that_is_not_read(fn: Any, message: str) -> None:
     span = stopped.value.span
     assert span is not None
     assert span.line > fn.__code__.co_firstlineno
+
+
+def test_no_indices_are_in_range_of_nothing() -> None:
+    def unread_picks(x, at):
+        _y = x[at]
+        return x * 2.0
+
+    kernel, none = knossos.register(unread_picks), torch.zeros(0)
+    assert kernel(none, torch.zeros(0, dtype=torch.long)).shape == (0,)
+    assert torch.equal(kernel(torch.ones(3), torch.tensor([2, -3])), torch.full((3,), 2.0))
+    for size, at in ((0, 0), (3, 3), (3, -4), (3, 2**62), (3, -(2**63))):
+        with pytest.raises(KernelRuntimeError, match="dimension 0 of x"):
+            kernel(torch.ones(size), torch.tensor([at]))
 
 
 def test_of_an_empty_tensor() -> None:
@@ -169,6 +200,13 @@ def rows(x, i):
         for j in range(2):
             s += row[j]
     return s
+
+
+@in_range
+def picks(x, i):
+    y = x[torch.tensor([0, 1]) + i]
+    y[0] = 1.0
+    return x[torch.tensor([i, -1])] * 2.0 + y
 
 
 @pytest.mark.parametrize("fn", IN_RANGE, ids=lambda fn: fn.__name__)

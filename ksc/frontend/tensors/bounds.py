@@ -5,6 +5,7 @@
 A view is read where its elements are needed, maybe never, and an element that nobody needs is not read at all. So that
 an index out of range is an error even then, the index is compared with the size where it is written. Where the block
 reads the same index of the same tensor for a result, that read makes the check, and the comparison goes away again.
+Tensors of indices are checked in the same way, unless what they pick is computed for a result.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ksc.frontend.frame import Frame, Region
+from ksc.frontend.tensors.array import element, reduce, size_of, sizes_of
 from ksc.frontend.tensors.integers import ZERO, is_below, lower
 from ksc.frontend.values import Array, Ref
 from ksc.ir.liveness import prune_block
@@ -31,6 +33,18 @@ class IndexCheck:
     tensor: Atom
     dim: int
     index: Atom
+    outs: frozenset[Var]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PickCheck:
+    """A check of a tensor of indices, which computing ``made`` from what they pick makes too.
+
+    Attributes:
+        outs: what was computed for the check alone.
+    """
+
+    made: Var
     outs: frozenset[Var]
 
 
@@ -63,6 +77,26 @@ def require_in_range(frame: Frame, node: ast.AST, ref: Ref, dim: int, index: Ato
         frame.region.checks[outs[-1]] = IndexCheck(held.atom, place, index, own)
 
 
+def require_picks_in_range(frame: Frame, node: ast.AST, ref: Ref, dim: int, indices: Array, made: Atom) -> None:
+    """Stop the kernel where an element of ``indices``, maybe counted from the end, is not in a dimension of the view.
+
+    ``made`` holds what they pick.
+    """
+    size = size_of(frame, node, ref, dim)
+
+    def inside(index: tuple[Atom, ...]) -> Atom:
+        at = element(frame, node, indices, index)
+        above = frame.apply(node, "lte", ZERO, frame.apply(node, "add", at, size))
+        return frame.apply(node, "and", above, frame.apply(node, "lt", at, size))
+
+    all_inside = reduce(frame, node, "and", sizes_of(frame, node, indices), inside)
+    name = "a tensor" if ref.cell.name == PLACEHOLDER else ref.cell.name
+    message = f"an index is out of range for dimension {dim} of {'a view of ' if ref.steps else ''}{name}"
+    frame.emit(node, "assert", [all_inside], [], params={"message": message})
+    if isinstance(made, Var) and isinstance(all_inside, Var):
+        frame.region.checks[all_inside] = PickCheck(made, frozenset((all_inside,)))
+
+
 def cell_dim(ref: Ref, dim: int) -> int | None:
     """The dimension of the cell that a dimension of the view is all of, so that an index into either is in range."""
     from ksc.frontend.tensors.views import Pick
@@ -87,7 +121,11 @@ def _settled(region: Region, block: Block, live: set[Var]) -> Block:
     gone: set[Var] = set()
     for eqn in block.eqns:
         check = _check(region, eqn)
-        if check is not None and any(_reads(read, check) for read in reads):
+        if isinstance(check, PickCheck):
+            repeated = check.made in live
+        else:
+            repeated = check is not None and any(_reads(read, check) for read in reads)
+        if check is not None and repeated:
             gone |= check.outs
     eqns = []
     for eqn in block.eqns:
@@ -98,7 +136,7 @@ def _settled(region: Region, block: Block, live: set[Var]) -> Block:
     return Block(block.params, tuple(eqns), block.results)
 
 
-def _check(region: Region, eqn: Eqn) -> IndexCheck | None:
+def _check(region: Region, eqn: Eqn) -> IndexCheck | PickCheck | None:
     if eqn.op != "assert" or not isinstance(eqn.args[0], Var):
         return None
     return region.checks.get(eqn.args[0])

@@ -14,6 +14,7 @@ import torch
 
 from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.array import build, element, is_single, same_size, size_of, sizes_of
+from ksc.frontend.tensors.bounds import require_picks_in_range
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, lower, sub, wrapped
 from ksc.frontend.tensors.views import Axis, picked, selected, source, viewed
 from ksc.frontend.values import NONE, Array, Ref, Static, Struct, Value, describe, is_number, narrow_dtype, scalar_type
@@ -237,7 +238,10 @@ def read_place(frame: Frame, place: Place, node: ast.AST) -> Value:
         at = source(frame, node, place.view, place_index(frame, place, index, node))
         return element(frame, node, held, at)
 
-    made = frame.fresh(build(frame, node, sizes, picked_element), node)
+    found = build(frame, node, sizes, picked_element)
+    for dim, indices in place.picks:
+        require_picks_in_range(frame, node, place.view, dim, indices, found.atom)
+    made = frame.fresh(found, node)
     assert isinstance(made, Ref)
     made.cell.narrow = place.view.cell.narrow
     return made
