@@ -288,10 +288,18 @@ def _leaf_kind(value: Any, template: Template, path: str) -> Kind:
     if wanted == given or widens:
         return wanted
     what = f"a tensor of {value.dtype}" if isinstance(value, torch.Tensor) else f"the {type(value).__name__} {value}"
-    dtype = {"float": "float32", "int": "int64", "bool": "bool"}[wanted]
+    dtypes = {"float": "float32", "int": "int64", "bool": "bool"}
+    if template.is_tensor:
+        sizes = template.type.sizes if isinstance(template.type, TensorType) else ()
+        shown = ", ".join("None" if size is None else str(size) for size in sizes) + ("," if len(sizes) == 1 else "")
+        extra = "" if given == "float" else f", torch.{dtypes[given]}"
+        raise ArgumentError(
+            f"argument {path!r} is annotated as a tensor of {wanted} elements, and {what} was given",
+            remedy=f"annotate it Annotated[torch.Tensor, ({shown}){extra}], or pass {path}.to(torch.{dtypes[wanted]})",
+        )
     raise ArgumentError(
         f"argument {path!r} is annotated {wanted}, and {what} was given",
-        remedy=f"convert it, for example with {path}.to(torch.{dtype})",
+        remedy=f"convert it, for example with {path}.to(torch.{dtypes[wanted]})",
     )
 
 

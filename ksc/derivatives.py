@@ -73,8 +73,8 @@ class Gradient(FastCallable):
         gradient = self.kernel.gradient(argnums, with_value=self.with_value)
         result = gradient(*args, **kwargs)
         # The fast path is for calls that name no argnums.
-        if argnums == 0 and not kwargs:
-            gradient._arm(self, gradient._specialise(args, kwargs)[0], "primal")
+        if argnums == 0 and gradient._latest is not None:
+            gradient._arm(self, gradient._latest, "primal", reserved=("argnums",))
         return result
 
     def __knossos_kernel__(self, argnums: int | str | tuple[int | str, ...] = 0) -> Kernel:

@@ -19,6 +19,7 @@ from ksc.ir.types import is_differentiable
 from ksc.passes import PIPELINE, preparation, prepare
 from ksc.passes.forget_rules import forget_rules
 from ksc.passes.seed_sizes import state_cotangent_sizes, state_tangent_sizes
+from ksc.timings import timed
 from ksc.transforms import jvp, vjp, vmap
 
 _TRANSFORMS = {"v": "vjp", "b": "vjp with the value", "j": "jvp", "m": "vmap"}
@@ -29,7 +30,9 @@ _STEP = re.compile(r"([vjbm])([01]*)")
 def derive(program: Program, derivation: str) -> Program:
     """The program that ``derivation`` makes of ``program``, not yet optimised."""
     for letter, seeds in _steps(derivation):
-        program = _transformed(prepare(program), letter, seeds)
+        program = prepare(program)
+        with timed(f"transform {_TRANSFORMS[letter]}"):
+            program = _transformed(program, letter, seeds)
     return program
 
 

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from ksc import reload
-from ksc.arguments import NUMBER_DTYPES, Leaf, Template, bind, flatten, flatten_seeds, key, map_leaves, rebuild
+from ksc.arguments import Leaf, Template, bind, flatten, flatten_seeds, key, map_leaves, rebuild
 from ksc.derivatives import Derivative, Gradient, tangent_of
 from ksc.errors import ArgumentError, KnossosError
-from ksc.frontend.annotations import TensorOf, annotated_template, is_tensor, parameter_annotations
-from ksc.frontend.plain import plain_function
-from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
-from ksc.mapping import Mapping, inverse, permuted
+from ksc.frontend.guards import MISSING
+from ksc.frontend.values import NONE, Abstract, Static, Struct, Value, leaves
+from ksc.interface import Interface
+from ksc.mapping import Mapping
+from ksc.running import CallKind, float_dtype, run
 from ksc.small import SmallSizes
 from ksc.specialise import Lanes, Specialisation
 from ksc.torch.operator import FastCallable, Operator, core
-from ksc.traced import FlatCall, Places, TracedCalls
+from ksc.traced import FlatCall, TracedCalls
 
 if TYPE_CHECKING:
     from ksc.frontend.special import Derived
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from ksc.steps import Step
     from ksc.torch.module import KernelModule
     from ksc.whole import Whole
-
-CallKind = Literal["primal", "vjp", "jvp"]
 
 MAX_SPECIALISATIONS = 256
 """How many structures of arguments a kernel may be compiled for: more of them are an accident."""
@@ -80,7 +79,8 @@ class Kernel(FastCallable):
         self._small = SmallSizes()
         self._derived: dict[Step, Kernel] = {}
         self._latest: Specialisation | None = None
-        self._traced = TracedCalls(self._flat_call, self._places)
+        self._known_interface: Interface | None = None
+        self._traced = TracedCalls(self._flat_call, lambda count, names: self._interface.places(count, names))
         self.vjp = Derivative(self, "vjp")
         self.jvp = Derivative(self, "jvp")
         self.grad = Gradient(self, with_value=False)
@@ -97,7 +97,7 @@ class Kernel(FastCallable):
                 return found
         special, leaves = self._specialise(args, kwargs)
         self._arm(self, special, "primal")
-        return rebuild(special.result, iter(self._flat(special, leaves, (), "primal")))
+        return rebuild(special.result, iter(run(self.mapping, special, leaves, (), "primal")))
 
     def gradient(self, argnums: int | str | tuple[int | str, ...] = 0, *, with_value: bool = False) -> Kernel:
         """The kernel of ``grad``, or of ``value_and_grad``."""
@@ -133,7 +133,7 @@ class Kernel(FastCallable):
         if isinstance(argnums, str):
             names = list(self._signature.parameters)
             if argnums not in names:
-                raise ArgumentError(f"{self.__name__}{self._written_signature} has no argument {argnums!r}")
+                raise ArgumentError(f"{self.__name__}{self._interface.written} has no argument {argnums!r}")
             return names.index(argnums)
         positions = [self.positions(argnum) for argnum in argnums]
         return tuple(position for position in positions if isinstance(position, int))
@@ -147,7 +147,7 @@ class Kernel(FastCallable):
         """The positions of the arguments that hold floats, in a call with ``args``."""
         from ksc.steps import float_leaves
 
-        special, _ = self._specialise(*self._by_kind(args))
+        special, _ = self._specialise(*self._interface.by_kind(args))
         return tuple(k for k in range(len(special.params)) if float_leaves(special.params, k))
 
     def compile(
@@ -172,6 +172,13 @@ class Kernel(FastCallable):
             inputs = float_dtype(leaves)
         for derivation in special.usual if derivations is None else derivations:
             special.built(derivation, dtype or inputs)
+        return self
+
+    def load(self, dtype: torch.dtype | None = None) -> Kernel:
+        """Build, as ``compile()`` does, and open what was built, so that the first call has nothing to wait for."""
+        special = self._annotated()
+        for derivation in special.usual:
+            special.loaded(derivation, dtype or torch.get_default_dtype())
         return self
 
     # The PyTorch side
@@ -235,7 +242,7 @@ class Kernel(FastCallable):
         steps = "".join(f"{step.name} of " for step in reversed(self.steps))
         code = getattr(self.__wrapped__, "__code__", None)
         place = f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
-        return f"<knossos {self.mapping.name} of {steps}{self.__name__}{self._written_signature}{place}>"
+        return f"<knossos {self.mapping.name} of {steps}{self.__name__}{self._interface.written}{place}>"
 
     def _repr_html_(self) -> str:
         from ksc.notebook import kernel_html
@@ -284,34 +291,25 @@ class Kernel(FastCallable):
 
     # How a call finds its program
 
-    @cached_property
-    def _signature(self) -> inspect.Signature:
-        return inspect.signature(self.__wrapped__)
-
     @property
-    def _written_signature(self) -> str:
-        # Annotations kept as text would show in quotes.
-        return str(self._signature).replace("'", "")
-
-    @cached_property
-    def _templates(self) -> list[Template]:
-        fn = plain_function(self.__wrapped__)
-        annotations = parameter_annotations(fn) if fn is not None else {}
-        found: list[Template] = []
-        for name in self._signature.parameters:
-            annotation = annotations.get(name, inspect.Parameter.empty)
-            found.append(TensorOf() if is_tensor(annotation) else annotated_template(annotation))
+    def _interface(self) -> Interface:
+        found = self._known_interface
+        if found is None or not found.holds():
+            found = self._known_interface = Interface(self.__wrapped__)
         return found
 
+    @property
+    def _signature(self) -> inspect.Signature:
+        return self._interface.signature
+
     def _specialise(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Specialisation, list[Leaf]]:
-        values = bind(self._signature, self.__name__, args, kwargs)
+        interface = self._interface
+        values = bind(interface.signature, self.__name__, args, kwargs)
         flat: list[Leaf] = []
         in_dims = self.mapping.in_dims(len(values))
         params = [
             flatten(value, template, name, flat, dims, scalars=self.mapping.lift == "broadcast")
-            for value, template, name, dims in zip(
-                values, self._templates, self._signature.parameters, in_dims, strict=True
-            )
+            for value, template, name, dims in zip(values, interface.templates, interface.names, in_dims, strict=True)
         ]
         lanes = tuple(map(Lanes.of, flat))
         refined = self._small.refine(params, flat)
@@ -336,7 +334,7 @@ class Kernel(FastCallable):
                 special = Specialisation(
                     self.__wrapped__,
                     params,
-                    tuple(self._signature.parameters),
+                    self._interface.names,
                     self.steps,
                     self.mapping,
                     lanes,
@@ -348,10 +346,11 @@ class Kernel(FastCallable):
 
     def _annotated(self) -> Specialisation:
         """The program that the annotations alone tell, or that of the latest call."""
-        params = [template for template in self._templates if isinstance(template, Value)]
+        templates = self._interface.templates
+        params = [template for template in templates if isinstance(template, Value)]
         found = [leaf for param in params for leaf in leaves(param)]
         numbers = not any(isinstance(leaf, Abstract) and leaf.is_tensor for leaf in found)
-        if len(params) == len(self._templates) and (numbers or not self.mapping.levels):
+        if len(params) == len(templates) and (numbers or not self.mapping.levels):
             dims = self.mapping.in_dims(len(params))
             lanes = [
                 Lanes(
@@ -366,7 +365,7 @@ class Kernel(FastCallable):
         if latest is not None:
             return latest
         raise ArgumentError(
-            f"the annotations of {self.__name__}{self._written_signature} do not tell the types of its parameters",
+            f"the annotations of {self.__name__}{self._interface.written} do not tell the types of its parameters",
             remedy="annotate numbers with float, int or bool; for tensors, call the kernel first, "
             "or compile(example_inputs), so that it knows their number of dimensions (`ksc` takes --args)",
         )
@@ -384,29 +383,10 @@ class Kernel(FastCallable):
         """What calls with such arguments come to, where the arguments pass as they are."""
         if len(args) < len(self._signature.parameters):
             return None
-        special, _ = self._specialise(*self._by_kind(args))
+        special, _ = self._specialise(*self._interface.by_kind(args))
         if self._is_flat(special, kind):
             return special.call(kind), None
         return (special.call(kind), special.result) if kind == "primal" and self.mapping.is_plain else None
-
-    def _by_kind(self, args: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-        """The positional arguments and those by keyword alone of ``args``, which has one for each parameter first."""
-        pairs = list(zip(self._signature.parameters.values(), args, strict=False))
-        by_name = {p.name: arg for p, arg in pairs if p.kind is inspect.Parameter.KEYWORD_ONLY}
-        return args[: len(pairs) - len(by_name)], by_name
-
-    def _places(self, count: int, names: tuple[str, ...]) -> Places | None:
-        """Where each parameter's argument stands among ``count`` positional ones and those named, or its default.
-
-        None where the arguments do not fit, which a call outside a trace has the words for.
-        """
-        try:
-            bound = self._signature.bind(*range(count), **{name: count + k for k, name in enumerate(names)})
-        except TypeError:
-            return None
-        given = bound.arguments
-        parameters = self._signature.parameters.values()
-        return tuple((given[p.name], None) if p.name in given else (-1, p.default) for p in parameters)
 
     def _is_flat(self, special: Specialisation, kind: CallKind) -> bool:
         """Whether arguments and results pass between the kernel and its operator as they are."""
@@ -424,20 +404,36 @@ class Kernel(FastCallable):
         program = special.program_of(derivation)
         return program if self.mapping.lift == "scalar" or special.takes_tensors else vmap(program)
 
-    def _arm(self, call: FastCallable, special: Specialisation, kind: CallKind) -> None:
-        """Let later calls like this one take the fast path, where the flat results are the results."""
-        if not self._is_flat(special, kind):
+    def _arm(
+        self,
+        call: FastCallable,
+        special: Specialisation,
+        kind: CallKind,
+        seeds: Sequence[Any] = (),
+        reserved: tuple[str, ...] = (),
+    ) -> None:
+        """Let later calls like this one take the fast path; ``reserved`` arguments by name are for ``__call__``."""
+        if not self.mapping.is_plain:
             return
-        guards = tuple((guard.container, guard.name, guard.seen) for guard in special.guards)
-        if special.takes_tensors or self.mapping.lift != "same" or all(map(_is_number, self._templates)):
-            call.arm(special.call(kind), guards)
+        from ksc.layout import derivative_layout, parameters_layout, result_part
+
+        interface = self._interface
+        if kind == "primal":
+            layout, result = parameters_layout(interface, special.params, reserved), special.result
         else:
-            # What is not annotated was a number in each lane; with more axes it is a tensor.
-            call.arm(special.call(kind), guards, len(self.mapping.levels))
+            layout, result = derivative_layout(interface, special.params, seeds), _derivatives(special, kind)
+        # What is not annotated was a number in each lane; with more axes it is a tensor.
+        limited = not special.takes_tensors and self.mapping.lift == "same"
+        limit = (len(self.mapping.levels),) if limited and not all(map(_is_number, interface.templates)) else ()
+        guards = tuple(
+            (guard.container, guard.name, *(() if guard.seen is MISSING else (guard.seen,))) for guard in special.guards
+        )
+        layout = special.layouts.setdefault((kind, reserved, layout[len(special.params) :]), layout)
+        call.arm(special.call(kind), guards, layout, result_part(result), *limit)
 
     def _call_derivative(self, kind: Literal["vjp", "jvp"], args: tuple[Any, ...]) -> Any:
         count = len(self._signature.parameters)
-        special, leaves = self._specialise(*self._by_kind(args))
+        special, leaves = self._specialise(*self._interface.by_kind(args))
         seeds, what = flatten_seeds(args[count:]), "cotangent" if kind == "vjp" else "tangent"
         wanted = special.spec.float_results if kind == "vjp" else special.spec.float_args
         if len(seeds) != len(wanted):
@@ -445,82 +441,8 @@ class Kernel(FastCallable):
                 f"the {kind} of {self.__name__} takes {len(wanted)} {what}(s) after its {count} argument(s), "
                 f"and {len(seeds)} were given"
             )
-        call = self.vjp if kind == "vjp" else self.jvp
-        self._arm(call, special, kind)
-        flat = self._flat(special, leaves, seeds, kind)
-        if kind == "jvp":
-            return rebuild(map_leaves(special.result, tangent_of), iter(flat))
-        bars = iter(flat)
-        parts = [
-            None if isinstance(param, Static) else rebuild(map_leaves(param, tangent_of), bars)
-            for param in special.params
-        ]
-        return parts[0] if len(parts) == 1 else tuple(parts)
-
-    def _flat(
-        self, special: Specialisation, leaves: Sequence[Leaf], seeds: Sequence[Any], kind: CallKind
-    ) -> Sequence[Any]:
-        """The flat results; numbers alone are computed in float64 and give numbers."""
-        values = [leaf.value for leaf in leaves]
-        numbers = not any(isinstance(value, torch.Tensor) for value in (*values, *seeds))
-        if numbers:
-            values = [torch.tensor(leaf.value, dtype=NUMBER_DTYPES[leaf.kind]) for leaf in leaves]
-            seeds = [torch.tensor(seed, dtype=torch.float64) for seed in seeds]
-        if not self.mapping.is_plain:
-            return self._permuted_call(special, leaves, values, seeds, kind)
-        results = special.call(kind)(*values, *seeds)
-        flat = results if isinstance(results, tuple) else (results,)
-        return _as_numbers(special, flat, kind) if numbers else flat
-
-    def _permuted_call(
-        self,
-        special: Specialisation,
-        leaves: Sequence[Leaf],
-        values: Sequence[Any],
-        seeds: Sequence[Any],
-        kind: CallKind,
-    ) -> Sequence[Any]:
-        """The flat results of a call in which the mapped dimensions are not the first ones."""
-        spec = special.spec
-        arg_orders = [leaf.order for leaf in leaves]
-        float_arg_orders = [arg_orders[k] for k in spec.float_args]
-        values = [permuted(value, order) for value, order in zip(values, arg_orders, strict=True)]
-        if kind == "jvp":
-            seeds = [permuted(seed, order) for seed, order in zip(seeds, float_arg_orders, strict=True)]
-        if kind == "vjp":
-            orders = self._result_orders(special, spec.float_results, [_dimensions(seed) for seed in seeds])
-            seeds = [permuted(seed, inverse(order)) for seed, order in zip(seeds, orders, strict=True)]
-        results = special.call(kind)(*values, *seeds)
-        flat = results if isinstance(results, tuple) else (results,)
-        if kind == "vjp":
-            return [permuted(bar, inverse(order)) for bar, order in zip(flat, float_arg_orders, strict=True)]
-        positions = range(len(spec.results)) if kind == "primal" else spec.float_results
-        orders = self._result_orders(special, positions, [result.dim() for result in flat])
-        return [permuted(result, order) for result, order in zip(flat, orders, strict=True)]
-
-    def _result_orders(
-        self, special: Specialisation, positions: Sequence[int], ranks: Sequence[int]
-    ) -> list[Sequence[int]]:
-        """How results of these ranks, at these positions among all, are permuted from having the mapped axes first."""
-        lane_ranks = list(special.lane_ranks)
-        for position, rank in zip(positions, ranks, strict=True):
-            # A function of numbers is mapped over every dimension, so a lane of its vmap may have some left.
-            lane_ranks[position] = max(rank - len(self.mapping.levels), 0)
-        orders = self.mapping.result_orders(lane_ranks)
-        return [orders[position] for position in positions]
-
-
-def float_dtype(leaves: Iterable[Leaf]) -> torch.dtype:
-    """The dtype that PyTorch promotes the float tensors among ``leaves`` to; float64 where there is no tensor."""
-    tensors = [leaf.value for leaf in leaves if isinstance(leaf.value, torch.Tensor)]
-    floats = [tensor for tensor in tensors if tensor.is_floating_point()]
-    if not floats:
-        return torch.get_default_dtype() if tensors else torch.float64
-    result = floats[0]
-    dtype = result.dtype
-    for tensor in floats[1:]:
-        dtype = torch.result_type(torch.empty(result.shape, dtype=dtype), tensor)
-    return dtype
+        self._arm(self.vjp if kind == "vjp" else self.jvp, special, kind, args[count:])
+        return rebuild(_derivatives(special, kind), iter(run(self.mapping, special, leaves, seeds, kind)))
 
 
 def _text(program: Program) -> str:
@@ -538,25 +460,17 @@ def _is_flat(result: Value) -> bool:
     return isinstance(result, Abstract)
 
 
+def _derivatives(special: Specialisation, kind: CallKind) -> Value:
+    """The structure of what the jvp or vjp gives."""
+    if kind == "jvp":
+        return map_leaves(special.result, tangent_of)
+    parts = tuple(NONE if isinstance(param, Static) else map_leaves(param, tangent_of) for param in special.params)
+    return parts[0] if len(parts) == 1 else Struct(tuple, parts)
+
+
 def _is_number(template: Template) -> bool:
     """Whether an annotation says that a parameter receives a number."""
     return isinstance(template, Abstract) and not template.is_tensor
-
-
-def _dimensions(value: Any) -> int:
-    return value.dim() if isinstance(value, torch.Tensor) else 0
-
-
-def _as_numbers(special: Specialisation, flat: Sequence[torch.Tensor], kind: CallKind) -> list[Any]:
-    """Results of a call with numbers alone: numbers, but for what the function makes a tensor of."""
-    if kind == "vjp":
-        return [result.item() for result in flat]
-    templates = [leaf for leaf in leaves(special.result) if isinstance(leaf, Abstract)]
-    positions = range(len(templates)) if kind == "primal" else special.spec.float_results
-    return [
-        result if templates[position].is_tensor else result.item()
-        for position, result in zip(positions, flat, strict=True)
-    ]
 
 
 def _look_up(module: str, qualname: str) -> Any:

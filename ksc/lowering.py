@@ -18,6 +18,7 @@ from ksc.ir.text import exact_fingerprint, fingerprint
 from ksc.ir.types import TensorType, Type
 from ksc.mapping import Mapping
 from ksc.recall.facts import Facts
+from ksc.timings import timed
 from ksc.torch.spec import ArgSpec, OpSpec, ResultSpec
 from ksc.transforms import vmap
 from ksc.transforms.shapes import shapes
@@ -57,12 +58,14 @@ def lower(
 
     Raises what ``trace`` and the steps do; ArgumentError or UnsupportedError where the mapping does not fit.
     """
-    traced = trace(fn, params)
+    with timed("trace"):
+        traced = trace(fn, params)
     program, result = traced.program, traced.result
     sizes = shapes(program) if steps and (added or _has_tensors(program)) else None
     for step in steps:
         before = program
-        program, result = step(before, params, result)
+        with timed(f"transform {step.name}"):
+            program, result = step(before, params, result)
         sizes = step.sizes(params, before, sizes) if sizes is not None else None
     lane_ranks = tuple(_rank(type_) for type_ in program.main.result_types)
     for level in mapping.levels:
@@ -157,5 +160,6 @@ def _mapped(
                 "a size depends on an int that differs between the lanes of vmap",
                 remedy="share it with in_dims=None",
             ) from None
-        program = vmap(program, [0 if flag else None for flag in flags])
+        with timed("transform vmap"):
+            program = vmap(program, [0 if flag else None for flag in flags])
     return program, found

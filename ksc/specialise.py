@@ -10,7 +10,7 @@ is wanted.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,12 +27,14 @@ from ksc.errors import ArgumentError, UnsupportedError
 from ksc.frontend.values import Abstract, Value
 from ksc.mapping import Flags, Mapping
 from ksc.recall.memory import Memory
+from ksc.timings import is_recording, timed
 from ksc.torch.operator import Operator, OperatorCall, declare, declared
 from ksc.torch.spec import LoadedEntry
 
 if TYPE_CHECKING:
     from ksc.codegen.unit import Dtype, GeneratedSource
     from ksc.ir.nodes import Program
+    from ksc.layout import Layout
     from ksc.lowering import Lowered
     from ksc.recall.facts import Facts
     from ksc.steps import Step
@@ -75,6 +77,7 @@ class Specialisation:
         spec: what is declared to PyTorch.
         result: the structure of a lane's results.
         takes_tensors: whether this is a tensor operator.
+        layouts: the layouts of calls that take the fast path, see ``ksc.layout``.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class Specialisation:
         self._lower = lowered
         # What a step adds depends on more than the function.
         self._memory = None if added else Memory(fn, self.params, steps, mapping, self.lanes)
-        recalled = self._memory.recall() if self._memory is not None else None
+        recalled = self._memory.recall() if self._memory is not None and not is_recording() else None
         if recalled is None:
             self._lowered = lowered()
             self._facts: Facts = self._lowered.facts
@@ -117,13 +120,14 @@ class Specialisation:
         self.guards = self._facts.guards
         self.name = self.spec.title
         self.takes_tensors = self.spec.lift == "tensor"
+        self.layouts: dict[Hashable, Layout] = {}
 
     @cached_property
     def operator(self) -> Operator:
         """The declared operator; functions that are the same program share one."""
         operator = declared(self.spec.name)
         if operator is None:
-            operator = declare(self.spec, self._load)
+            operator = declare(self.spec, self.loaded)
         else:
             # Its kernels are built already, so that no other time comes.
             self._keep(self._facts.generator or generator_digest())
@@ -179,7 +183,7 @@ class Specialisation:
 
         programs = [(d, self.program_of(d)) for d in self._unit(derivation)]
         kind: Literal["tensor", "elementwise"] = "tensor" if self.takes_tensors else "elementwise"
-        with self._nest_refused():
+        with self._nest_refused(), timed("codegen"):
             return cpp.generate(Unit(self.name, programs, DTYPES[dtype], kind, self.spec.doc, self._where))
 
     def built(self, derivation: str, dtype: torch.dtype) -> BuiltKernel:
@@ -231,7 +235,9 @@ class Specialisation:
         together = ("", "v", "b") if self.spec.float_args and self.spec.float_results else ("",)
         return together if derivation in together else (derivation,)
 
-    def _load(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:
+    def loaded(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:
+        """The entry of the derivation, ready to be called; builds it where the cache does not have it."""
         built = self.built(derivation, dtype)
-        loaded = load(built)
+        with timed("load"):
+            loaded = load(built)
         return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)

@@ -164,7 +164,12 @@ class Whole(FastCallable):
         **kwargs: Any,
     ) -> Any:
         """Call it with the arguments of the kernel."""
-        return self.chosen(argnums, mode, sparse)(*args, **kwargs)
+        chosen = self.chosen(argnums, mode, sparse)
+        result = chosen(*args, **kwargs)
+        # The fast path is for calls without options.
+        if (argnums, mode, sparse) == (0, "auto", None) and not isinstance(chosen, SparseJacobian) and chosen._latest:
+            chosen._arm(self, chosen._latest, "primal", reserved=("argnums", "mode", "sparse"))
+        return result
 
     @property
     def __knossos_maps__(self) -> bool:

@@ -24,12 +24,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         choices=DTYPES,
         help=f"what the floats are; may be given several times (default: {DEFAULT_DTYPE})",
     )
+    parser.add_argument(
+        "--timings",
+        action="store_true",
+        help="make the kernel anew, and show how long each step took: imports, trace, transforms, passes, C++",
+    )
     parser.add_argument("--json", action="store_true", help="for a program to read")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile for each dtype, for ``--args`` or what the annotations say, and print where the source lies."""
+    if args.timings:
+        return _run_with_timings(args)
     kernel = load_kernel(args.target, args.args)
     report = []
     for dtype in dict.fromkeys(args.dtype or [DEFAULT_DTYPE]):
@@ -42,6 +49,37 @@ def run(args: argparse.Namespace) -> int:
     else:
         for built in report:
             print(f"{built['dtype']:<9} {built['seconds']:6.2f} s  {built['source']}")
+    return 0
+
+
+def _run_with_timings(args: argparse.Namespace) -> int:
+    """Build and load the value and the vjp, and print a row for each step."""
+    from ksc.timings import recorded
+
+    with recorded() as timings:
+        with timings.step("import torch"):
+            import torch
+        with timings.step("import ksc"):
+            import ksc.codegen.cpp
+            import ksc.derive
+            import ksc.lowering  # noqa: F401
+        began = time.perf_counter()
+        with timings.step("import the file"):
+            kernel = load_kernel(args.target)
+        with timings.step("other"):
+            if args.args is not None:
+                kernel = load_kernel(args.target, args.args)
+            for dtype in dict.fromkeys(args.dtype or [DEFAULT_DTYPE]):
+                with _default_dtype(dtype):
+                    kernel.load(getattr(torch, dtype))
+        total = time.perf_counter() - began
+    rows = [{"step": step, "ms": round(1e3 * seconds, 3)} for step, seconds in timings.seconds.items()]
+    rows.append({"step": "total without imports of torch and ksc", "ms": round(1e3 * total, 3)})
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            print(f"{row['step']:<40} {row['ms']:10.1f} ms")
     return 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ksc.compiler.lock import exclusive
-from ksc.compiler.store import RECORD, stores, writable_store
+from ksc.compiler.store import RECORD, TRACES, file_stem, stores, writable_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,10 @@ def list_kernels() -> Iterator[CachedKernel]:
 
 
 def clear(name: str | None = None) -> int:
-    """Remove the user's built kernels, or those called ``name``; gives how many. Open ones go on working."""
+    """Remove the user's built kernels, or those called ``name``, and what was kept of tracing them; gives how many.
+
+    Open ones go on working. Raises CacheError where the store cannot be trusted.
+    """
     store = writable_store()
     removed = 0
     for entry in list(store.entries()):
@@ -48,4 +51,7 @@ def clear(name: str | None = None) -> int:
             with exclusive(store.folder / ".locks" / entry.key[:16]):
                 shutil.rmtree(entry.folder, ignore_errors=True)
             removed += 1
+    for trace in (store.folder / TRACES).glob("*.json"):
+        if name is None or trace.name.rpartition("-")[0] == file_stem(name):
+            trace.unlink(missing_ok=True)
     return removed

@@ -15,6 +15,7 @@ from ksc.compiler.options import BuildOptions
 from ksc.compiler.store import Entry, file_stem, stores, writable_store
 from ksc.compiler.toolchain import Compiler, find_compiler, machine_identity, prelude_digest
 from ksc.paths import prelude_dir
+from ksc.timings import is_recording, timed
 
 if TYPE_CHECKING:
     from ksc.codegen.unit import GeneratedSource
@@ -74,7 +75,7 @@ def find_or_build(
     options = options or BuildOptions.from_environment()
     compiler = find_compiler()
     key = build_key(identity, options, compiler)
-    for store in stores():
+    for store in stores() if not is_recording() else ():
         found = store.find(name, key)
         if found is not None:
             logger.debug("found %s", found.folder)
@@ -118,7 +119,7 @@ def _build(
     store = writable_store()
     store.prepare()
     with store.building(key) as private:
-        found = store.find(name, key)
+        found = store.find(name, key) if not is_recording() else None
         if found is not None:
             logger.debug("built by another process: %s", found.folder)
             return BuiltKernel(found)
@@ -129,7 +130,8 @@ def _build(
         cpp, library = private / f"{stem}.cpp", private / f"{stem}.so"
         cpp.write_text(source.text, "utf-8")
         try:
-            flags = compile_library(cpp, library, compiler=compiler, options=options, include=prelude_dir())
+            with timed("C++ compiler"):
+                flags = compile_library(cpp, library, compiler=compiler, options=options, include=prelude_dir())
         except CompilationError as failed:
             raise compile_failure(source, cpp.name, failed.output) from None
         entry = Entry(name, key, store.place(name, key), source.entries, source.dtype, compiler.identity)

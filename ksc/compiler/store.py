@@ -26,6 +26,9 @@ from ksc.paths import build_root
 
 FORMAT = 1
 RECORD = "kernel.json"
+TRACES = ".traces"
+"""The folder in a store of what earlier processes found out by tracing, see ``ksc.recall``."""
+
 READ_ONLY_VARIABLE = "KSC_CACHE_PATH"
 
 
@@ -83,7 +86,12 @@ class Store:
         if not folder.is_dir():
             return None
         require_trusted(folder)
-        return self._read(folder, key)
+        entry = self._read(folder, key)
+        if entry is not None:
+            # A file may be open to others where its folder is not.
+            for file in (folder / RECORD, entry.library_path):
+                require_trusted(file)
+        return entry
 
     def entries(self) -> Iterator[Entry]:
         """Every sound entry, in the order of names."""
@@ -154,6 +162,8 @@ class Store:
             **details,
         }
         (ready / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        for file in ready.iterdir():
+            file.chmod(file.stat().st_mode & ~0o022)
         if entry.folder.exists():
             os.replace(entry.folder, private / "damaged")
         os.replace(ready, entry.folder)

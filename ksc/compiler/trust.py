@@ -1,4 +1,4 @@
-"""Whether a folder may hold code that this process loads."""
+"""Whether a folder or file may hold code that this process loads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ksc.paths import PACKAGE_DIR
 WRITABLE_BY_OTHERS = "KS601"
 
 
-def require_trusted(folder: Path) -> None:
-    """Refuse a folder that somebody else could put code into.
+def require_trusted(path: Path) -> None:
+    """Refuse a folder or file that somebody else could put code into.
 
-    The folder and all its parents must belong to the user, to root, or to whoever owns this package (who could change
+    It and all its parents must belong to the user, to root, or to whoever owns this package (who could change
     its code anyway), and nobody else may write to them; a sticky folder such as ``/tmp`` may stand above. Raises
     CacheError.
     """
@@ -24,7 +24,7 @@ def require_trusted(folder: Path) -> None:
         return
     trusted = {0, os.geteuid(), PACKAGE_DIR.stat().st_uid}
     # Both the way that was asked for and the one that symbolic links lead to could be exchanged.
-    for start in {folder.absolute(), folder.resolve()}:
+    for start in {path.absolute(), path.resolve()}:
         for place in (start, *start.parents):
             _require_private(place, trusted, is_parent=place != start)
 

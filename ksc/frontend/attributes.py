@@ -7,6 +7,8 @@ import dataclasses
 import enum
 from types import FunctionType, ModuleType
 
+import torch
+
 from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
 from ksc.frontend.guards import MISSING
@@ -15,6 +17,7 @@ from ksc.frontend.rows import GrowingList, is_growing, refuse_growing
 from ksc.frontend.storage import from_outside
 from ksc.frontend.tensors.dtypes import is_left_to_caller, member
 from ksc.frontend.values import Array, BoundMethod, Closure, Ref, Rows, Static, Struct, Value, describe, scalar_type
+from ksc.originals import has_original, original
 
 
 def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
@@ -38,11 +41,12 @@ def attribute(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
     if isinstance(value, Static):
         if is_left_to_caller(value.value):
             return member(frame, value.value, name, node)
-        found = getattr(value.value, name, MISSING)
+        fixed = frame.is_ours and has_original(value.value, name)
+        found = original(value.value, name) if fixed else getattr(value.value, name, MISSING)
         if found is MISSING:
             reason = f"{_title(value.value)} has no attribute {name!r}"
             frame.refuse(node, reason, "check the spelling", code="KS115")
-        if isinstance(value.value, ModuleType | type) and not isinstance(value.value, enum.EnumMeta):
+        if not fixed and isinstance(value.value, ModuleType | type) and not isinstance(value.value, enum.EnumMeta):
             frame.guards.record(value.value, name, found)
         return from_outside(frame, found, f"{_title(value.value)}.{name}", node)
     what = describe(value) if not isinstance(value, Closure) else f"the local function {value.name}"
@@ -58,6 +62,8 @@ def _title(obj: object) -> str:
 def _of_number(frame: Frame, value: Value, name: str, node: ast.expr) -> Value:
     from ksc.frontend.library import NumberMethod, method_of_number
 
+    if not frame.is_ours and hasattr(torch.Tensor, name):
+        frame.guards.record(torch.Tensor, name, getattr(torch.Tensor, name))
     method = method_of_number(name)
     if method is None:
         reason = f"a number ({describe(value)}) has no attribute {name!r} in a kernel"

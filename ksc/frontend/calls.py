@@ -276,8 +276,7 @@ def _needs_inlining(value: Value) -> bool:
 def defaults_of(frame: Frame, function: FunctionType, node: ast.AST) -> dict[str, Value]:
     """The default values of a Python function, as captured objects."""
     code = function.__code__
-    frame.guards.record(function, "__code__", code)
-    frame.guards.record(function, "__defaults__", function.__defaults__)
+    frame.guards.record_function(function)
     values = function.__defaults__ or ()
     names = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
     found = {**dict(zip(names, values, strict=True)), **(function.__kwdefaults__ or {})}

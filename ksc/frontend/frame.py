@@ -134,6 +134,13 @@ class Frame:
             self.locals = local_names(node)
             self.captured = captured_names(node.body if isinstance(node, ast.FunctionDef) else [node.body])
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the code belongs to this package, to which torch is what it was at first."""
+        if self.function is None:
+            return self.parent is not None and self.parent.is_ours
+        return str(self.function.__globals__.get("__name__")).startswith("ksc.")
+
     # Places and refusals.
 
     def span(self, node: ast.AST) -> Span:
@@ -294,6 +301,8 @@ class Frame:
         if found is not MISSING:
             return from_outside(self, found, name, node)
         if hasattr(builtins, name):
+            if not self.is_ours:
+                self.guards.record(builtins, name, getattr(builtins, name))
             return Static(getattr(builtins, name))
         self.refuse(node, f"the name {name!r} is not defined", "define or import it", code="KS116")
 

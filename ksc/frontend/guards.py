@@ -17,12 +17,14 @@ class _Missing:
 
 
 MISSING = _Missing()
-_FIXED = ("math", "torch", "ksc")
+
+OF_FUNCTIONS = ("__code__", "__defaults__", "__kwdefaults__", "__annotations__")
+"""What a trace reads of a function."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guard:
-    """``container`` (a closure's cell, a module's globals, or any object) held ``seen`` under ``name``."""
+    """``container`` (a closure's cell, the dict of a module, or any object) held ``seen`` under ``name``."""
 
     container: CellType | Mapping[str, Any] | object
     name: str
@@ -65,6 +67,16 @@ def _items_of(container: list[Any] | dict[Any, Any]) -> tuple[Any, ...]:
     return (*container, *container.values()) if isinstance(container, dict) else tuple(container)
 
 
+def place_of(container: object, name: str) -> object:
+    """What to look ``name`` up in: of a module its dict, which is faster, unless it makes the attribute on demand."""
+    return vars(container) if isinstance(container, ModuleType) and name in vars(container) else container
+
+
+def _is_ours(module: object) -> bool:
+    """Whether a module of that name belongs to this package."""
+    return str(module).partition(".")[0] == "ksc"
+
+
 class GuardSet:
     """The guards of a trace, each place once."""
 
@@ -72,12 +84,13 @@ class GuardSet:
         self._guards: dict[tuple[int, str], Guard] = {}
 
     def record(self, container: object, name: str, seen: object) -> None:
-        """Note that ``container`` held ``seen`` under ``name``; what belongs to the libraries is taken to be fixed."""
-        if isinstance(container, ModuleType) and container.__name__.partition(".")[0] in _FIXED:
+        """Note that ``container`` held ``seen`` under ``name``; what belongs to this package is taken to be fixed."""
+        container = place_of(container, name)
+        if isinstance(container, dict) and _is_ours(container.get("__name__")):
             return
-        if isinstance(container, dict) and str(container.get("__name__")).startswith("ksc."):
+        if isinstance(container, ModuleType) and _is_ours(container.__name__):
             return
-        if isinstance(container, FunctionType) and str(container.__module__).startswith("ksc."):
+        if isinstance(container, FunctionType) and _is_ours(container.__module__):
             return
         self._guards.setdefault((id(container), name), Guard(container, name, seen))
 
@@ -90,6 +103,18 @@ class GuardSet:
         found = self._guards[key].container
         assert isinstance(found, Contents)
         return found.items
+
+    def record_function(self, function: FunctionType) -> None:
+        """Note what a trace reads of a function: its code, its defaults and its annotations."""
+        for name in OF_FUNCTIONS:
+            self.record(function, name, getattr(function, name))
+        if _is_ours(function.__module__):
+            return
+        code, annotations = function.__code__, function.__annotations__
+        for name in (*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount], "return"):
+            self.record(annotations, name, annotations.get(name, MISSING))
+        for name, seen in (function.__kwdefaults__ or {}).items():
+            self.record(function.__kwdefaults__, name, seen)
 
     def freeze(self) -> tuple[Guard, ...]:
         """All guards, in the order of reading."""

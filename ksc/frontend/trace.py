@@ -91,7 +91,7 @@ def trace(
     span = source.span(node, head=True)
     guards = GuardSet()
     described = _describe(function, [arg.arg for arg in parameters(node)], params, span, guards)
-    guards.record(function, "__code__", function.__code__)
+    guards.record_function(function)
     table = FunctionTable(guards)
     try:
         special = special_callable(fn)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import operator
 
 from ksc.ir.types import Float, Integer
 from ksc.ops import cpp, ieee
+from ksc.ops.own import math
 from ksc.ops.record import Evaluate, Overload, Primitive, Value, identity, negated, wrap64
 
 _INF = math.inf

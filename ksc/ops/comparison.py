@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 
 from ksc.ir.types import Bool, Float, Integer, Type
 from ksc.ops import cpp
+from ksc.ops.own import math
 from ksc.ops.record import Overload, Primitive
 
 _EDGES = ((0.0, -0.0), (math.nan, math.nan), (math.inf, math.inf), (1.0, math.nan), (2.5, 2.5))

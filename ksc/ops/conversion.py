@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ksc.ir.types import Bool, Float, Integer
 from ksc.ops import cpp, ieee
 from ksc.ops.forms import ONE, predicate
+from ksc.ops.own import math
 from ksc.ops.record import Failure, NonDifferentiable, Overload, Primitive, Width, zero
 
 _BIG = ((0,), (2**53 + 1,), (-(2**63),), (2**63 - 1,))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from ksc.ir.builder import Expr
 from ksc.ir.types import Float, Integer
 from ksc.ops import cpp, ieee
 from ksc.ops.forms import INF, NAN, binary, unary
+from ksc.ops.own import math
 from ksc.ops.record import Overload, Partial, PartialValue, Primitive
 
 _LOG_POLES = {0.0: -INF, -INF: NAN}

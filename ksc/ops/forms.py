@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from ksc.ir.types import Bool, Float
 from ksc.ops import cpp
+from ksc.ops.own import math
 from ksc.ops.record import Domain, Evaluate, NonDifferentiable, Overload, Partial, Primitive, Value
 
 Edges = tuple[tuple[Value, ...], ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+
+from ksc.ops.own import math
 
 INF = math.inf
 NAN = math.nan

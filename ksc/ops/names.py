@@ -15,6 +15,7 @@ import torch
 
 from ksc.ops.intrinsics import Intrinsic
 from ksc.ops.library import activations, elementwise, numbers
+from ksc.originals import has_original, original
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,51 +109,55 @@ _ACTIVATIONS = (
 _ACTIVATIONS_IN_TORCH = "celu hardshrink prelu relu selu threshold".split()
 
 
+_BOTH: tuple[Any, ...] = (torch, torch.Tensor)
+
+
 def _entries() -> Iterator[tuple[object, Lowering]]:
-    function: Any
     for name in _SHARED.split():
-        yield getattr(math, name), Lowering(name, ("x",))
+        yield from _entry(math, name, Lowering(name, ("x",)))
     for name, op in _MATH_ONLY.items():
-        yield getattr(math, name), Lowering(op, ("x",))
+        yield from _entry(math, name, Lowering(op, ("x",)))
     for name in _MATH_TWO.split():
-        yield getattr(math, name), Lowering(name, ("x", "y"))
+        yield from _entry(math, name, Lowering(name, ("x", "y")))
     yield from _library(math, _MATH_LIBRARY.split(), numbers)
 
     for names, params in ((_TORCH_ONE, _ONE), (_TORCH_TWO, _TWO)):
         for name, op in names.items():
-            for owner in (torch, torch.Tensor):
-                if hasattr(owner, name):
-                    yield getattr(owner, name), Lowering(op, params)
+            for owner in _BOTH:
+                yield from _entry(owner, name, Lowering(op, params))
     for names, params in ((_SPECIAL_ONE, _ONE), (_SPECIAL_TWO, _TWO)):
         for name, op in names.items():
-            yield getattr(torch.special, name), Lowering(op, params)
-    for function in (torch.Tensor.detach, torch.detach):
-        yield function, Lowering("stop_gradient", _ONE)
-    for function in (torch.polygamma, torch.special.polygamma):
-        yield function, Lowering("polygamma", ("n", "input"))
+            yield from _entry(torch.special, name, Lowering(op, params))
+    for owner in _BOTH:
+        yield from _entry(owner, "detach", Lowering("stop_gradient", _ONE))
+    for owner in (torch, torch.special):
+        yield from _entry(owner, "polygamma", Lowering("polygamma", ("n", "input")))
     for name, own in _TORCH_LIBRARY.items():
-        for owner in (torch, torch.Tensor):
-            if hasattr(owner, name) and (owner, name) != (torch.Tensor, "where"):
-                yield getattr(owner, name), Lowering(function=getattr(elementwise, own))
-    yield torch.Tensor.where, Lowering(function=elementwise.where_method)
+        for owner in _BOTH:
+            if (owner, name) != (torch.Tensor, "where"):
+                yield from _entry(owner, name, Lowering(function=getattr(elementwise, own)))
+    yield from _entry(torch.Tensor, "where", Lowering(function=elementwise.where_method))
     yield from _library(torch.special, _SPECIAL_LIBRARY, elementwise)
-    for function in (torch.mvlgamma, torch.Tensor.mvlgamma):
-        yield function, Lowering(function=elementwise.multigammaln)
-    for function in (torch.frexp, torch.Tensor.frexp):
-        yield function, Lowering(function=numbers.frexp)
-    for function in (torch.gcd, torch.lcm):
-        yield function, Lowering(function=getattr(numbers, function.__name__))
+    for owner in _BOTH:
+        yield from _entry(owner, "mvlgamma", Lowering(function=elementwise.multigammaln))
+        yield from _entry(owner, "frexp", Lowering(function=numbers.frexp))
+    yield from _library(torch, ["gcd", "lcm"], numbers)
 
     yield from _library(torch.nn.functional, _ACTIVATIONS, activations)
     yield from _library(torch, _ACTIVATIONS_IN_TORCH, activations)
-    yield torch.Tensor.relu, Lowering(function=activations.relu)
+    yield from _entry(torch.Tensor, "relu", Lowering(function=activations.relu))
     for name in ("sigmoid", "tanh"):
-        yield getattr(torch.nn.functional, name), Lowering(name, _ONE)
+        yield from _entry(torch.nn.functional, name, Lowering(name, _ONE))
 
 
 def _library(owner: ModuleType, names: list[str], library: ModuleType) -> Iterator[tuple[object, Lowering]]:
     for name in names:
-        yield getattr(owner, name), Lowering(function=getattr(library, name))
+        yield from _entry(owner, name, Lowering(function=getattr(library, name)))
+
+
+def _entry(owner: Any, name: str, lowering: Lowering) -> Iterator[tuple[object, Lowering]]:
+    if has_original(owner, name):
+        yield original(owner, name), lowering
 
 
 LOWERINGS: dict[object, Lowering] = dict(_entries())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from ksc.ir.builder import Expr
 from ksc.ir.types import Bool, Float, Integer
 from ksc.ops import cpp
 from ksc.ops.forms import TWO, Edges, binary
+from ksc.ops.own import math
 from ksc.ops.record import Domain, Evaluate, Overload, Partial, PartialValue, Primitive, Value, zero
 
 _PAIRS: Edges = (*TWO, (1.5, 1.5), (math.nan, math.nan))

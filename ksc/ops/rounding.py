@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from ksc.ir.builder import Expr
 from ksc.ops import ieee
 from ksc.ops.forms import Edges, binary, unary
+from ksc.ops.own import math
 from ksc.ops.record import Domain, Evaluate, PartialValue, Primitive, identity, zero
 
 _HALVES: Edges = ((0.5,), (1.5,), (2.5,), (-0.5,), (-2.5,), (0.49999999999999994,), (4503599627370497.5,))

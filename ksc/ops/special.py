@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from ksc.ir.builder import Expr
 from ksc.ir.nodes import const
 from ksc.ir.types import Float, Integer
 from ksc.ops import cpp, ieee
 from ksc.ops.forms import INF, NAN, unary
+from ksc.ops.own import math
 from ksc.ops.record import Overload, Primitive
 from ksc.ops.special_values import digamma, erfcx, erfinv, polygamma, sinc, sinc_derivative
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from ksc.ops import ieee
+from ksc.ops.own import math
 
 INF = math.inf
 NAN = math.nan

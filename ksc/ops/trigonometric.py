@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from ksc.ir.builder import Expr
 from ksc.ops import ieee
 from ksc.ops.forms import INF, Edges, binary, unary
+from ksc.ops.own import math
 from ksc.ops.record import PartialValue
 
 _ENDS: Edges = ((0.999999,), (-0.999999,), (2.0,))

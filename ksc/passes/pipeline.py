@@ -15,6 +15,7 @@ from ksc.passes.merge import merge_ifs
 from ksc.passes.requirements import repeat_requirements
 from ksc.passes.simplify import simplify
 from ksc.passes.stores import turn_accumulations_into_stores
+from ksc.timings import timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,17 @@ def preparation(program: Program) -> tuple[Pass, ...]:
 def prepare(program: Program) -> Program:
     """Run the passes that come before differentiation; a program without tensors stays as it is."""
     for step in preparation(program):
-        program = step.run(program)
+        program = _run(step, program)
     return program
 
 
 def optimise(program: Program) -> Program:
     """Run the pipeline."""
     for step in PIPELINE:
-        program = step.run(program)
+        program = _run(step, program)
     return program
+
+
+def _run(step: Pass, program: Program) -> Program:
+    with timed(f"pass {step.name}"):
+        return step.run(program)

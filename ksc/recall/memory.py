@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ksc.compiler.store import file_stem, stores, writable_store
+from ksc.compiler.store import TRACES, file_stem, stores, writable_store
 from ksc.compiler.trust import require_trusted
 from ksc.errors import CacheError
 from ksc.frontend.values import Abstract, Static, Struct, Value
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from ksc.steps import Step
 
 FORMAT = 1
-FOLDER = ".traces"
 MAX_TRACES = 8
 """How many traces a file holds."""
 
@@ -71,7 +70,7 @@ class Memory:
         Raises CacheError where somebody else could have written it.
         """
         for store in stores():
-            for trace in self._read(store.folder / FOLDER):
+            for trace in self._read(store.folder / TRACES):
                 facts = self._recalled(trace)
                 if facts is not None:
                     return facts
@@ -91,7 +90,7 @@ class Memory:
         path = folder / self._file
         if not path.is_file():
             return []
-        require_trusted(folder)
+        require_trusted(path)
         try:
             content = json.loads(path.read_text("utf-8"))
             traces = content["traces"] if content["key"] == self._key else []
@@ -108,7 +107,7 @@ class Memory:
             trace = self._described(facts)
             if trace is None:
                 return False
-            folder = writable_store().folder / FOLDER
+            folder = writable_store().folder / TRACES
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             require_trusted(folder)
             others = [other for other in self._read(folder) if other.get("digest") != trace["digest"]]

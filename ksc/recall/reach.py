@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from ksc.frontend.annotations import is_namedtuple_class, parameter_annotations
-from ksc.frontend.guards import MISSING, Guard
+from ksc.frontend.guards import MISSING, Guard, GuardSet, place_of
 
 LIBRARIES = frozenset(
     {"abc", "builtins", "collections", "dataclasses", "functools", "ksc", "math", "numpy", "torch", "types", "typing"}
@@ -185,7 +185,9 @@ class Reach:
         code = fn.__code__
         self._code(code)
         self._file(code.co_filename)
-        self.guards += [Guard(fn, "__code__", code), Guard(fn, "__defaults__", fn.__defaults__)]
+        read = GuardSet()
+        read.record_function(fn)
+        self.guards += read.freeze()
         self._value(fn.__defaults__)
         for name, default in sorted((fn.__kwdefaults__ or {}).items()):
             self._feed(name)
@@ -202,6 +204,8 @@ class Reach:
             found = scope.get(name, MISSING)
             self._place(scope, name, found if found is not MISSING else getattr(builtins, name, MISSING))
             self.guards.append(Guard(scope, name, found))
+            if found is MISSING and hasattr(builtins, name):
+                self.guards.append(Guard(vars(builtins), name, getattr(builtins, name)))
 
     def _cell(self, name: str, cell: CellType) -> None:
         try:
@@ -269,6 +273,8 @@ class Reach:
             self.guards += [Guard(cls, name, getattr(cls, name)) for name in sorted(self._names) if hasattr(cls, name)]
         for name in sorted(filter(_TENSOR_METHOD.fullmatch, self._names)):
             method = getattr(torch.Tensor, name, MISSING)
+            if method is not MISSING:
+                self.guards.append(Guard(torch.Tensor, name, method))
             if isinstance(method, FunctionType):
                 self._function(method)
             elif method is not MISSING:
@@ -285,8 +291,8 @@ class Reach:
         if found is not MISSING:
             self._feed("attribute", module.__name__, name)
             self._value(found)
-        if package not in LIBRARIES:
-            self.guards.append(Guard(module, name, found))
+        if found is not MISSING or package not in LIBRARIES:
+            self.guards.append(Guard(place_of(module, name), name, found))
 
     def _builtin(self, obj: Any) -> None:
         owner = obj.__self__

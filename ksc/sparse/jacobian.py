@@ -323,7 +323,7 @@ def _as_tensor(leaf: Leaf) -> Any:
 
 
 def _float_dtype(leaves: Sequence[Leaf]) -> torch.dtype:
-    from ksc.kernel import float_dtype
+    from ksc.running import float_dtype
 
     return float_dtype(leaves)
 

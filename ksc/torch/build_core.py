@@ -82,7 +82,7 @@ def find() -> Path | None:
     path = build_folder() / name
     if not path.is_file():
         return None
-    require_trusted(path.parent)
+    require_trusted(path)
     return path
 
 

@@ -92,3 +92,20 @@ def test_tensors_are_built_for_the_arguments_of_a_call(tmp_path: Path, capsys: p
     assert "double sum_of_squares(" in Path(built["source"]).read_text()
     # The value and its vjp; other processes may build kernels of other names meanwhile.
     assert len([kernel for kernel in list_kernels() if kernel.name.startswith("sum_of_squares")]) == 2
+
+
+def test_timings_of_each_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "total.py"
+    file.write_text("import torch\n\ndef sum_of_cubes(x: torch.Tensor):\n    return (x * x * x).sum()\n")
+    command = ["build", f"{file}:sum_of_cubes", "--args", "torch.rand(3)", "--timings"]
+    for _ in range(2):
+        assert main([*command, "--json"]) == 0
+        rows = {row["step"]: row["ms"] for row in json.loads(capsys.readouterr().out)}
+        steps = ["import torch", "import ksc", "import the file", "trace", "transform vjp", "pass fuse", "codegen"]
+        assert set(steps) < set(rows)
+        # Made anew each time, whatever the cache has.
+        assert rows["C++ compiler"] > 1.0
+        assert rows["load"] > 0.0
+        assert sum(rows.values()) > 0.0
+    assert main(command) == 0
+    assert "C++ compiler" in capsys.readouterr().out

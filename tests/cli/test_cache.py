@@ -49,6 +49,16 @@ def test_clears_one_or_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "0 kernels removed\n"
 
 
+@pytest.mark.usefixtures("two_kernels")
+def test_clears_what_was_kept_of_tracing(tmp_path: Path) -> None:
+    traces = tmp_path / "build" / "torch_extensions" / ".traces"
+    assert sorted(trace.name.partition("-")[0] for trace in traces.iterdir()) == ["half", "twice"]
+    assert main(["cache", "clear", "half"]) == 0
+    assert [trace.name.partition("-")[0] for trace in traces.iterdir()] == ["twice"]
+    assert main(["cache", "clear"]) == 0
+    assert list(traces.iterdir()) == []
+
+
 def test_an_empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("KSC_BUILD_DIR", str(tmp_path))
     assert main(["cache", "list"]) == 0

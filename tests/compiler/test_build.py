@@ -258,6 +258,29 @@ def test_world_writable_folder_is_refused(root, which, mode):
     assert build(source(), FAST).from_cache
 
 
+@pytest.mark.parametrize("which", ["library", "record"])
+def test_a_file_that_others_can_write_is_refused(root, which):
+    entry = build(source(), FAST).entry
+    file = entry.library_path if which == "library" else entry.folder / "kernel.json"
+    file.chmod(0o666)
+    with pytest.raises(CacheError, match="not safe") as caught:
+        build(source(), FAST)
+    assert f"chmod go-w {file}" in caught.value.remedy
+    file.chmod(0o644)
+    assert build(source(), FAST).from_cache
+
+
+def test_files_are_private_whatever_the_umask(root):
+    build(source(TEXT + "\n"), FAST)
+    before = os.umask(0)
+    try:
+        entry = build(source(), FAST).entry
+    finally:
+        os.umask(before)
+    assert all(file.stat().st_mode & 0o022 == 0 for file in entry.folder.iterdir())
+    assert build(source(), FAST).from_cache
+
+
 def test_sticky_parent_is_fine_but_not_the_folder_itself(root):
     root.parent.mkdir(parents=True)
     root.parent.chmod(0o777 | stat.S_ISVTX)

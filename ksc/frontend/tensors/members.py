@@ -21,6 +21,7 @@ from ksc.frontend.tensors.views import viewed
 from ksc.frontend.values import FALSE, NONE, TRUE, Array, Dynamic, Ref, Static, Struct, Value, describe, narrow_dtype
 from ksc.ir.nodes import Atom, Const
 from ksc.ir.types import Float
+from ksc.originals import has_original, original
 
 _SHARING = frozenset(
     "as_strided_ detach_ rename_ requires_grad_ resize_ resize_as_ set_ share_memory_ squeeze_ swapaxes_ swapdims_ t_ "
@@ -91,7 +92,11 @@ def tensor_attribute(frame: Frame, value: Ref | Array, name: str, node: ast.expr
             return Static(InPlaceMethod(name, value))
         reason = f"the method {name!r} cannot be compiled"
         frame.refuse(node, reason, f"bind the result of {name[:-1]!r} to a variable", code="KS115")
-    method = None if name.startswith("_") else getattr(torch.Tensor, name, None)
+    fixed = frame.is_ours and has_original(torch.Tensor, name)
+    method = original(torch.Tensor, name) if fixed else getattr(torch.Tensor, name, None)
+    if not fixed and method is not None:
+        frame.guards.record(torch.Tensor, name, method)
+    method = None if name.startswith("_") else method
     if not callable(method) or known_function(method) is None:
         reason = f"a tensor has no attribute {name!r} that kernels know"
         frame.refuse(node, reason, "check the spelling, or use a function of torch", code="KS115")

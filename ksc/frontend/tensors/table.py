@@ -18,6 +18,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.dtypes import is_left_to_caller
 from ksc.frontend.tensors.op import Op
 from ksc.frontend.values import Static, Value
+from ksc.originals import has_original, original
 
 Handler = Callable[[Frame, Sequence[Value], Mapping[str, Value], ast.AST], Value]
 TensorFunction = Callable[..., Value]
@@ -50,13 +51,12 @@ def torch_function(*paths: str) -> Callable[[TensorFunction], TensorFunction]:
 
 
 def objects(path: str) -> Iterator[object]:
-    """The callables that a path names. Raises LookupError where torch has none."""
+    """The callables that a path names, those of torch alone. Raises LookupError where torch has none."""
     owner, _, name = path.rpartition(".")
     owners = [OWNERS[owner]] if owner else [torch, torch.Tensor]
-    found = [vars(where).get(name) or getattr(where, name) for where in owners if hasattr(where, name)]
-    if not found:
+    if not any(hasattr(where, name) for where in owners):
         raise LookupError(path)
-    yield from found
+    yield from (original(where, name) for where in owners if has_original(where, name))
 
 
 def _handler(name: str, function: TensorFunction) -> Handler:

@@ -8,7 +8,6 @@ Each may differ in the last place.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from ksc.errors import KernelRuntimeError
 from ksc.ir.nodes import Atom, Const, Eqn, Var, const
 from ksc.ir.types import Bool, Float, Integer
 from ksc.ops import primitive
+from ksc.ops.own import math
 
 LARGEST_POWER = 8
 """The largest whole exponent that is written as multiplications."""

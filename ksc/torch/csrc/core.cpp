@@ -3,10 +3,12 @@
 
 #include "autograd.cpp"
 #include "batching.cpp"
+#include "binding.cpp"
 #include "callback.cpp"
 #include "elementwise.cpp"
 #include "fastcall.cpp"
 #include "guards.cpp"
+#include "layout.cpp"
 #include "meta.cpp"
 #include "module.cpp"
 #include "operator.cpp"

@@ -7,13 +7,12 @@
 #include <new>
 
 #include <ATen/ExpandUtils.h>
-#include <ATen/PythonTorchFunctionTLS.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/python_variable.h>
 
 #include "autograd.h"
-#include "elementwise.h"
+#include "binding.h"
 #include "guards.h"
+#include "layout.h"
 #include "operator.h"
 #include "python.h"
 #include "tensors.h"
@@ -21,27 +20,11 @@
 namespace ksc {
 namespace {
 
-// How much work is worth giving up the GIL for.
-constexpr int64_t kReleaseGilAt = 2048;
-
-enum class Lift : uint8_t { Broadcast, Same, Scalar, Tensor };
-enum class Mode : uint8_t { Plain, Cotangents, ValueAndCotangents };
-
-// What a FastCall is bound to.
-struct Binding {
-    Operator* op;
-    Mode mode;
-    Lift lift;
-    bool plain_only;            // leave calls that need autograd to __call__ too
-    size_t primal_count;        // how many of the arguments are the function's own
-    std::vector<bool> shared;   // of those, the ones that are one value for all lanes
-    std::vector<int> like;      // of the others, the argument that gives the shape, or -1 for the full shape
-};
-
 // A binding that counts while its guards hold, for tensors of no more dimensions than told.
 struct Armed {
     std::shared_ptr<const Binding> binding;
     std::shared_ptr<const Guards> guards;
+    std::shared_ptr<const Layout> layout;  // none where the arguments are flat, and so are the results
     int64_t most_dimensions;
 };
 
@@ -55,190 +38,6 @@ struct FastCall {
     vectorcallfunc vectorcall;
     std::shared_ptr<const ArmedList> armed;
 };
-
-struct Parsed {
-    Tensors args;
-    c10::SmallVector<double, 6> floats;  // the values of number arguments, in order
-    c10::SmallVector<int64_t, 6> integers;
-    c10::SmallVector<Kind, 6> kinds;
-    Promotion promotion;
-    bool needs_autograd = false;
-    int64_t numel = 1;
-    int64_t dimensions = 0;  // of the arguments of an elementwise operator
-};
-
-// BackendSelect is always included, and matters to factory functions only.
-const c10::DispatchKeySet kPlainKeys(
-    {c10::DispatchKey::CPU,
-     c10::DispatchKey::AutogradCPU,
-     c10::DispatchKey::ADInplaceOrView,
-     c10::DispatchKey::BackendSelect});
-
-// Whether a call with tensors of these keys reaches the CPU kernel, autograd aside, and no mode or trace sees it.
-bool is_plain(c10::DispatchKeySet keys) {
-    const c10::impl::LocalDispatchKeySet local = c10::impl::tls_local_dispatch_key_set();
-    keys = (keys | local.included_) - local.excluded_;
-    return (keys.raw_repr() & ~kPlainKeys.raw_repr()) == 0;
-}
-
-bool fits(Kind kind, at::ScalarType dtype) {
-    switch (kind) {
-        case Kind::Float: return float_dtype_index(dtype) >= 0;
-        case Kind::Integer: return dtype == at::kLong;
-        case Kind::Bool: return dtype == at::kBool;
-    }
-    return false;
-}
-
-bool parse_number(PyObject* object, Kind kind, Parsed& parsed) {
-    double value = 0.0;
-    int64_t integer = 0;
-    if (kind == Kind::Float && PyFloat_CheckExact(object)) {
-        value = PyFloat_AS_DOUBLE(object);
-    } else if (kind != Kind::Bool && PyLong_CheckExact(object)) {
-        int overflow = 0;
-        integer = PyLong_AsLongLongAndOverflow(object, &overflow);
-        if (overflow != 0) {
-            return false;
-        }
-        value = static_cast<double>(integer);
-    } else if (kind == Kind::Bool && PyBool_Check(object)) {
-        integer = object == Py_True;
-    } else {
-        return false;
-    }
-    parsed.args.emplace_back();
-    parsed.floats.push_back(value);
-    parsed.integers.push_back(integer);
-    parsed.kinds.push_back(kind);
-    return true;
-}
-
-// The one shape that the arguments of full shape have, or false where __call__ has to look at them more closely.
-bool shapes_fit(const Binding& binding, Parsed& parsed) {
-    const at::Tensor* full = nullptr;
-    for (size_t i = 0; i < binding.primal_count; ++i) {
-        const at::Tensor& arg = parsed.args[i];
-        if (!arg.defined() || arg.dim() == 0) {
-            continue;
-        }
-        if (binding.lift == Lift::Scalar || binding.shared[i]) {
-            return false;
-        }
-        if (full == nullptr) {
-            full = &arg;
-        } else if (arg.sizes() != full->sizes()) {
-            return false;
-        }
-    }
-    const c10::IntArrayRef sizes = full != nullptr ? full->sizes() : c10::IntArrayRef();
-    if (full != nullptr && binding.lift == Lift::Same) {
-        for (size_t i = 0; i < binding.primal_count; ++i) {
-            if (parsed.args[i].defined() && !binding.shared[i] && parsed.args[i].dim() == 0) {
-                return false;
-            }
-        }
-    }
-    for (size_t i = binding.primal_count; i < parsed.args.size(); ++i) {
-        const at::Tensor& arg = parsed.args[i];
-        const int like = binding.like[i - binding.primal_count];
-        if (!arg.defined()) {
-            continue;
-        }
-        const bool number = like >= 0 && !parsed.args[like].defined();
-        if (arg.sizes() != (like < 0 ? sizes : number ? c10::IntArrayRef() : parsed.args[like].sizes())) {
-            return false;
-        }
-    }
-    parsed.numel = full != nullptr ? full->numel() : 1;
-    parsed.dimensions = static_cast<int64_t>(sizes.size());
-    return true;
-}
-
-// The same for a tensor kernel. A size of 1 where the kernel was not made for one belongs to another specialisation.
-bool tensors_fit(const Binding& binding, const Parsed& parsed) {
-    const auto& slots = binding.op->args();
-    ShapeArgs<int64_t> shape;
-    size_t number = 0;
-    for (size_t i = 0; i < parsed.args.size(); ++i) {
-        const at::Tensor& arg = parsed.args[i];
-        const Slot& slot = slots[i];
-        const c10::IntArrayRef sizes = arg.defined() ? arg.sizes() : c10::IntArrayRef();
-        if (sizes.size() != slot.sizes.size() || (slot.is_number && arg.defined())) {
-            return false;
-        }
-        for (size_t d = slot.lanes; i < binding.primal_count && d < sizes.size(); ++d) {
-            if (sizes[d] == 1 && slot.sizes[d] != 1) {
-                return false;
-            }
-        }
-        shape.sizes.emplace_back(sizes.begin(), sizes.end());
-        shape.values.push_back(arg.defined() ? 0 : parsed.integers[number++]);
-    }
-    return !find_misfit(*binding.op, shape).has_value();
-}
-
-bool parse(const Binding& binding, PyObject* const* objects, Parsed& parsed) {
-    const auto& slots = binding.op->args();
-    c10::DispatchKeySet keys;
-    bool any_tensor = false;
-    bool any_number = false;
-    bool requires_grad = false;
-    for (size_t i = 0; i < slots.size(); ++i) {
-        PyObject* const object = objects[i];
-        if (!THPVariable_CheckExact(object)) {
-            if (!parse_number(object, slots[i].kind, parsed)) {
-                return false;
-            }
-            any_number = true;
-            continue;
-        }
-        const at::Tensor& tensor = THPVariable_Unpack(object);
-        if (!fits(slots[i].kind, tensor.scalar_type())) {
-            return false;
-        }
-        any_tensor = true;
-        keys = keys | tensor.key_set();
-        if (slots[i].kind == Kind::Float) {
-            parsed.promotion.add(*binding.op, i, tensor);
-            requires_grad = requires_grad || tensor.requires_grad();
-            parsed.needs_autograd = parsed.needs_autograd || tensor._fw_grad(/*level=*/0).defined();
-        }
-        parsed.args.push_back(tensor);
-    }
-    if (!any_tensor || !is_plain(keys) || at::impl::torch_function_mode_enabled()) {
-        return false;
-    }
-    parsed.needs_autograd = parsed.needs_autograd || (requires_grad && c10::GradMode::is_enabled());
-    if (parsed.needs_autograd && (binding.plain_only || any_number || binding.mode != Mode::Plain)) {
-        return false;
-    }
-    if (binding.lift == Lift::Tensor) {
-        // What a kernel does with tensors may take any time.
-        parsed.numel = kReleaseGilAt;
-        return tensors_fit(binding, parsed);
-    }
-    return shapes_fit(binding, parsed);
-}
-
-Number store(Kind kind, at::ScalarType dtype, double value, int64_t integer) {
-    Number number{};
-    const auto put = [&](auto stored) { std::memcpy(number.bytes, &stored, sizeof stored); };
-    if (kind == Kind::Integer) {
-        put(integer);
-    } else if (kind == Kind::Bool) {
-        put(static_cast<bool>(integer));
-    } else if (dtype == at::kFloat) {
-        put(static_cast<float>(value));
-    } else if (dtype == at::kDouble) {
-        put(value);
-    } else if (dtype == at::kHalf) {
-        put(c10::Half(static_cast<float>(value)));
-    } else {
-        put(c10::BFloat16(static_cast<float>(value)));
-    }
-    return number;
-}
 
 Tensors run_plain(Operator& op, const Parsed& parsed) {
     const at::ScalarType dtype = parsed.promotion.dtype();
@@ -326,11 +125,27 @@ PyObject* call_general(PyObject* self, PyObject* const* objects, Py_ssize_t coun
     return result;
 }
 
-PyObject* run_bound(const Binding& binding, Parsed& parsed) {
+// Autograd knows tensors alone.
+void put_numbers_in_tensors(Parsed& parsed) {
+    size_t number = 0;
+    for (at::Tensor& arg : parsed.args) {
+        if (arg.defined()) {
+            continue;
+        }
+        const Kind kind = parsed.kinds[number];
+        const at::ScalarType dtype = dtype_of(kind, parsed.promotion.dtype());
+        arg = kind == Kind::Float ? at::scalar_tensor(parsed.floats[number], dtype)
+                                  : at::scalar_tensor(parsed.integers[number], dtype);
+        ++number;
+    }
+}
+
+PyObject* run_bound(const Binding& binding, const Layout* layout, Parsed& parsed) {
     Tensors results;
     {
         const WithoutGil released(parsed.numel >= kReleaseGilAt);
         if (parsed.needs_autograd) {
+            put_numbers_in_tensors(parsed);
             results = run_with_autograd(*binding.op, std::move(parsed.args));
         } else {
             results = run_plain(*binding.op, parsed);
@@ -339,7 +154,7 @@ PyObject* run_bound(const Binding& binding, Parsed& parsed) {
             }
         }
     }
-    return wrap_all(binding, results);
+    return layout != nullptr && layout->structures_results() ? layout->structured(results) : wrap_all(binding, results);
 }
 
 PyObject* fast_vectorcall(PyObject* self, PyObject* const* objects, size_t flagged_count, PyObject* names) {
@@ -347,15 +162,23 @@ PyObject* fast_vectorcall(PyObject* self, PyObject* const* objects, size_t flagg
     const Py_ssize_t count = PyVectorcall_NARGS(flagged_count);
     // Held for the call: another thread may arm the object anew.
     const std::shared_ptr<const ArmedList> list = reinterpret_cast<FastCall*>(self)->armed;
-    if (list && names == nullptr) {
+    if (list) {
         for (const Armed& armed : *list) {
-            if (static_cast<size_t>(count) != armed.binding->op->args().size() ||
-                (armed.guards && !armed.guards->hold())) {
+            const Layout* const layout = armed.layout.get();
+            if (layout == nullptr && (names != nullptr || static_cast<size_t>(count) != armed.binding->op->args().size())) {
+                continue;
+            }
+            if (armed.guards && !armed.guards->hold()) {
+                continue;
+            }
+            Flat flat;
+            if (layout != nullptr && !layout->flatten(objects, count, names, flat)) {
                 continue;
             }
             Parsed parsed;
-            if (parse(*armed.binding, objects, parsed) && parsed.dimensions <= armed.most_dimensions) {
-                return run_bound(*armed.binding, parsed);
+            if (parse(*armed.binding, layout != nullptr ? flat.leaves() : objects, layout != nullptr, parsed) &&
+                parsed.dimensions <= armed.most_dimensions) {
+                return run_bound(*armed.binding, layout, parsed);
             }
         }
     }
@@ -421,7 +244,7 @@ PyObject* bind_operator(PyObject* self, PyObject* args) {
         binding.like.assign(primal.float_args().begin(), primal.float_args().end());
     }
     ArmedList list;
-    list.push_back({std::make_shared<const Binding>(std::move(binding)), nullptr, kAnyDimensions});
+    list.push_back({std::make_shared<const Binding>(std::move(binding)), nullptr, nullptr, kAnyDimensions});
     reinterpret_cast<FastCall*>(self)->armed = std::make_shared<const ArmedList>(std::move(list));
     Py_RETURN_NONE;
     END_HANDLE_TH_ERRORS
@@ -431,8 +254,12 @@ PyObject* arm(PyObject* self, PyObject* args) {
     HANDLE_TH_ERRORS
     PyObject* other = nullptr;
     PyObject* triples = nullptr;
+    PyObject* parameters = nullptr;
+    PyObject* result = nullptr;
     long long most_dimensions = kAnyDimensions;
-    if (!PyArg_ParseTuple(args, "O!O!|L", fast_call_type(), &other, &PyTuple_Type, &triples, &most_dimensions)) {
+    if (!PyArg_ParseTuple(
+            args, "O!O!O!O|L", fast_call_type(), &other, &PyTuple_Type, &triples, &PyTuple_Type, &parameters, &result,
+            &most_dimensions)) {
         return nullptr;
     }
     const auto theirs = reinterpret_cast<FastCall*>(other)->armed;
@@ -441,11 +268,13 @@ PyObject* arm(PyObject* self, PyObject* args) {
     list.push_back(
         {theirs->front().binding,
          PyTuple_GET_SIZE(triples) > 0 ? std::make_shared<const Guards>(triples) : nullptr,
+         std::make_shared<const Layout>(parameters, result),
          most_dimensions});
     auto& mine = reinterpret_cast<FastCall*>(self)->armed;
     if (mine) {
         for (const Armed& armed : *mine) {
-            const bool same = armed.binding == list.front().binding;
+            const bool same = armed.binding == list.front().binding && armed.layout &&
+                              armed.layout->parameters() == parameters;
             if (!same && list.size() < kMostArmed) {
                 list.push_back(armed);
             }
@@ -462,9 +291,10 @@ PyMethodDef fast_methods[] = {
     {"bind_operator", bind_operator, METH_VARARGS,
      "bind_operator(name, kind, lift, shared, plain_only): take calls for a declared operator"},
     {"arm", arm, METH_VARARGS,
-     "arm(other, guards, most_dimensions): take the calls that the other FastCall takes, before those armed earlier, "
-     "while each (container, name, seen) of the guards holds that object under that name, and where the tensors of an "
-     "elementwise operator have no more dimensions than told"},
+     "arm(other, guards, parameters, result, most_dimensions): take the calls that the other FastCall takes with the "
+     "arguments flat, before those armed earlier, where the arguments have this layout (see layout.h), while each "
+     "(container, name, seen) of the guards holds that object under that name, (container, name) none, and where the "
+     "tensors of an elementwise operator have no more dimensions than told"},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
