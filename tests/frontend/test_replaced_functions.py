@@ -13,6 +13,8 @@ import pytest
 import torch
 
 import ksc as knossos
+from ksc.frontend import Abstract, trace
+from ksc.ir.types import Float
 
 
 def of_math(x: float) -> float:
@@ -39,7 +41,6 @@ def line(x: Any) -> Any:
     ("fn", "owner", "name"),
     [
         (of_math, math, "exp"),
-        (of_builtins, builtins, "abs"),
         (of_torch, torch, "sin"),
         (of_functional, torch.nn.functional, "softplus"),
     ],
@@ -57,6 +58,21 @@ def test_between_calls_of_one_kernel(fn: Any, owner: Any, name: str, monkeypatch
         torch.testing.assert_close(value, torch.as_tensor(expected))
     for value in found:
         torch.testing.assert_close(value, torch.as_tensor(replaced))
+
+
+def test_a_builtin_that_is_shadowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, x = knossos.register(of_builtins), torch.tensor(-0.5)
+    assert kernel(x) == kernel(x) == 1.0
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "abs", line)
+        assert kernel(x) == kernel(x) == -1.0
+    assert kernel(x) == 1.0
+
+
+def test_a_builtin_that_is_replaced_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = trace(of_builtins, [Abstract(Float)])
+    monkeypatch.setattr(builtins, "abs", line)
+    assert [guard.name for guard in traced.guards if not guard.holds()] == ["abs"]
 
 
 def test_a_replacement_may_call_what_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,7 +258,7 @@ PyObject* arm(PyObject* self, PyObject* args) {
     PyObject* result = nullptr;
     long long most_dimensions = kAnyDimensions;
     if (!PyArg_ParseTuple(
-            args, "O!O!O!O|L", fast_call_type(), &other, &PyTuple_Type, &triples, &PyTuple_Type, &parameters, &result,
+            args, "O!O!|O!OL", fast_call_type(), &other, &PyTuple_Type, &triples, &PyTuple_Type, &parameters, &result,
             &most_dimensions)) {
         return nullptr;
     }
@@ -268,7 +268,7 @@ PyObject* arm(PyObject* self, PyObject* args) {
     list.push_back(
         {theirs->front().binding,
          PyTuple_GET_SIZE(triples) > 0 ? std::make_shared<const Guards>(triples) : nullptr,
-         std::make_shared<const Layout>(parameters, result),
+         result != nullptr ? std::make_shared<const Layout>(parameters, result) : nullptr,
          most_dimensions});
     auto& mine = reinterpret_cast<FastCall*>(self)->armed;
     if (mine) {
@@ -292,7 +292,7 @@ PyMethodDef fast_methods[] = {
      "bind_operator(name, kind, lift, shared, plain_only): take calls for a declared operator"},
     {"arm", arm, METH_VARARGS,
      "arm(other, guards, parameters, result, most_dimensions): take the calls that the other FastCall takes with the "
-     "arguments flat, before those armed earlier, where the arguments have this layout (see layout.h), while each "
+     "arguments flat, before those armed earlier, where the arguments have this layout if any (layout.h), while each "
      "(container, name, seen) of the guards holds that object under that name, (container, name) none, and where the "
      "tensors of an elementwise operator have no more dimensions than told"},
     {nullptr, nullptr, 0, nullptr}};
