@@ -193,6 +193,18 @@ class TestArguments:
         assert [g.dtype for g in grads] == [torch.float32, F64]
         assert [g.dtype for g in product.vjp(x.detach(), y.detach(), rand(3))] == [torch.float32, F64]
 
+    @pytest.mark.parametrize("n", [10**8, 2**31, 2**32, 2**49, 2**62])
+    def test_a_result_that_does_not_fit_into_memory(self, n: int) -> None:
+        def square(x: torch.Tensor, n: int) -> torch.Tensor:
+            return torch.zeros(n, n) + x
+
+        kernel, x = knossos.register(square), torch.ones(())
+        for call in (lambda: kernel(x, n), lambda: kernel.jvp(x, n, x), lambda: kernel(x.requires_grad_(), n)):
+            with pytest.raises(KernelRuntimeError, match=r"a result of shape .* does not fit into memory") as stopped:
+                call()
+            assert stopped.value.span is not None
+            assert stopped.value.span.line == square.__code__.co_firstlineno + 1
+
     def test_a_size_that_an_int_tells(self) -> None:
         x = rand(3).requires_grad_()
         for n in (2, torch.tensor(4), 0):

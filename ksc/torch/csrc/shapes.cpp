@@ -215,6 +215,24 @@ AllDims<Int> result_sizes(const Operator& op, const ShapeArgs<Int>& args) {
     return sizes;
 }
 
+int line_of_result(const Operator& op, size_t result) {
+    const Operator* const from = op.from();
+    if (from == nullptr) {
+        for (const int line : op.family().shapes().lines[result]) {
+            if (line != 0) {
+                return line;
+            }
+        }
+        return 0;
+    }
+    switch (op.letter()) {
+        case 'm': return line_of_result(*from, result);
+        case 'j': return line_of_result(*from, from->float_results()[result]);
+        case 'b': return result < from->results().size() ? line_of_result(*from, result) : 0;
+        default: return 0;
+    }
+}
+
 template <class Int>
 std::optional<Misfit> find_misfit(const Operator& op, const ShapeArgs<Int>& args) {
     const Operator* const from = op.from();

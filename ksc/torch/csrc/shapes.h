@@ -54,6 +54,9 @@ struct Misfit {
 template <class Int>
 AllDims<Int> result_sizes(const Operator& op, const ShapeArgs<Int>& args);
 
+// The line of the user's file at which the shape of a result arises; 0 where none is known.
+int line_of_result(const Operator& op, size_t result);
+
 // The first argument whose rank or sizes are not those that the operator takes; seeds have the sizes of their owners.
 template <class Int>
 std::optional<Misfit> find_misfit(const Operator& op, const ShapeArgs<Int>& args);

@@ -25,6 +25,18 @@ int64_t value_of(const Slot& slot, const at::Tensor& arg, const Number*& number)
     return value;
 }
 
+at::Tensor new_result(const Operator& op, size_t result, c10::IntArrayRef size, at::ScalarType dtype) {
+    try {
+        return at::Tensor(at::detail::empty_cpu(size, dtype));
+    } catch (const c10::Error&) {
+        Call call;
+        call.record(
+            KS_ERROR_MEMORY, line_of_result(op, result),
+            c10::str("a result of shape ", size, " does not fit into memory").c_str());
+        op.raise(call);
+    }
+}
+
 }  // namespace
 
 ShapeArgs<int64_t> shape_args(const Operator& op, c10::ArrayRef<at::Tensor> args, const Number* numbers) {
@@ -55,7 +67,7 @@ Tensors run_tensors(Operator& op, c10::ArrayRef<at::Tensor> args, at::ScalarType
     c10::SmallVector<ks_tensor, 12> operands;
     for (size_t r = 0; r < sizes.size(); ++r) {
         const c10::IntArrayRef size = sizes[r];
-        results.push_back(at::Tensor(at::detail::empty_cpu(size, dtype_of(op.results()[r].kind, dtype))));
+        results.push_back(new_result(op, r, size, dtype_of(op.results()[r].kind, dtype)));
         operands.push_back({results.back().mutable_data_ptr(), size.data(), nullptr});
     }
     for (const at::Tensor& input : inputs) {
