@@ -14,6 +14,7 @@ from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
 from ksc.passes.requirements import repeat_requirements
 from ksc.passes.simplify import simplify
+from ksc.passes.starts import fill_starts
 from ksc.passes.stores import turn_accumulations_into_stores
 from ksc.timings import timed
 
@@ -43,6 +44,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("stores", turn_accumulations_into_stores, "sizes have one name now; an elementwise loop stays one"),
     Pass("requirements", repeat_requirements, "a reversed loop knows what the loop knew; fuse asks which indices fit"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
+    Pass("starts", fill_starts, "a start that is filled is not copied; before its neighbours are filled in one loop"),
     Pass(
         "neighbours", fuse_neighbours, "sums over the same tensor read it once; after fuse, as it ties results together"
     ),
