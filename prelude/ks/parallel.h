@@ -82,7 +82,7 @@ template <class T, class Combine> inline combined_number<T, Combine> combined(T 
     return {total, neutral, combine};
 }
 template <class T, int rank, class Combine>
-inline combined_tensor<T, rank, Combine> combined(const tensor<T, rank> &total, T neutral, Combine combine) {
+inline combined_tensor<T, rank, Combine> combined(tensor<T, rank> total, T neutral, Combine combine) {
     return {total, neutral, combine};
 }
 
@@ -90,7 +90,7 @@ template <class T> struct sum_of {
     T operator()(T a, T b) const { return a + b; }
 };
 template <class T> inline combined_number<T, sum_of<T>> summed(T &total) { return {total, T{0}, {}}; }
-template <class T, int rank> inline combined_tensor<T, rank, sum_of<T>> summed(const tensor<T, rank> &total) {
+template <class T, int rank> inline combined_tensor<T, rank, sum_of<T>> summed(tensor<T, rank> total) {
     return {total, T{0}, {}};
 }
 
