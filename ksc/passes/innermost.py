@@ -59,7 +59,7 @@ class _Innermost(Spread):
     def moves(self, eqn: Eqn) -> bool:
         if eqn.op == "withacc":
             return False
-        if super().moves(eqn):
+        if self._stays_whole(eqn) or super().moves(eqn):
             return True
         # A tensor that is carried is changed in place for all directions at once.
         return (
@@ -69,23 +69,6 @@ class _Innermost(Spread):
             and all(is_stackable(out.type) for out in eqn.outs)
             and any(self.varies(out) and isinstance(out.type, TensorType) for out in eqn.outs)
         )
-
-    def sequence(self, eqns: Sequence[Eqn], results: Sequence[Atom], builder: Builder) -> None:
-        pending: list[Eqn] = []
-        for k, eqn in enumerate(eqns):
-            builder.span = eqn.span
-            if not any(map(self.varies, eqn.outs)) and not any(map(self.varies, read_vars([eqn]))):
-                builder.eqns.append(eqn)
-                continue
-            if self._stays_whole(eqn) or self.moves(eqn):
-                later = read_vars(eqns[k:], results)
-                if all(is_stackable(out.type) for wait in pending for out in wait.outs if out in later):
-                    self.flush(pending, later, builder)
-                    pending = []
-                    self._whole(eqn, builder)
-                    continue
-            pending.append(self.lightened(eqn, builder))
-        self.flush(pending, read_vars((), results), builder)
 
     def _stays_whole(self, eqn: Eqn) -> bool:
         """Whether the equation is done for all directions at once, or has them inside of it."""
@@ -101,7 +84,7 @@ class _Innermost(Spread):
             case _:
                 return False
 
-    def _whole(self, eqn: Eqn, builder: Builder) -> None:
+    def interchange(self, eqn: Eqn, builder: Builder) -> None:
         match eqn.op:
             case "index" | "update":
                 last = len(eqn.args) - (eqn.op == "update")
@@ -111,18 +94,12 @@ class _Innermost(Spread):
             case "build":
                 self._move_build(eqn, builder)
             case _:
-                self.interchange(eqn, builder)
+                super().interchange(eqn, builder)
 
     def _move_build(self, eqn: Eqn, builder: Builder) -> None:
         """A ``build`` with the directions inside: its last dimensions where there is nothing to share."""
         (body,) = eqn.blocks
-        inner = Builder(eqn.span)
-        self.sequence(body.eqns, body.results, inner)
-        results = [
-            self.stack(inner, result) if self.varies(out) else result
-            for out, result in zip(eqn.outs, body.results, strict=True)
-        ]
-        block = inner.block(body.params, results)
+        block = self.spread(body, eqn.outs, body.params, eqn.span)
         flat = _flattened(block)
         args, block = (eqn.args, block) if flat is None else ((*eqn.args, *flat[0]), flat[1])
         builder.eqns.append(Eqn(self._outs(eqn.outs), "build", args, eqn.params, (block,), eqn.span))

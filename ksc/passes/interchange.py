@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.liveness import has_effect, prune_block, prune_eqns
-from ksc.ir.nodes import PLACEHOLDER, STRUCTURED, Atom, Block, Eqn, Var, const, walk
+from ksc.ir.nodes import PLACEHOLDER, STRUCTURED, Atom, Block, Eqn, Span, Var, const, walk
 from ksc.ir.rewrite import Env, clone_block, clone_eqn, read_vars, replace, substitute_block
 from ksc.ir.types import AccType, Float, Integer, TensorType, Type, is_scalar
 from ksc.ops import PRIMITIVES
@@ -162,18 +162,19 @@ class Spread(Varying):
         else:
             self._loop(eqn, builder)
 
+    def spread(self, block: Block, outs: Sequence[Var], params: Sequence[Var], span: Span | None) -> Block:
+        """A block for all directions, its results stacked where those of ``outs`` that they become are."""
+        inner = Builder(span)
+        self.sequence(block.eqns, block.results, inner)
+        results = [
+            self.stack(inner, result) if self.varies(out) else result
+            for out, result in zip(outs, block.results, strict=True)
+        ]
+        return inner.block(params, results)
+
     def _if(self, eqn: Eqn, builder: Builder) -> None:
-        blocks = []
-        for block in eqn.blocks:
-            inner = Builder(eqn.span)
-            self.sequence(block.eqns, block.results, inner)
-            results = [
-                self.stack(inner, result) if self.varies(out) else result
-                for out, result in zip(eqn.outs, block.results, strict=True)
-            ]
-            blocks.append(inner.block((), results))
-        outs = self._outs(eqn.outs)
-        builder.eqns.append(Eqn(outs, "if", eqn.args, eqn.params, tuple(blocks), eqn.span))
+        blocks = tuple(self.spread(block, eqn.outs, (), eqn.span) for block in eqn.blocks)
+        builder.eqns.append(Eqn(self._outs(eqn.outs), "if", eqn.args, eqn.params, blocks, eqn.span))
 
     def _withacc(self, eqn: Eqn, builder: Builder) -> None:
         """An accumulator for all directions: each adds at its own indices, which come first."""
@@ -181,14 +182,7 @@ class Spread(Varying):
         inits = [self.stack(builder, init) for init in eqn.args]
         params = tuple(Var(param.name, AccType(init.type)) for param, init in zip(body.params, inits, strict=True))
         self.accs.update(zip(body.params, params, strict=True))
-        inner = Builder(eqn.span)
-        self.sequence(body.eqns, body.results, inner)
-        n = len(inits)
-        results = [
-            self.stack(inner, result) if self.varies(out) else result
-            for out, result in zip(eqn.outs[n:], body.results, strict=True)
-        ]
-        block = inner.block(params, results)
+        block = self.spread(body, eqn.outs[len(inits) :], params, eqn.span)
         builder.eqns.append(Eqn(self._outs(eqn.outs), "withacc", tuple(inits), eqn.params, (block,), eqn.span))
 
     def _outs(self, outs: Sequence[Var]) -> tuple[Var, ...]:
@@ -212,18 +206,13 @@ class Spread(Varying):
         ]
         heads = [Block(self._outs(cond.params), cond.eqns, cond.results) for cond in conds]
         params = (*body.params[:skip], *self._outs(body.params[skip:]))
-        inner = Builder(eqn.span)
-        self.sequence(body.eqns, body.results, inner)
-        results = [
-            self.stack(inner, result) if self.varies(out) else result
-            for out, result in zip(eqn.outs, body.results, strict=True)
-        ]
+        inside = self.spread(body, eqn.outs, params, eqn.span)
         carried = self._outs(eqn.outs[:n])
         rows = [
             Var(out.name, stack_type(1, result.type)) if self.varies(out) else out
-            for out, result in zip(eqn.outs[n:], results[n:], strict=True)
+            for out, result in zip(eqn.outs[n:], inside.results[n:], strict=True)
         ]
-        blocks = (*heads, inner.block(params, results))
+        blocks = (*heads, inside)
         args = (*eqn.args[:skip], *inits)
         builder.eqns.append(Eqn((*carried, *rows), eqn.op, args, eqn.params, blocks, eqn.span))
         for out, row in zip(eqn.outs[n:], rows, strict=True):
