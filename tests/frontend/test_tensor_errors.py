@@ -36,6 +36,16 @@ def argument_written(x):
     return x
 
 
+@case(TENSOR[1])
+def made_with_requires_grad(x):
+    return x + torch.zeros_like(x, requires_grad=True)
+
+
+@case(TENSOR[1])
+def made_in_another_layout(x):
+    return x.new_full((3,), 2.0, layout=torch.sparse_coo) + x
+
+
 @case(TENSOR[2])
 def view_of_argument_written(x):
     row = x[0]

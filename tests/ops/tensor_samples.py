@@ -672,4 +672,9 @@ sample(
     (ints(2, 3), bools(3)),
 )
 sample("options", lambda x: (x.new_full((2,), 3.0, device="cpu"), torch.eye(2, requires_grad=False) + x.sum()), (M,))
+sample(
+    "placement",
+    lambda x: torch.ones_like(x, layout=torch.strided, pin_memory=False, memory_format=torch.preserve_format) + x,
+    (M,),
+)
 sample("mvlgamma_method", lambda x: (x + 2).mvlgamma(2), (positive(3),))

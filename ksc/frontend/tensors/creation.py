@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+
+import torch
 
 from ksc.frontend import operators
 from ksc.frontend.rows import single_part
@@ -12,8 +16,17 @@ from ksc.frontend.tensors.joining import chosen, flattened
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, Rows, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.values import NONE, Rows, Static, Struct, Value, describe, scalar_type
 from ksc.ir.types import Float, Integer, Type
+
+PLACEMENT = {
+    "device": "leave it out, or write `device=x.device`",
+    "layout": "leave it out: tensors of kernels are strided",
+    "pin_memory": "leave it out",
+    "requires_grad": "pass the tensor as an argument and ask for its gradient",
+    "memory_format": "leave it out",
+}
+"""The keywords that say where and how torch stores a new tensor, with what to do instead: the caller decides."""
 
 
 def constant(op: Op, sizes: Sequence[Scalar], value: Scalar) -> Tensor:
@@ -28,34 +41,44 @@ def sizes_of(op: Op, size: Sequence[Value]) -> list[Scalar]:
     return [op.integer(item, "a size") for item in size]
 
 
-def placement(op: Op, **options: Value) -> None:
-    """Check arguments that say where and how a tensor is stored: the caller's tensors decide that."""
-    for name, value in options.items():
-        if isinstance(value, Static) and value.value in (None, False):
-            continue
-        if name == "requires_grad":
-            op.refuse("with requires_grad", "pass the tensor as an argument and ask for its gradient", code="KS100")
+def factory(*paths: str) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
+    """Enter a function that makes a tensor, as ``torch_function`` does, with torch's keywords of where it is stored."""
+    placement = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=NONE) for name in PLACEMENT]
+
+    def enter(function: Callable[..., Value]) -> Callable[..., Value]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def placed(op: Op, *args: Value, **kwargs: Value) -> Value:
+            _require_callers_place(op, {name: kwargs.pop(name, NONE) for name in PLACEMENT})
+            return function(op, *args, **kwargs)
+
+        extended = signature.replace(parameters=[*signature.parameters.values(), *placement])
+        placed.__signature__ = extended  # type: ignore[attr-defined]
+        torch_function(*paths)(placed)
+        return function
+
+    return enter
+
+
+def _require_callers_place(op: Op, placement: Mapping[str, Value]) -> None:
+    """Refuse (KS100) what a result cannot be: it is strided, and takes part in derivatives as its elements do."""
+    for name, allowed in (("requires_grad", (None, False)), ("layout", (None, torch.strided))):
+        given = placement[name]
+        if not isinstance(given, Static) or given.value not in allowed:
+            op.refuse(f"with {name}", PLACEMENT[name], code="KS100")
 
 
 def _filled(number: float) -> Callable[..., Value]:
-    def function(
-        op: Op,
-        *size: Value,
-        dtype: Value = NONE,
-        device: Value = NONE,
-        layout: Value = NONE,
-        pin_memory: Value = FALSE,
-        requires_grad: Value = FALSE,
-    ) -> Value:
-        placement(op, requires_grad=requires_grad)
+    def function(op: Op, *size: Value, dtype: Value = NONE) -> Value:
         value = converted(op, op.number(number), op.dtype(dtype, Float))
         return op.result(constant(op, sizes_of(op, size), value))
 
     return function
 
 
-zeros = torch_function("torch.zeros", "torch.empty")(_filled(0.0))
-ones = torch_function("torch.ones")(_filled(1.0))
+zeros = factory("torch.zeros", "torch.empty")(_filled(0.0))
+ones = factory("torch.ones")(_filled(1.0))
 
 
 def converted(op: Op, value: Scalar, type_: Type) -> Scalar:
@@ -67,94 +90,54 @@ def converted(op: Op, value: Scalar, type_: Type) -> Scalar:
     return Scalar.of(op, operators.truth_of(op.frame, value.value, op.node))
 
 
-@torch_function("torch.full")
-def full(
-    op: Op,
-    size: Value,
-    fill_value: Value,
-    *,
-    dtype: Value = NONE,
-    device: Value = NONE,
-    layout: Value = NONE,
-    pin_memory: Value = FALSE,
-    requires_grad: Value = FALSE,
-) -> Value:
+@factory("torch.full")
+def full(op: Op, size: Value, fill_value: Value, *, dtype: Value = NONE) -> Value:
     """Equal elements."""
-    placement(op, requires_grad=requires_grad)
     value = op.scalar(fill_value)
     return op.result(constant(op, op.integers(size, "a size"), converted(op, value, op.dtype(dtype, value.type))))
 
 
 def _like(number: float) -> Callable[..., Value]:
-    def function(
-        op: Op,
-        input: Value,
-        *,
-        dtype: Value = NONE,
-        device: Value = NONE,
-        layout: Value = NONE,
-        requires_grad: Value = FALSE,
-        memory_format: Value = NONE,
-    ) -> Value:
-        placement(op, requires_grad=requires_grad)
+    def function(op: Op, input: Value, *, dtype: Value = NONE) -> Value:
         x = op.tensor(input)
         return op.result(constant(op, x.sizes, converted(op, op.number(number), op.dtype(dtype, x.type))))
 
     return function
 
 
-zeros_like = torch_function("torch.zeros_like", "torch.empty_like")(_like(0.0))
-ones_like = torch_function("torch.ones_like")(_like(1.0))
+zeros_like = factory("torch.zeros_like", "torch.empty_like")(_like(0.0))
+ones_like = factory("torch.ones_like")(_like(1.0))
 
 
-@torch_function("torch.full_like")
-def full_like(
-    op: Op, input: Value, fill_value: Value, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE
-) -> Value:
+@factory("torch.full_like")
+def full_like(op: Op, input: Value, fill_value: Value, *, dtype: Value = NONE) -> Value:
     """Equal elements in the sizes of another tensor."""
-    placement(op, requires_grad=requires_grad)
     x = op.tensor(input)
     return op.result(constant(op, x.sizes, converted(op, op.scalar(fill_value), op.dtype(dtype, x.type))))
 
 
 def _new(number: float) -> Callable[..., Value]:
-    def function(
-        op: Op, input: Value, *size: Value, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE
-    ) -> Value:
-        placement(op, requires_grad=requires_grad)
+    def function(op: Op, input: Value, *size: Value, dtype: Value = NONE) -> Value:
         type_ = op.dtype(dtype, op.tensor(input).type)
         return op.result(constant(op, sizes_of(op, size), converted(op, op.number(number), type_)))
 
     return function
 
 
-new_zeros = torch_function("Tensor.new_zeros", "Tensor.new_empty")(_new(0.0))
-new_ones = torch_function("Tensor.new_ones")(_new(1.0))
+new_zeros = factory("Tensor.new_zeros", "Tensor.new_empty")(_new(0.0))
+new_ones = factory("Tensor.new_ones")(_new(1.0))
 
 
-@torch_function("Tensor.new_full")
-def new_full(
-    op: Op,
-    input: Value,
-    size: Value,
-    fill_value: Value,
-    *,
-    dtype: Value = NONE,
-    device: Value = NONE,
-    requires_grad: Value = FALSE,
-) -> Value:
+@factory("Tensor.new_full")
+def new_full(op: Op, input: Value, size: Value, fill_value: Value, *, dtype: Value = NONE) -> Value:
     """Equal elements of the dtype of another tensor."""
-    placement(op, requires_grad=requires_grad)
     type_ = op.dtype(dtype, op.tensor(input).type)
     return op.result(constant(op, op.integers(size, "a size"), converted(op, op.scalar(fill_value), type_)))
 
 
-@torch_function("torch.eye")
-def eye(
-    op: Op, n: Value, m: Value = NONE, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE
-) -> Value:
+@factory("torch.eye")
+def eye(op: Op, n: Value, m: Value = NONE, *, dtype: Value = NONE) -> Value:
     """Ones on the diagonal of zeros."""
-    placement(op, requires_grad=requires_grad)
     rows = op.integer(n, "a size")
     columns = rows if isinstance(m, Static) and m.value is None else op.integer(m, "a size")
     type_ = op.dtype(dtype, Float)
@@ -163,19 +146,9 @@ def eye(
     return op.result(op.build(sizes, lambda index: index[0].eq(index[1]).select(one, zero)))
 
 
-@torch_function("torch.arange")
-def arange(
-    op: Op,
-    start: Value,
-    end: Value = NONE,
-    step: Value = Static(1),
-    *,
-    dtype: Value = NONE,
-    device: Value = NONE,
-    requires_grad: Value = FALSE,
-) -> Value:
+@factory("torch.arange")
+def arange(op: Op, start: Value, end: Value = NONE, step: Value = Static(1), *, dtype: Value = NONE) -> Value:
     """The numbers from ``start`` to before ``end``."""
-    placement(op, requires_grad=requires_grad)
     if isinstance(end, Static) and end.value is None:
         start, end = Static(0), start
     first, last, pace = op.scalar(start), op.scalar(end), op.scalar(step)
@@ -212,8 +185,8 @@ def arange(
     return op.result(op.build(op.require_shape([count]), element))
 
 
-@torch_function("torch.linspace")
-def linspace(op: Op, start: Value, end: Value, steps: Value, *, dtype: Value = NONE, device: Value = NONE) -> Value:
+@factory("torch.linspace")
+def linspace(op: Op, start: Value, end: Value, steps: Value, *, dtype: Value = NONE) -> Value:
     """Evenly spaced numbers, both ends included."""
     return op.result(_spaced(op, start, end, steps, op.dtype(dtype, Float)))
 
@@ -235,16 +208,9 @@ def _spaced(op: Op, start: Value, end: Value, steps: Value, type_: Type) -> Tens
     return op.build([count], element)
 
 
-@torch_function("torch.logspace")
+@factory("torch.logspace")
 def logspace(
-    op: Op,
-    start: Value,
-    end: Value,
-    steps: Value,
-    base: Value = Static(10.0),
-    *,
-    dtype: Value = NONE,
-    device: Value = NONE,
+    op: Op, start: Value, end: Value, steps: Value, base: Value = Static(10.0), *, dtype: Value = NONE
 ) -> Value:
     """Powers of ``base`` with evenly spaced exponents."""
     if op.dtype(dtype, Float) != Float:
@@ -254,19 +220,15 @@ def logspace(
     return operators.binary(op.frame, ast.Pow(), root.value, exponents, op.node)
 
 
-@torch_function("torch.scalar_tensor")
-def scalar_tensor(
-    op: Op, s: Value, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE
-) -> Value:
+@factory("torch.scalar_tensor")
+def scalar_tensor(op: Op, s: Value, *, dtype: Value = NONE) -> Value:
     """A number as a tensor of rank 0, of Floats where dtype is left out."""
-    placement(op, requires_grad=requires_grad)
     return op.result(op.rank_0(converted(op, op.scalar(s), op.dtype(dtype, Float))))
 
 
-@torch_function("torch.tensor", "torch.as_tensor", "torch.asarray")
-def tensor(op: Op, data: Value, *, dtype: Value = NONE, device: Value = NONE, requires_grad: Value = FALSE) -> Value:
+@factory("torch.tensor", "torch.as_tensor", "torch.asarray")
+def tensor(op: Op, data: Value, *, dtype: Value = NONE) -> Value:
     """A tensor of numbers, given in nested lists; their derivatives flow into it."""
-    placement(op, requires_grad=requires_grad)
     if isinstance(data, Rows):
         x = op.tensor(single_part(op.frame, data, op.node))
         to = op.dtype(dtype, x.type)
@@ -319,13 +281,9 @@ tril = torch_function("tril")(_triangle(lambda i, j, k: j <= i + k))
 triu = torch_function("triu")(_triangle(lambda i, j, k: j >= i + k))
 
 
-@torch_function("torch.tril_indices", "torch.triu_indices")
-def triangle_indices(
-    op: Op, row: Value, col: Value, offset: Value = Static(0), *, dtype: Value = NONE, device: Value = NONE
-) -> Value:
+@factory("torch.tril_indices", "torch.triu_indices")
+def triangle_indices(op: Op, row: Value, col: Value, offset: Value = Static(0), *, dtype: Value = NONE) -> Value:
     """The indices of a triangle of a matrix, sizes known at compile time."""
-    import torch
-
     op.dtype(dtype, Integer)
     given = [op.static(value, name) for value, name in ((row, "row"), (col, "col"), (offset, "offset"))]
     found = getattr(torch, op.name)(*given)
