@@ -8,18 +8,18 @@ Jacobian, with 11 nonzeros for its camera, 3 for its point and 1 for its weight;
     python ba.py                            a small synthetic instance, timed
 """
 
-import argparse
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import torch
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
 import ksc as knossos
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "adbench"))
+from problem import Problem
 
 Camera = Annotated[Tensor, (11,)]
 Point = Annotated[Tensor, (3,)]
@@ -111,8 +111,9 @@ def read(path: str | Path) -> Instance:
     return camera.repeat(n, 1), point.repeat(m, 1), weight.repeat(p), which % n, which % m, feature.repeat(p, 1)
 
 
-def generate(n: int, m: int, p: int, path: str | Path, seed: int = 0) -> None:
-    """Write an instance with a camera, a point, a weight and a feature drawn at random."""
+def generate(n: int, m: int, p: int, path: str | Path, seed: int = 0) -> tuple[Path]:
+    """Write an instance with a camera, a point, a weight and a feature drawn at random; its path."""
+    path = Path(path)
     random = torch.Generator().manual_seed(seed)
 
     def normal(count: int) -> Tensor:
@@ -121,7 +122,8 @@ def generate(n: int, m: int, p: int, path: str | Path, seed: int = 0) -> None:
     camera = torch.cat([normal(3), 10.0 * normal(3), 500.0 + 100.0 * normal(1), 5.0 * normal(2), 0.05 * normal(2)])
     lines = [camera, normal(3), torch.rand(1, dtype=torch.float64, generator=random), 100.0 * normal(2)]
     text = [f"{n} {m} {p}", *(" ".join(map(repr, line.tolist())) for line in lines), ""]
-    Path(path).write_text("\n".join(text))
+    path.write_text("\n".join(text))
+    return (path,)
 
 
 def evaluate(path: str | Path) -> tuple[Tensor, Tensor]:
@@ -134,35 +136,16 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-def milliseconds(run: Callable[[], object]) -> float:
-    """The shortest time that a call takes, on one thread."""
-    return 1e3 * min(Timer("run()", globals={"run": run}).blocked_autorange(min_run_time=1.0).times)
-
-
-def report(path: str | Path) -> None:
-    """Print the cost of an instance, and what the errors and their Jacobian take."""
-    args = read(path)
-    print(f"half the sum of squared errors {0.5 * errors(*args)[0].square().sum().item():.6g}")
-    print(f"objective {milliseconds(lambda: errors(*args)):.3f} ms")
-    print(f"derivative {milliseconds(lambda: nonzeros(*args)):.3f} ms")
-
-
-def main(argv: Sequence[str] = ()) -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", nargs="?", help="an instance; a small synthetic one where it is left out")
-    parser.add_argument("--generate", nargs=4, metavar=("N", "M", "P", "PATH"), help="write a synthetic instance")
-    options = parser.parse_args(argv)
-    if options.generate:
-        n, m, p = map(int, options.generate[:3])
-        generate(n, m, p, options.generate[3])
-    elif options.path:
-        report(options.path)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            generate(3, 10, 20, Path(folder) / "ba.txt")
-            report(Path(folder) / "ba.txt")
-
+main = Problem(
+    about=__doc__,
+    sizes=("N", "M", "P"),
+    example=(3, 10, 20),
+    read=read,
+    generate=generate,
+    objective=lambda instance: errors(*instance),
+    derivative=lambda instance: nonzeros(*instance),
+    summary=lambda found: f"half the sum of squared errors {0.5 * found[0].square().sum().item():.6g}",
+).main
 
 if __name__ == "__main__":
     main(sys.argv[1:])

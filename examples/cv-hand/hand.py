@@ -8,20 +8,19 @@ linear blend skinning. Each point seen belongs to a vertex of the mesh, or to a 
     python hand.py                             the same in a temporary folder, timed
 """
 
-import argparse
 import math
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
 import ksc as knossos
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "adbench"))
+from problem import Problem
 
 Theta = Annotated[Tensor, (26,)]
 """Rotation (3) and position (3) of the hand, and four angles for each of five fingers."""
@@ -253,34 +252,16 @@ def evaluate(path: str | Path) -> tuple[Tensor, Tensor]:
     return objective(args).flatten(), columns.T.flatten()
 
 
-def milliseconds(run: Callable[[], object]) -> float:
-    """The shortest time that a call takes, on one thread."""
-    return 1e3 * min(Timer("run()", globals={"run": run}).blocked_autorange(min_run_time=1.0).times)
-
-
-def report(path: str | Path) -> None:
-    """Print how far the hand is from the points of an instance, and what the errors and their derivatives cost."""
-    args = read(path)
-    print(f"root mean square distance {objective(args).square().sum(1).mean().sqrt().item():.6f}")
-    print(f"objective {milliseconds(lambda: objective(args)):.3f} ms")
-    print(f"derivative {milliseconds(lambda: derivatives(args)):.3f} ms")
-
-
-def main(argv: Sequence[str] = ()) -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", nargs="?", help="an instance; small synthetic ones where it is left out")
-    parser.add_argument("--generate", nargs=2, metavar=("COUNT", "FOLDER"), help="write a model and two instances")
-    options = parser.parse_args(argv)
-    if options.generate:
-        generate(int(options.generate[0]), options.generate[1])
-    elif options.path:
-        report(options.path)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            for path in generate(20, folder):
-                report(path)
-
+main = Problem(
+    about=__doc__,
+    sizes=("COUNT",),
+    example=(20,),
+    read=read,
+    generate=generate,
+    objective=objective,
+    derivative=derivatives,
+    summary=lambda errors: f"root mean square distance {errors.square().sum(1).mean().sqrt().item():.6f}",
+).main
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -8,17 +8,16 @@ a layer, so that every step of the sequence is elementwise.
     python lstm.py                            a small synthetic instance, timed
 """
 
-import argparse
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
 import ksc as knossos
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "adbench"))
+from problem import Problem
 
 
 def lstm_step(x: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor):
@@ -76,8 +75,9 @@ def read(path: str | Path) -> Instance:
     return main.reshape(-1, 4 * b), extra.reshape(3, b), state.reshape(-1, b), sequence.reshape(characters, b)
 
 
-def generate(layers: int, characters: int, b: int, path: str | Path, seed: int = 0) -> None:
-    """Write an instance with weights and bits drawn at random."""
+def generate(layers: int, characters: int, b: int, path: str | Path, seed: int = 0) -> tuple[Path]:
+    """Write an instance with weights and bits drawn at random; its path."""
+    path = Path(path)
     random = torch.Generator().manual_seed(seed)
 
     def uniform(*sizes: int) -> Tensor:
@@ -86,7 +86,8 @@ def generate(layers: int, characters: int, b: int, path: str | Path, seed: int =
     bits = (uniform(characters, b) < 0.5).double()
     tables = [uniform(2 * layers, 4 * b), uniform(3, b), uniform(2 * layers, b), bits]
     parts = ["\n".join(" ".join(map(repr, row)) for row in table.tolist()) for table in tables]
-    Path(path).write_text("\n\n".join([f"{layers} {characters} {b}", *parts]) + "\n")
+    path.write_text("\n\n".join([f"{layers} {characters} {b}", *parts]) + "\n")
+    return (path,)
 
 
 def evaluate(path: str | Path) -> tuple[Tensor, Tensor]:
@@ -95,35 +96,16 @@ def evaluate(path: str | Path) -> tuple[Tensor, Tensor]:
     return value.reshape(1), torch.cat([bar.flatten() for bar in bars])
 
 
-def milliseconds(run: Callable[[], object]) -> float:
-    """The shortest time that a call takes, on one thread."""
-    return 1e3 * min(Timer("run()", globals={"run": run}).blocked_autorange(min_run_time=1.0).times)
-
-
-def report(path: str | Path) -> None:
-    """Print the loss of an instance, and what it and its gradient cost."""
-    args = read(path)
-    print(f"loss {lstm_loss(*args).item():.6f}")
-    print(f"objective {milliseconds(lambda: lstm_loss(*args)):.3f} ms")
-    print(f"derivative {milliseconds(lambda: gradient(*args)):.3f} ms")
-
-
-def main(argv: Sequence[str] = ()) -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", nargs="?", help="an instance; a small synthetic one where it is left out")
-    parser.add_argument("--generate", nargs=4, metavar=("L", "C", "B", "PATH"), help="write a synthetic instance")
-    options = parser.parse_args(argv)
-    if options.generate:
-        layers, characters, b = map(int, options.generate[:3])
-        generate(layers, characters, b, options.generate[3])
-    elif options.path:
-        report(options.path)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            generate(2, 20, 8, Path(folder) / "lstm.txt")
-            report(Path(folder) / "lstm.txt")
-
+main = Problem(
+    about=__doc__,
+    sizes=("L", "C", "B"),
+    example=(2, 20, 8),
+    read=read,
+    generate=generate,
+    objective=lambda instance: lstm_loss(*instance),
+    derivative=lambda instance: gradient(*instance),
+    summary=lambda loss: f"loss {loss.item():.6f}",
+).main
 
 if __name__ == "__main__":
     main(sys.argv[1:])

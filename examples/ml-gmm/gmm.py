@@ -9,18 +9,17 @@ prior.
     python gmm.py                            a small synthetic instance, timed
 """
 
-import argparse
 import math
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
 import ksc as knossos
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "adbench"))
+from problem import Problem
 
 
 def squared_distance(q: Tensor, lower: Tensor, v: Tensor):
@@ -97,8 +96,9 @@ def read(path: str | Path) -> Instance:
     return alphas, means.reshape(components, d), icf.reshape(components, -1), x.reshape(n, d), gamma, int(m)
 
 
-def generate(n: int, d: int, components: int, path: str | Path, seed: int = 0) -> None:
-    """Write an instance with parameters and points drawn at random."""
+def generate(n: int, d: int, components: int, path: str | Path, seed: int = 0) -> tuple[Path]:
+    """Write an instance with parameters and points drawn at random; its path."""
+    path = Path(path)
     random = torch.Generator().manual_seed(seed)
 
     def normal(*sizes: int) -> Tensor:
@@ -107,7 +107,8 @@ def generate(n: int, d: int, components: int, path: str | Path, seed: int = 0) -
     tables = [normal(components, 1), normal(components, d), normal(components, d * (d + 1) // 2), normal(n, d)]
     lines = [f"{d} {components} {n}"]
     lines += [" ".join(map(repr, row)) for table in tables for row in table.tolist()]
-    Path(path).write_text("\n".join([*lines, "1.0 0", ""]))
+    path.write_text("\n".join([*lines, "1.0 0", ""]))
+    return (path,)
 
 
 def evaluate(path: str | Path) -> tuple[Tensor, Tensor]:
@@ -116,35 +117,16 @@ def evaluate(path: str | Path) -> tuple[Tensor, Tensor]:
     return value.reshape(1), torch.cat([bar.flatten() for bar in bars])
 
 
-def milliseconds(run: Callable[[], object]) -> float:
-    """The shortest time that a call takes, on one thread."""
-    return 1e3 * min(Timer("run()", globals={"run": run}).blocked_autorange(min_run_time=1.0).times)
-
-
-def report(path: str | Path) -> None:
-    """Print the objective of an instance, and what it and its gradient cost."""
-    args = read(path)
-    print(f"log posterior {gmm_objective(*args).item():.6f}")
-    print(f"objective {milliseconds(lambda: gmm_objective(*args)):.3f} ms")
-    print(f"derivative {milliseconds(lambda: gradient(*args)):.3f} ms")
-
-
-def main(argv: Sequence[str] = ()) -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", nargs="?", help="an instance; a small synthetic one where it is left out")
-    parser.add_argument("--generate", nargs=4, metavar=("N", "D", "K", "PATH"), help="write a synthetic instance")
-    options = parser.parse_args(argv)
-    if options.generate:
-        n, d, components = map(int, options.generate[:3])
-        generate(n, d, components, options.generate[3])
-    elif options.path:
-        report(options.path)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            generate(100, 2, 5, Path(folder) / "gmm.txt")
-            report(Path(folder) / "gmm.txt")
-
+main = Problem(
+    about=__doc__,
+    sizes=("N", "D", "K"),
+    example=(100, 2, 5),
+    read=read,
+    generate=generate,
+    objective=lambda instance: gmm_objective(*instance),
+    derivative=lambda instance: gradient(*instance),
+    summary=lambda value: f"log posterior {value.item():.6f}",
+).main
 
 if __name__ == "__main__":
     main(sys.argv[1:])

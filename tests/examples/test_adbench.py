@@ -123,7 +123,7 @@ def test_a_generated_sequence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["ml-gmm/gmm", "cv-ba/ba", "cv-hand/hand", "dl-lstm/lstm"])
 def test_an_instance_is_reported(place: str, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     module = example(place)
-    monkeypatch.setattr(module, "milliseconds", lambda run: run() is None)
+    monkeypatch.setattr("problem.milliseconds", lambda run: run() is None)
     module.main([])
     printed = capsys.readouterr().out
     assert "objective" in printed
