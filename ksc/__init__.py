@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ksc.checkpointing import checkpoint
     from ksc.custom import custom_jvp, custom_vjp, stop_gradient
     from ksc.decorators import elementwise, register, vmap
+    from ksc.exports import export
     from ksc.functional import block_csr, grad, gradcheck, hessian, hvp, jacobian, jvp, value_and_grad, vjp
     from ksc.kernel import Kernel
 
@@ -27,6 +28,7 @@ _HOMES = {
     **dict.fromkeys(("grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"), "functional"),
     "block_csr": "functional",
     "Kernel": "kernel",
+    "export": "exports",
     "callback": "callback",
     "checkpoint": "checkpointing",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "custom_jvp",
     "custom_vjp",
     "elementwise",
+    "export",
     "grad",
     "gradcheck",
     "hessian",

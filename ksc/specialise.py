@@ -151,6 +151,11 @@ class Specialisation:
         return ("", "v")
 
     @property
+    def calls_back(self) -> bool:
+        """Whether the kernel calls Python functions."""
+        return self._facts.calls_back
+
+    @property
     def program(self) -> Program:
         """The program before any pass: what derivatives are taken of, see ``ksc.derive.stages``."""
         with self._lock:

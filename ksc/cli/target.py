@@ -82,11 +82,11 @@ def load_kernel(target: str, args: str | None = None) -> Kernel:
     if not isinstance(found, Kernel):
         raise TargetError(f"{target.rpartition(':')[2]} is a {type(found).__name__}, not a kernel or a function")
     if args is not None:
-        found.compile(_evaluated(args, found.__wrapped__), derivations=())
+        found.compile(evaluated_args(args, found.__wrapped__), derivations=())
     return found
 
 
-def _evaluated(args: str, fn: Callable[..., object]) -> tuple[Any, ...]:
+def evaluated_args(args: str, fn: Callable[..., object]) -> tuple[Any, ...]:
     """The arguments that a text stands for where the function was defined, ``torch`` being known in any case."""
     import torch
 

@@ -13,10 +13,12 @@
 #include <cstdlib>
 #include <deque>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "ks/runtime.h"
+#include "ks/stack.h"
 
 namespace ks {
 
@@ -32,6 +34,7 @@ class host {
         runtime_.error = [](const ks_runtime *rt, int code, int line, const char *message) {
             self(rt).record(code, line, message);
         };
+        runtime_.stack_limit = thread_stack_limit();
         runtime_.threads = [](const ks_runtime *rt) { return self(rt).threads_; };
         runtime_.parallel = [](const ks_runtime *rt, int parts, ks_task task, void *context) {
             return self(rt).run(parts, task, context);
@@ -83,14 +86,20 @@ class host {
         std::atomic<bool> failed{false};
         const auto work = [&] {
             for (int part = next++; part < parts && !failed; part = next++) {
-                if (task(hosts[static_cast<size_t>(part)].runtime(), context, part) != 0) {
+                host &own = hosts[static_cast<size_t>(part)];
+                own.runtime_.stack_limit = thread_stack_limit();
+                if (task(own.runtime(), context, part) != 0) {
                     failed = true;
                 }
             }
         };
         std::vector<std::thread> others;
         for (int k = 1; k < std::min(parts, threads_); ++k) {
-            others.emplace_back(work);
+            try {
+                others.emplace_back(work);
+            } catch (const std::system_error &) {
+                break;  // the system has no more threads: those that there are do the work
+            }
         }
         work();
         for (std::thread &other : others) {

@@ -8,6 +8,12 @@
 #define KS_FN inline
 #endif
 
+#ifdef __clang__
+// A loop that is not vectorised is no reason to complain; clang does so where the loop was inlined, which no pair of push
+// and pop encloses.
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
 // Before a loop that sums, or finds the largest or smallest number: the terms may be added in several lanes, each in order, and the lanes at the end. The order
 // depends on nothing but the number of terms and the instruction set, so results repeat; but it is not that of the text.
 #if defined(KS_SUMS_IN_LANES) && !defined(__CUDACC__)

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ks/arena.h"
+#include "ks/macros.h"
 #include "ks/runtime.h"
 
 namespace ks {
@@ -18,11 +19,6 @@ template <class... T> struct arguments {};
 // Operands that are not contiguous pass through buffers of this many lanes, which stay in the first-level cache.
 constexpr int64_t lanes_per_block = 256;
 
-#ifdef __clang__
-// A lane with a loop of its own is not vectorised, and that is no reason to complain.
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpass-failed"
-#endif
 // The vectorised loop. A result never overlaps another operand, hence ivdep.
 template <class... R, class... A, size_t... r, size_t... a, class F>
 inline void map_contiguous(char *const *data, int64_t n, F f, results<R...>, arguments<A...>,
@@ -37,10 +33,6 @@ inline void map_contiguous(char *const *data, int64_t n, F f, results<R...>, arg
         f(reinterpret_cast<const A *>(operand[sizeof...(R) + a])[i]..., reinterpret_cast<R *>(operand[r])[i]...);
     }
 }
-#ifdef __clang__
-#pragma clang diagnostic pop
-#endif
-
 // One operand of `map`: whole lanes where it is contiguous, else a block of them copied to and fro.
 template <class T> struct lanes {
     char *data;

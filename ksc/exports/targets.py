@@ -1,0 +1,47 @@
+"""What a kernel can be exported to: one row a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ksc.errors import ArgumentError
+from ksc.exports.model import Library
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A kind of export.
+
+    Attributes:
+        summary: what it is for, in a line.
+        write: ``write(library, folder, **options)`` writes it into an empty folder.
+        options: the options that it knows, each with its default.
+    """
+
+    summary: str
+    write: Callable[..., None]
+    options: Mapping[str, Any]
+
+
+def _cpp(library: Library, folder: Path, *, march: str) -> None:
+    from ksc.exports.cpp import write_cpp
+
+    write_cpp(library, folder, march=march)
+
+
+TARGETS: Mapping[str, Target] = {
+    "cpp": Target(
+        "C++ sources with a header for C and C++, a CMakeLists and a test; needs no run time", _cpp, {"march": ""}
+    ),
+}
+"""By the name that ``export`` and ``ksc export --target`` take."""
+
+
+def find_target(name: str) -> Target:
+    """The target of that name. Raises ArgumentError where there is none."""
+    if name not in TARGETS:
+        raise ArgumentError(f"there is no target {name!r}", remedy=f"one of {', '.join(TARGETS)}")
+    return TARGETS[name]
