@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from ksc.kernel import Kernel
 
 __version__ = "0.1.0"
+
+if os.environ.get("KSC_LOG"):
+    from ksc.diagnostics import configure_logging
+
+    configure_logging()
 
 _HOMES = {
     **dict.fromkeys(("custom_jvp", "custom_vjp", "stop_gradient"), "custom"),

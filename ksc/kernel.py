@@ -16,6 +16,7 @@ import torch
 from ksc import reload
 from ksc.arguments import Leaf, Template, bind, flatten, flatten_seeds, key, map_leaves, rebuild
 from ksc.derivatives import Derivative, Gradient, tangent_of
+from ksc.diagnostics import without_own_frames
 from ksc.errors import ArgumentError, KnossosError
 from ksc.frontend.guards import MISSING
 from ksc.frontend.values import NONE, Abstract, Static, Struct, Value, leaves
@@ -321,6 +322,7 @@ class Kernel(FastCallable):
                 self._small.refuse(params, refined)
         return self._special(params, lanes), flat
 
+    @without_own_frames
     def _special(self, params: Sequence[Value], lanes: tuple[Lanes, ...]) -> Specialisation:
         known = (*(key(param) for param in params), lanes)
         with self._lock:

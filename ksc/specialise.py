@@ -9,6 +9,7 @@ is wanted.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from ksc.arguments import Leaf
 from ksc.compiler.cached_build import BuiltKernel, find_or_build
 from ksc.compiler.library import load
 from ksc.compiler.toolchain import generator_digest
+from ksc.diagnostics import without_own_frames
 from ksc.errors import ArgumentError, UnsupportedError
 from ksc.frontend.values import Abstract, Value
 from ksc.mapping import Flags, Mapping
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from ksc.lowering import Lowered
     from ksc.recall.facts import Facts
     from ksc.steps import Step
+
+logger = logging.getLogger("ksc")
 
 DTYPES: dict[torch.dtype, Dtype] = {
     torch.float32: "float32",
@@ -102,6 +106,7 @@ class Specialisation:
         def lowered() -> Lowered:
             from ksc.lowering import lower
 
+            logger.debug("tracing %s", getattr(fn, "__qualname__", fn))
             return lower(fn, self.params, names, steps, mapping, self.lanes, [Lanes() for _ in added])
 
         self._lower = lowered
@@ -169,6 +174,7 @@ class Specialisation:
                 self._lowered = lowered
             return self._lowered.program
 
+    @without_own_frames
     def program_of(self, derivation: str) -> Program:
         """The optimised program of a derivation, see ``ksc.derive``."""
         from ksc.derive import derive
@@ -177,6 +183,7 @@ class Specialisation:
 
         if derivation not in self._programs:
             # Derivatives are taken of the program as it was written: the passes turn powers into products.
+            logger.debug("deriving %r of %s", derivation, self.name)
             with self._nest_refused():
                 self._programs[derivation] = optimise(forget_rules(derive(self.program, derivation)))
         return self._programs[derivation]
@@ -191,6 +198,7 @@ class Specialisation:
         with self._nest_refused(), timed("codegen"):
             return cpp.generate(Unit(self.name, programs, DTYPES[dtype], kind, self.spec.doc, self._where))
 
+    @without_own_frames
     def built(self, derivation: str, dtype: torch.dtype) -> BuiltKernel:
         """The built unit that contains the derivation; builds it where the cache does not have it."""
         unit, storage = self._unit(derivation), DTYPES[dtype]

@@ -5,8 +5,10 @@ import __future__
 
 import ast
 import linecache
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import cache, lru_cache, reduce
 from operator import or_
 from types import CodeType, FunctionType
 
@@ -55,6 +57,8 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
     Raises UnsupportedError (KS109) where there is no source, or where it cannot be told which lambda ``fn`` is.
     """
     code = fn.__code__
+    if code.co_filename == "<string>" and sys.argv[:1] == ["-c"]:
+        _enter_command_line()
     linecache.checkcache(code.co_filename)
     lines = tuple(linecache.getlines(code.co_filename, fn.__globals__))
     if not lines:
@@ -68,7 +72,10 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
         wanted = _positions(code)
         candidates = [node for node in candidates if _positions(_compiled(node, source.file)) == wanted]
     if len(candidates) != 1:
-        reason = "does not match the function; was the file edited?" if not candidates else "is ambiguous"
+        reason = "is ambiguous"
+        if not candidates:
+            made = code.co_filename.startswith("<")
+            reason = "cannot be found" if made else "does not match the function; was the file edited?"
         refuse(None, f"the source of {fn.__qualname__!r} {reason}", ORDINARY_REMEDY, code="KS109")
     (node,) = candidates
     if not _is_what_runs(source, code):
@@ -78,6 +85,16 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
         where = source.span(node, head=True)
         refuse(where, "a coroutine cannot be compiled", "call the kernel from the coroutine", code="KS102")
     return source, node
+
+
+@cache
+def _enter_command_line() -> None:
+    """Put what ``python -c`` runs into ``linecache``, as Python itself does from 3.13 on."""
+    given = sys.orig_argv[-len(sys.argv)]
+    for text in (given, given.partition("c")[2]):
+        with suppress(SyntaxError, ValueError):
+            ast.parse(text)
+            linecache.cache.setdefault("<string>", (len(text), None, text.splitlines(keepends=True), "<string>"))
 
 
 @lru_cache(maxsize=64)
