@@ -37,17 +37,8 @@ class runtime {
 
     // Fails for the first of the indices into a tensor that is out of range.
     [[noreturn]] __attribute__((cold, noinline)) void fail_index(int line, const char *tensor, std::initializer_list<place> places) {
-        const place *wrong = places.begin();
-        while (wrong + 1 != places.end() && !outside(wrong->index, wrong->size)) {
-            ++wrong;
-        }
         error_text words;
-        words << "index " << wrong->index << (wrong->index < 0 ? ", counted from the start," : "");
-        words << " is out of range for dimension " << wrong->dim;
-        if (*tensor != '\0') {
-            words << " of " << tensor << ",";
-        }
-        words << " of size " << wrong->size;
+        say_index(words, tensor, places.begin(), places.end());
         fail(KS_ERROR_INDEX, line, words.text());
     }
 

@@ -2,10 +2,18 @@
 #ifndef KS_MACROS_H
 #define KS_MACROS_H
 
+// KS_FN for functions of numbers, KS_KERNEL_FN for those that only kernels call. KS_CUDA stands for kernels of a GPU, whoever compiles them.
 #ifdef __CUDACC__
 #define KS_FN __host__ __device__ inline
 #else
 #define KS_FN inline
+#endif
+#ifdef KS_CUDA
+#define KS_KERNEL_FN __device__ inline
+#define KS_NOINLINE __device__ __attribute__((noinline))
+#else
+#define KS_KERNEL_FN inline
+#define KS_NOINLINE __attribute__((noinline))
 #endif
 
 #ifdef __clang__

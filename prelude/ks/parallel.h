@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ks/arena.h"
+#include "ks/bulk.h"
 #include "ks/tensor.h"
 
 namespace ks {

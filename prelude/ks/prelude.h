@@ -3,12 +3,14 @@
 #define KS_PRELUDE_H
 
 #include "ks/arena.h"
+#include "ks/bulk.h"
 #include "ks/callback.h"
 #include "ks/entry.h"
 #include "ks/half.h"
 #include "ks/limits.h"
 #include "ks/macros.h"
 #include "ks/map.h"
+#include "ks/operand.h"
 #include "ks/parallel.h"
 #include "ks/runtime.h"
 #include "ks/scalar.h"

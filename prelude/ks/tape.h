@@ -4,6 +4,11 @@
 
 #include <cstdint>
 
+#ifdef KS_CUDA
+#include "ks/cuda/bulk.h"
+#else
+#include "ks/bulk.h"
+#endif
 #include "ks/tensor.h"
 
 namespace ks {
@@ -11,17 +16,17 @@ namespace ks {
 // Memory that lives as long as whatever was made where this was made.
 class lasting {
   public:
-    explicit lasting(runtime &rt) : rt_(rt), home_(rt.innermost()) {}
+    KS_KERNEL_FN explicit lasting(runtime &rt) : rt_(rt), home_(rt.innermost()) {}
 
-    template <class T> T *alloc(int64_t count) const {
+    template <class T> KS_KERNEL_FN T *alloc(int64_t count) const {
         rt_.keep_until(home_);
         return rt_.alloc<T>(count);
     }
-    template <class T, int rank> tensor<T, rank> like(const int64_t *sizes) const {
+    template <class T, int rank> KS_KERNEL_FN tensor<T, rank> like(const int64_t *sizes) const {
         rt_.keep_until(home_);
         return tensor<T, rank>::like(rt_, sizes);
     }
-    runtime &rt() const { return rt_; }
+    KS_KERNEL_FN runtime &rt() const { return rt_; }
 
   private:
     runtime &rt_;
@@ -31,9 +36,9 @@ class lasting {
 // One value, or one tensor of the sizes of the first, per iteration of a loop that does not know how often it will run.
 template <class T, int rank = 0> class tape : public tensor<T, rank + 1> {
   public:
-    explicit tape(runtime &rt) : memory_(rt) {}
+    KS_KERNEL_FN explicit tape(runtime &rt) : memory_(rt) {}
 
-    void push(const tensor<T, rank> &value, int line) {
+    KS_KERNEL_FN void push(const tensor<T, rank> &value, int line) {
         if (this->size[0] == 0) {
             for (int k = 0; k < rank; ++k) {
                 this->size[k + 1] = value.size[k];
@@ -48,16 +53,14 @@ template <class T, int rank = 0> class tape : public tensor<T, rank + 1> {
     }
 
   private:
-    __attribute__((noinline)) void grow(int64_t row) {
+    KS_NOINLINE void grow(int64_t row) {
         const int64_t more = capacity_ == 0 ? 64 : 2 * capacity_;
         int64_t sizes[rank + 1] = {more};
         for (int k = 0; k < rank; ++k) {
             sizes[k + 1] = this->size[k + 1];
         }
         T *const larger = memory_.template like<T, rank + 1>(sizes).data;
-        for (int64_t i = 0; i < this->size[0] * row; ++i) {
-            larger[i] = this->data[i];
-        }
+        copy_elements(memory_.rt(), larger, this->data, this->size[0] * row);
         this->data = larger;
         capacity_ = more;
     }
@@ -68,22 +71,20 @@ template <class T, int rank = 0> class tape : public tensor<T, rank + 1> {
 
 template <class T> class tape<T, 0> : public tensor<T, 1> {
   public:
-    explicit tape(runtime &rt) : memory_(rt) {}
+    KS_KERNEL_FN explicit tape(runtime &rt) : memory_(rt) {}
 
-    void push(const T &value) {
+    KS_KERNEL_FN void push(const T &value) {
         if (this->size[0] == capacity_) {
             grow();
         }
-        this->data[this->size[0]++] = value;
+        store(memory_.rt(), this->data[this->size[0]++], value);
     }
 
   private:
-    __attribute__((noinline)) void grow() {
+    KS_NOINLINE void grow() {
         const int64_t more = capacity_ == 0 ? 64 : 2 * capacity_;
         T *const larger = memory_.alloc<T>(more);
-        for (int64_t i = 0; i < this->size[0]; ++i) {
-            larger[i] = this->data[i];
-        }
+        copy_elements(memory_.rt(), larger, this->data, this->size[0]);
         this->data = larger;
         capacity_ = more;
     }
@@ -95,13 +96,13 @@ template <class T> class tape<T, 0> : public tensor<T, 1> {
 // The tensors that the iterations of counted loops give, all of the sizes of the first to come.
 template <class T, int leading, int rank> class stack : public tensor<T, leading + rank> {
   public:
-    template <class... Size> explicit stack(runtime &rt, Size... sizes) : memory_(rt) {
+    template <class... Size> KS_KERNEL_FN explicit stack(runtime &rt, Size... sizes) : memory_(rt) {
         static_assert(sizeof...(Size) == leading, "one size per loop");
         int k = 0;
         ((this->size[k++] = sizes > 0 ? int64_t{sizes} : 0), ...);
     }
 
-    template <class... Index> void put(const tensor<T, rank> &value, int line, Index... indices) {
+    template <class... Index> KS_KERNEL_FN void put(const tensor<T, rank> &value, int line, Index... indices) {
         if (this->data == nullptr) {
             allocate(value.size);
         }
@@ -109,7 +110,7 @@ template <class T, int leading, int rank> class stack : public tensor<T, leading
     }
 
   private:
-    __attribute__((noinline)) void allocate(const int64_t *inner) {
+    KS_NOINLINE void allocate(const int64_t *inner) {
         for (int k = 0; k < rank; ++k) {
             this->size[leading + k] = inner[k];
         }
@@ -122,9 +123,9 @@ template <class T, int leading, int rank> class stack : public tensor<T, leading
 // Tensors of the sizes of the first to come, combined element by element.
 template <class T, int rank> class folded : public tensor<T, rank> {
   public:
-    explicit folded(runtime &rt) : memory_(rt) {}
+    KS_KERNEL_FN explicit folded(runtime &rt) : memory_(rt) {}
 
-    template <class Operation> void combine(const tensor<T, rank> &value, int line, Operation operation) {
+    template <class Operation> KS_KERNEL_FN void combine(const tensor<T, rank> &value, int line, Operation operation) {
         if (this->data == nullptr) {
             static_cast<tensor<T, rank> &>(*this) = memory_.template like<T, rank>(value.size);
             ks::put(memory_.rt(), *this, value, line);
@@ -140,16 +141,16 @@ template <class T, int rank> class folded : public tensor<T, rank> {
 // A tensor that each iteration of a loop makes anew from the last one. Two pieces of memory take turns.
 template <class T, int rank> class carried : public tensor<T, rank> {
   public:
-    carried(runtime &rt, const tensor<T, rank> &start) : tensor<T, rank>(start), memory_(rt) {}
+    KS_KERNEL_FN carried(runtime &rt, const tensor<T, rank> &start) : tensor<T, rank>(start), memory_(rt) {}
 
     // A place to make what comes next, while the present one may still be read.
-    template <class... Size> tensor<T, rank> next(Size... sizes) {
+    template <class... Size> KS_KERNEL_FN tensor<T, rank> next(Size... sizes) {
         const int64_t size[rank] = {(sizes > 0 ? int64_t{sizes} : 0)...};
         return place(size);
     }
 
     // What comes next, unless it was made in its place.
-    void keep(const tensor<T, rank> &value) {
+    KS_KERNEL_FN void keep(const tensor<T, rank> &value) {
         if (spare_ == nullptr || value.data != spare_) {
             put(memory_.rt(), place(value.size), value, 0);
         }
@@ -157,7 +158,7 @@ template <class T, int rank> class carried : public tensor<T, rank> {
     }
 
     // Goes on to what was kept.
-    void advance() {
+    KS_KERNEL_FN void advance() {
         T *const free = own_;
         const int64_t room = room_;
         own_ = spare_;
@@ -168,7 +169,7 @@ template <class T, int rank> class carried : public tensor<T, rank> {
     }
 
   private:
-    tensor<T, rank> place(const int64_t *sizes) {
+    KS_KERNEL_FN tensor<T, rank> place(const int64_t *sizes) {
         tensor<T, rank> there = tensor<T, rank>::at(spare_, sizes);
         if (spare_ == nullptr || capacity_ < there.count()) {
             there = memory_.template like<T, rank>(sizes);

@@ -5,12 +5,20 @@ from __future__ import annotations
 from ksc.codegen.cpp.literals import string_literal
 from ksc.codegen.cpp.memory import allocate
 from ksc.codegen.cpp.printer import Context, Printer
+from ksc.errors import UnsupportedError
 from ksc.ir.nodes import Eqn
 from ksc.ir.types import TensorType
 
 
 def print_callback(p: Printer, eqn: Eqn, at: Context) -> None:
     """Declare the results, then call."""
+    if p.target.is_grid:
+        raise UnsupportedError(
+            "a kernel for a GPU cannot call back into Python",
+            remedy="run it on the CPU, or write the function in Python that is compiled",
+            span=eqn.span,
+            code="KS119",
+        )
     p.needs_runtime = True
     count = eqn.params["operands"]
     given = ", ".join(f"ks::operand({p.value(atom).text})" for atom in eqn.args[:count])

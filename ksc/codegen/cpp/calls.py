@@ -19,6 +19,8 @@ def print_call(p: Printer, eqn: Eqn, at: Context) -> None:
     if callee.needs_runtime:
         p.needs_runtime = True
         texts.insert(0, "rt")
+    if p.walk is not None and callee.walk is not None:
+        p.walk.call(callee.walk, reads=any(isinstance(atom.type, TensorType) for atom in eqn.args))
     text = f"{callee.name}({', '.join(texts)})"
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
     if not live:
@@ -48,6 +50,8 @@ def print_box(p: Printer, eqn: Eqn, at: Context) -> None:
     values = ", ".join(p.value(atom).text for atom in eqn.args)
     name = p.declare(out, at)
     p.needs_runtime = True
+    if p.walk is not None:
+        p.walk.write("makes a record", eqn.span)
     struct = box_struct(eqn.params["name"])
     at.writer.statement(f"{declaration(out.type, name, p.float_type)} = rt.box({struct}{{{values}}});", eqn.span)
 

@@ -193,9 +193,10 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
                 p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
 
     if region is None:
-        loop(at.writer)
+        with p.repeated():
+            loop(at.writer)
     else:
-        print_region(region, limit.text, eqn, at, loop)
+        print_region(p, region, limit.text, eqn, at, loop)
     p.in_range.facts = facts
     _finish_loop(p, eqn, names, carries)
 
@@ -217,7 +218,8 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     unconditional = len(test.lines)
     conditions: list[Expr] = []
     keep = Finish(lambda results, _: conditions.append(p.value(results[0])), single=True)
-    p.block(cond, keep, around)
+    with p.repeated():
+        p.block(cond, keep, around)
     (condition,) = conditions
     tested = len(test.lines) > unconditional
     facts = p.in_range.facts
@@ -227,7 +229,8 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
         inner.lines.extend(test.lines)
         if tested:
             inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span)
-        p.block(body, _next_iteration(p, eqn, names, tapes, ""), Context(inner, scope))
+        with p.repeated():
+            p.block(body, _next_iteration(p, eqn, names, tapes, ""), Context(inner, scope))
     p.in_range.facts = facts
     _finish_loop(p, eqn, names, eqn.params["carries"])
 

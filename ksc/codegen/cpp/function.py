@@ -14,6 +14,8 @@ from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandle
 from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Line, Writer
+from ksc.codegen.target import Target
+from ksc.errors import UnsupportedError
 from ksc.ir.nodes import EFFECTS, Atom, Eqn, Function, Program, Var, walk
 from ksc.ir.types import Type, is_differentiable
 from ksc.ops import PRIMITIVES, primitive
@@ -119,16 +121,28 @@ def print_function(
     *,
     recursive: bool,
     placed: bool,
+    divided: bool,
     taken: frozenset[str],
+    target: Target,
     outermost: frozenset[int] = frozenset(),
 ) -> CppFunction:
     """The text of one function.
 
     ``callees`` holds every function that it calls, ``taken`` the names its variables must not have; a ``placed`` one
     makes its results where the caller of the kernel wants them; its ``outermost`` loops may be divided among threads.
+    Raises UnsupportedError where the target cannot run it.
     """
+    if recursive and target.is_grid:
+        raise UnsupportedError(
+            f"{spoken(function.name)} calls itself, and the threads of a GPU have no stack to speak of",
+            remedy="write a loop, or run it on the CPU",
+            span=function.span,
+            code="KS119",
+        )
     sizes, _ = Facts.of(function, early=True)
-    printer = Printer(analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS, sizes, outermost)
+    printer = Printer(
+        analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS, sizes, outermost, target, together=divided
+    )
     scope = Scope(reserved=taken, kept=frozenset(map(identifier, user_names(function))))
     parameters = []
     for param in function.params:
@@ -147,20 +161,20 @@ def print_function(
     needs_runtime = printer.needs_runtime
     if needs_runtime:
         parameters.insert(0, "ks::runtime &rt")
-    done = replace(callee, needs_runtime=needs_runtime)
+    done = replace(callee, needs_runtime=needs_runtime, walk=printer.walk)
     types = function.result_types
     return CppFunction(
         name=function.name,
         callee=done,
         struct=[f"{declaration(t, f, float_type, const=False)};" for t, f in zip(types, callee.fields, strict=False)],
-        signature=signature(done, types, parameters, float_type),
+        signature=signature(target.function, done, types, parameters, float_type),
         lines=writer.lines,
         copies=printer.copies,
     )
 
 
-def signature(callee: Callee, results: Sequence[Type], parameters: Sequence[str], float_type: str) -> str:
-    """``static inline float f(float x)``, the parameters on lines of their own where they do not fit."""
+def signature(kind: str, callee: Callee, results: Sequence[Type], parameters: Sequence[str], float_type: str) -> str:
+    """``static inline float f(float x)``, which ``kind`` begins; each parameter on its line where they do not fit."""
     match len(results):
         case 0:
             gives = "void"
@@ -168,7 +182,7 @@ def signature(callee: Callee, results: Sequence[Type], parameters: Sequence[str]
             gives = cpp_type(results[0], float_type).rstrip()
         case _:
             gives = result_struct(callee.name)
-    head = f"static inline {gives} {callee.name}("
+    head = f"{kind} {gives} {callee.name}("
     line = f"{head}{', '.join(parameters)})"
     if len(line) <= SIGNATURE_WIDTH:
         return line

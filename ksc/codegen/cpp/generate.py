@@ -15,11 +15,12 @@ from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.entries import make_entry
 from ksc.codegen.cpp.function import CppFunction, analyse, describe, print_function
 from ksc.codegen.cpp.names import Scope, function_identifier, identifier
-from ksc.codegen.cpp.parallel import outermost
+from ksc.codegen.cpp.parallel import independent, outermost
 from ksc.codegen.cpp.printer import Callee
 from ksc.codegen.cpp.storage import Storage, plan_storage
 from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, declaration
 from ksc.codegen.cpp.writer import LINE_WIDTH, Line, wrapped
+from ksc.codegen.target import CPU, Target
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, Span, walk
@@ -29,14 +30,14 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 _MARK = re.compile("\x00(\\d+)\x00")
 
 
-def generate(unit: Unit) -> GeneratedSource:
-    """Print a unit as one C++ source that includes only the prelude; the same unit gives the same bytes.
+def generate(unit: Unit, target: Target = CPU) -> GeneratedSource:
+    """Print a unit as one source that includes only the prelude; the same unit and target give the same bytes.
 
-    Raises InvalidIRError where the IR has no form in C++, UnsupportedError where it prints.
+    Raises InvalidIRError where the IR has no form in C++, UnsupportedError where it does what the target cannot.
     """
     float_type = COMPUTE[unit.dtype]
     whole = unit.kind == "tensor"
-    module = _Module(float_type, placed=whole and STORAGE[unit.dtype] == float_type, divided=whole)
+    module = _Module(float_type, target, placed=whole and STORAGE[unit.dtype] == float_type, divided=whole)
     stem = identifier(unit.name).strip("_") or "kernel"
     entries = []
     symbols = {}
@@ -44,11 +45,11 @@ def generate(unit: Unit) -> GeneratedSource:
         function = module.add(program)
         suffix = derivation_suffix(derivation)
         symbols[derivation] = f"ks_{stem}{suffix}"
-        entries.append(make_entry(symbols[derivation], function, program.main, unit))
+        entries.append(make_entry(symbols[derivation], function, program.main, unit, target))
     spans: list[Span] = []
     text = (
         _environment()
-        .get_template("kernel.cpp.jinja")
+        .get_template(target.template)
         .render(
             unit=unit,
             entries=entries,
@@ -78,11 +79,12 @@ class _Module:
     With ``placed`` results are made in the memory of the kernel's caller; ``divided`` lets loops use several threads.
     """
 
-    def __init__(self, float_type: str, *, placed: bool, divided: bool) -> None:
+    def __init__(self, float_type: str, target: Target, *, placed: bool, divided: bool) -> None:
         self.functions: list[CppFunction] = []
         self.prototypes: list[str] = []
         self.boxes: list[dict[str, Any]] = []
         self._float_type = float_type
+        self._target = target
         self._placed = placed
         self._divided = divided
         self._by_name: dict[str, list[CppFunction]] = {}
@@ -126,7 +128,8 @@ class _Module:
     ) -> list[CppFunction]:
         known = {n: replace(c, needs_runtime=n in cyclic) for n, c in callees.items()}
         taken = frozenset(c.name for c in callees.values()) | self._used()
-        loops = outermost(program) if self._divided else {}
+        find = independent if self._target.is_grid else outermost
+        loops = find(program) if self._divided else {}
         printed = []
         for name, analysis in analyses.items():
             function = print_function(
@@ -138,7 +141,9 @@ class _Module:
                 self._float_type,
                 recursive=name in cyclic,
                 placed=self._placed and name == program.entry and name not in cyclic,
+                divided=self._divided,
                 taken=taken,
+                target=self._target,
                 outermost=loops.get(name, frozenset()),
             )
             known[name] = function.callee

@@ -14,7 +14,9 @@ divided is decided at run time, from the number of iterations and what one costs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from ksc.codegen.cpp.memory import allocates_in, refers, winds_back
@@ -77,6 +79,19 @@ def outermost(program: Program) -> Mapping[str, frozenset[int]]:
     }
 
 
+def independent(program: Program) -> Mapping[str, frozenset[int]]:
+    """For each function the ids of all loops that can be divided, wherever they are."""
+    silent = {name for name in program.functions if not _calls_back(program, name)}
+    return {
+        name: frozenset(
+            id(eqn)
+            for eqn in walk(function.body)
+            if eqn.op in ("build", "reduce", "for") and _is_independent(eqn, silent)
+        )
+        for name, function in program.functions.items()
+    }
+
+
 def _top_level(block: Block) -> Iterator[Eqn]:
     for eqn in block.eqns:
         if eqn.op in ("if", "withacc"):
@@ -129,16 +144,18 @@ def divide(p: Printer, eqn: Eqn, scope: Scope, results: Sequence[Shared], *, in_
     """
     if id(eqn) not in p.outermost or not in_place:
         return None
+    if p.walk is not None and not p.walk.together:
+        return None
     body = eqn.blocks[-1]
     if not winds_back(p, eqn) and allocates_in(p, eqn):
         return None
     if any(refers(atom.type) for atom in body.results):
         return None
     accumulators = _accumulators(p, eqn)
-    if accumulators is None or not _gives_anything(p, eqn):
+    if accumulators is None:
         return None
     work = work_of(p, eqn)
-    if not _is_worth_it(eqn, work):
+    if not p.target.is_grid and not (_gives_anything(p, eqn) and _is_worth_it(eqn, work)):
         return None
     p.needs_runtime = True
     return Region(scope.declare("first"), scope.declare("last"), work.text(), [*results, *accumulators])
@@ -167,14 +184,15 @@ def _accumulators(p: Printer, eqn: Eqn) -> list[Shared] | None:
     """
     body = eqn.blocks[-1]
     own = bound_in(eqn)
-    index = body.params[0]
+    # The indices of which each iteration has its own.
+    divided = body.params if p.target.is_grid and eqn.op != "for" else body.params[:1]
     apart: dict[Var, bool] = {}
     for inner in walk(body):
         if inner.op != "acc_add" or inner.args[0] in own or not p.analysis.is_live(inner):
             continue
         acc = inner.args[0]
         assert isinstance(acc, Var)
-        at_own_index = len(inner.args) > 2 and inner.args[1] is index
+        at_own_index = len(inner.args) > 1 + len(divided) and inner.args[1 : 1 + len(divided)] == divided
         apart[acc] = apart.get(acc, True) and at_own_index
     found = []
     for acc, is_own in apart.items():
@@ -191,22 +209,34 @@ def _accumulators(p: Printer, eqn: Eqn) -> list[Shared] | None:
     return found
 
 
-def print_region(region: Region, count: str, eqn: Eqn, at: Context, body: Callable[[Writer], None]) -> None:
+def print_region(p: Printer, region: Region, count: str, eqn: Eqn, at: Context, body: Callable[[Writer], None]) -> None:
     """The call of ``ks::parallel``; ``body`` prints the loop from ``region.first`` to ``region.last``."""
     inner = at.writer.fork()
     numbers = [shared for shared in region.shared if shared.is_number]
     for number in numbers:
         inner.line(f"{number.cpp_type} {number.name} = {number.name}_part;", eqn.span)
-    body(inner)
+    with p.walk.divided(len(numbers)) if p.walk is not None else nullcontext():
+        body(inner)
     for number in numbers:
         inner.line(f"{number.name}_part = {number.name};", eqn.span)
     runtime = "ks::runtime &rt" if any(_mentions_runtime(line.text) for line in inner.lines) else "ks::runtime &"
     parameters = [runtime, f"int64_t {region.first}", f"int64_t {region.last}"]
     for shared in region.shared:
-        parameters.append(f"{shared.cpp_type} " + (f"&{shared.name}_part" if shared.is_number else shared.name))
-    at.writer.statement(f"ks::parallel(rt, {count}, {region.work}, [=]({', '.join(parameters)}) {{", eqn.span)
+        type_ = shared.cpp_type
+        if p.target.is_grid and not shared.is_number and shared.how.startswith("ks::summed"):
+            type_ = type_.replace("ks::tensor", "ks::shared_tensor", 1)
+        parameters.append(f"{type_} " + (f"&{shared.name}_part" if shared.is_number else shared.name))
+    needs = region.work
+    if p.target.is_grid:
+        needs = "ks::own_memory" if any(hands_on_runtime(line.text) for line in inner.lines) else "ks::no_memory"
+    at.writer.statement(f"ks::parallel(rt, {count}, {needs}, [=]({', '.join(parameters)}) {{", eqn.span)
     at.writer.lines.extend(inner.lines)
     at.writer.line("}" + "".join(f", {shared.how}" for shared in region.shared) + ");", eqn.span)
+
+
+def hands_on_runtime(text: str) -> bool:
+    """Whether memory may be asked for here."""
+    return re.search(r"\(rt[,)]|\brt\.box", text.partition("//")[0]) is not None
 
 
 def _mentions_runtime(text: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from ksc.codegen.cpp.analysis import Analysis, holes, known_comparison
@@ -18,6 +19,8 @@ from ksc.codegen.cpp.ranges import InRange
 from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
+from ksc.codegen.target import CPU, Target
+from ksc.codegen.walk import Walk
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.types import IntegerType
@@ -65,13 +68,15 @@ class Finish:
 class Callee:
     """What a caller has to know of a function.
 
-    Two results or more, named ``results``, are members of a struct; the parameters ``written`` are changed in place.
+    Two results or more, named ``results``, are members of a struct; the parameters ``written`` are changed in place;
+    ``walk`` says what there is to know of it on a grid.
     """
 
     name: str
     needs_runtime: bool
     results: tuple[str, ...]
     written: frozenset[int] = frozenset()
+    walk: Walk | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -92,7 +97,8 @@ class Printer:
     be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
     (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches. ``sizes`` has the
-    variables for sizes of tensors, ``flat`` the index of nests that are one loop.
+    variables for sizes of tensors, ``flat`` the index of nests that are one loop. On a grid ``walk`` knows who runs
+    what is printed.
     """
 
     def __init__(
@@ -105,7 +111,12 @@ class Printer:
         last_handlers: Mapping[str, LastHandler],
         sizes: Facts,
         outermost: frozenset[int] = frozenset(),
+        target: Target = CPU,
+        *,
+        together: bool = False,
     ) -> None:
+        self.target = target
+        self.walk = Walk(together) if target.is_grid else None
         self.analysis = analysis
         self.outermost = outermost
         self.storage = storage
@@ -226,6 +237,10 @@ class Printer:
         return Expr(cpp, reads, infix, span)
 
     # Statements.
+
+    def repeated(self) -> AbstractContextManager[None]:
+        """Entered while the body of a loop that is not divided is printed."""
+        return self.walk.repeated() if self.walk is not None else nullcontext()
 
     def block(self, block: Block, finish: Finish, at: Context) -> None:
         """Print the live equations of a block, then what ``finish`` makes of its results."""

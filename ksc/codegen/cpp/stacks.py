@@ -34,11 +34,17 @@ class Stack:
 
     def put(self, p: Printer, eqn: Eqn, atom: Atom, indices: str, at: Context) -> None:
         """Keep what an iteration gives, at ``indices``: ``(i, j)``, or ``[k]`` in the order of memory."""
+        together = p.walk is not None and p.walk.together
+        if p.walk is not None and self.form in ("elements", "tape"):
+            p.walk.write("keeps what each iteration gives", eqn.span)
         value = p.value(atom)
         line = eqn.span.line if eqn.span else 0
         match self.form:
             case "elements":
                 text = f"{self.name}{indices} = {value.text};"
+                if together:
+                    text = f"ks::store(rt, {self.name}{indices}, {value.text});"
+                    p.needs_runtime = True
             case "parts":
                 p.needs_runtime = True
                 text = f"ks::put(rt, {self.name}.part{indices}, {value.text}, {line});"

@@ -6,7 +6,8 @@ Inside a kernel every tensor is contiguous, row-major, and lives in the arena.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
@@ -79,6 +80,10 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
     if isinstance(value.type, TensorType):
         p.needs_runtime = True
         at.writer.statement(f"ks::add_to(rt, {target}, {amount.text}, {_line(eqn.span)});", eqn.span)
+    elif indices and p.walk is not None and p.walk.together:
+        p.walk.write("adds to an element", eqn.span)
+        p.needs_runtime = True
+        at.writer.statement(f"ks::add(rt, {target}, {amount.text});", eqn.span)
     elif amount.text.startswith("-") and amount.infix is None:
         at.writer.statement(f"{target} -= {amount.text[1:]};", eqn.span)
     else:
@@ -144,7 +149,8 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
             continue
         names[k] = allocate(p, eqn, k, [size.text for size in known], at)
         start = neutral(monoid, out.type.elem, p.float_type)
-        at.writer.line(f"ks::fill<{elem}>({names[k]}, {start});", eqn.span)
+        given = f"rt, {names[k]}" if p.target.is_grid else names[k]
+        at.writer.line(f"ks::fill<{elem}>({given}, {start});", eqn.span)
 
     def write(results: Sequence[Atom], inside: Context) -> None:
         for k in live:
@@ -163,7 +169,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
             inside.writer.statement(text, value.span or eqn.span)
 
     numbers = [names[k] for k in live if isinstance(eqn.outs[k].type, FloatType)]
-    lanes = _IN_LANES.get(monoid) if len(numbers) == len(live) else None
+    lanes = _IN_LANES.get(monoid) if len(numbers) == len(live) and p.target.in_lanes else None
     shared = [_shared(p, monoid, names[k], eqn.outs[k].type) for k in live]
     pragma = f"{lanes}({', '.join(numbers)})" if lanes and numbers else None
     _nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared)
@@ -229,13 +235,17 @@ def _nest(
     scope = Scope(at.scope)
     region = divide(p, eqn, scope, shared, in_place=in_place)
     if region is None:
-        _loops(p, eqn, sizes, finish, Context(at.writer, scope), "0", sizes[0].text, lanes)
+        with p.repeated():
+            _loops(p, eqn, sizes, finish, Context(at.writer, scope), "0", sizes[0].text, lanes)
         return
 
     def ranges(writer: Writer) -> None:
-        _loops(p, eqn, sizes, finish, Context(writer, scope), region.first, region.last, lanes)
+        _loops(p, eqn, sizes, finish, Context(writer, scope), region.first, region.last, lanes, joined=joined)
 
-    print_region(region, sizes[0].text, eqn, at, ranges)
+    # Neighbouring threads of a grid take neighbouring elements.
+    joined = p.target.is_grid and len(sizes) > 1
+    count = " * ".join(size.cpp.within(PRIMARY) for size in (sizes if joined else sizes[:1]))
+    print_region(p, region, count, eqn, at, ranges)
 
 
 def _loops(
@@ -247,8 +257,10 @@ def _loops(
     first: str,
     last: str,
     lanes: str | None,
+    *,
+    joined: bool = False,
 ) -> None:
-    """The loops, the outermost one from ``first`` to ``last``."""
+    """The loops, the outermost one from ``first`` to ``last``; one over all indices where they are ``joined``."""
     (body,) = eqn.blocks
     writers = [at.writer]
     scope = at.scope
@@ -259,6 +271,8 @@ def _loops(
     if is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
         limits = [(scope.declare("k"), "0", str(count(eqn)))]
         p.flat[body.params] = limits[0][0]
+    elif joined:
+        limits = [(scope.declare("k"), first, last)]
     else:
         ranges = [(first, last), *(("0", size.text) for size in sizes[1:])]
         limits = [(scope.declare(param.name), *ends) for param, ends in zip(body.params, ranges, strict=True)]
@@ -268,18 +282,20 @@ def _loops(
         heads.append(f"for (int64_t {name} = {start}; {name} < {end}; ++{name}) {{")
         writers.append(writers[-1].fork())
     inside = Context(writers[-1], scope)
+    split = _split_index(p, eqn, limits[0][0], sizes, inside) if joined else {}
     around, branch_free = p.across_lanes, p.branch_free
-    small = not around and has_small_loops(eqn)
+    small = p.target.in_lanes and not around and has_small_loops(eqn)
     p.across_lanes = around or small
-    p.branch_free = branch_free or small or count(eqn) is not None
+    p.branch_free = branch_free or small or (p.target.in_lanes and count(eqn) is not None)
     with scratch(p, eqn, inside):
         p.block(body, finish, inside)
+    _declare_indices(split, eqn, inside.writer)
     p.across_lanes, p.branch_free = around, branch_free
     p.in_range.facts = facts
     innermost = writers[-1]
     if mentions_runtime(innermost):
         lanes = None
-    elif small or (not around and is_row(eqn)):
+    elif small or (p.target.in_lanes and not around and is_row(eqn)):
         lanes = "KS_LANES"
     elif around or any(line.text.endswith("{") for line in innermost.lines):
         lanes = None
@@ -289,6 +305,32 @@ def _loops(
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)
         outer.line("}", eqn.span)
+
+
+def _split_index(p: Printer, eqn: Eqn, joint: str, sizes: Sequence[Expr], at: Context) -> dict[str, str]:
+    """Names for the indices of a nest, with what they are in terms of the number of the iteration."""
+    params = eqn.blocks[-1].params
+    split = {}
+    for dim, param in enumerate(params):
+        inner = [size.cpp.within(PRIMARY) for size in sizes[dim + 1 :]]
+        divisor = f"({' * '.join(inner)})" if len(inner) > 1 else "".join(inner)
+        text = f"{joint} / {divisor}" if divisor else joint
+        if dim > 0:
+            text = f"{text} % {sizes[dim].cpp.within(PRIMARY)}"
+        name = at.scope.declare(param.name)
+        p.bind(param, name_expr(name))
+        split[name] = text
+    return split
+
+
+def _declare_indices(split: Mapping[str, str], eqn: Eqn, writer: Writer) -> None:
+    """Declare those names that a body mentions, before it."""
+    body = writer.lines[:]
+    writer.lines.clear()
+    for name, text in split.items():
+        if any(re.search(rf"\b{name}\b", line.text) for line in body):
+            writer.line(f"const int64_t {name} = {text};", eqn.span)
+    writer.lines.extend(body)
 
 
 def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None, at: Context) -> None:
@@ -315,6 +357,8 @@ def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None
     value = p.value(tensor)
     assert isinstance(tensor.type, TensorType)
     whole = len(indices) == tensor.type.rank
+    if p.walk is not None and whole:
+        p.walk.glance()
     access = "" if whole else ".part"
     for rank in range(2, len(indices) + 1) if whole and p.flat else ():
         flat = p.flat.get(tuple(index for index in indices[-rank:] if isinstance(index, Var)))
@@ -360,7 +404,12 @@ def _put(
         p.needs_runtime = True
         writer.statement(f"ks::put(rt, {name}.part({where}), {value.text}, {_line(span)});", span)
     else:
-        writer.statement(assignment(f"{name}({where})", value), span)
+        if p.walk is not None and p.walk.together:
+            p.walk.write("stores an element", span)
+            writer.statement(f"ks::store(rt, {name}({where}), {value.text});", span)
+            p.needs_runtime = True
+        else:
+            writer.statement(assignment(f"{name}({where})", value), span)
 
 
 def _refuse_negative(p: Printer, atoms: Sequence[Atom], sizes: Sequence[Expr], span: Span | None, at: Context) -> None:

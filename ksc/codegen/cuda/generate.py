@@ -1,0 +1,16 @@
+"""From a unit to the text of a CUDA source."""
+
+from __future__ import annotations
+
+from ksc.codegen.cpp.generate import generate as generate_for
+from ksc.codegen.target import GPU
+from ksc.codegen.unit import GeneratedSource, Unit
+
+
+def generate(unit: Unit) -> GeneratedSource:
+    """Print a unit as one CUDA source that includes only the prelude; the same unit gives the same bytes.
+
+    Raises InvalidIRError where the IR has no form in CUDA; UnsupportedError where it prints, and (KS119) where it
+    recurses, calls back into Python, or takes or gives a tensor of more than eight dimensions.
+    """
+    return generate_for(unit, GPU)

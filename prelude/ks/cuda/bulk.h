@@ -1,0 +1,85 @@
+// What is done to all elements of a tensor at once, each thread of those that are here doing its share.
+#ifndef KS_CUDA_BULK_H
+#define KS_CUDA_BULK_H
+
+#include <cstdint>
+#include <type_traits>
+
+#include "ks/cuda/runtime.h"
+#include "ks/tensor.h"
+
+namespace ks {
+
+// Calls f(k) for each k below `count`, between two meetings.
+template <class F> __device__ inline void for_each(const runtime &rt, int64_t count, const F &f) {
+    rt.settle();
+    const int64_t step = rt.threads();
+    for (int64_t k = rt.thread(); k < count; k += step) {
+        f(k);
+    }
+    rt.meet();
+}
+
+template <class T, int rank> __device__ inline tensor<T, rank> copy(runtime &rt, const tensor<T, rank> &source) {
+    const auto fresh = tensor<T, rank>::like(rt, source.size);
+    for_each(rt, source.count(), [=](int64_t k) { fresh.data[k] = source.data[k]; });
+    return fresh;
+}
+
+template <class T, int rank>
+__device__ inline void require_same_sizes(runtime &rt, const tensor<T, rank> &a, const tensor<T, rank> &b, int line) {
+    for (int k = 0; k < rank; ++k) {
+        if (a.size[k] != b.size[k]) {
+            rt.fail(KS_ERROR_INDEX, line, "tensors of different sizes");
+        }
+    }
+}
+
+// target[...] = source[...]
+template <class T, int rank>
+__device__ inline void put(runtime &rt, const tensor<T, rank> &target, const tensor<T, rank> &source, int line) {
+    require_same_sizes(rt, target, source, line);
+    for_each(rt, source.count(), [=](int64_t k) { target.data[k] = source.data[k]; });
+}
+
+// target[...] = operation(target[...], value[...])
+template <class T, int rank, class Operation>
+__device__ inline void combine(
+    runtime &rt, const tensor<T, rank> &target, const tensor<T, rank> &value, int line, Operation operation) {
+    require_same_sizes(rt, target, value, line);
+    for_each(rt, value.count(), [=](int64_t k) { target.data[k] = operation(target.data[k], value.data[k]); });
+}
+
+// target[...] += amount[...]
+template <class T, int rank>
+__device__ inline void add_to(runtime &rt, const tensor<T, rank> &target, const tensor<T, rank> &amount, int line) {
+    combine(rt, target, amount, line, [](T a, T b) { return static_cast<T>(a + b); });
+}
+
+template <class T, int rank> __device__ inline void fill(runtime &rt, const tensor<T, rank> &target, T value) {
+    for_each(rt, target.count(), [=](int64_t k) { target.data[k] = value; });
+}
+
+template <class T> __device__ inline void copy_elements(runtime &rt, T *to, const T *from, int64_t count) {
+    for_each(rt, count, [=](int64_t k) { to[k] = from[k]; });
+}
+
+// One element, written by one of the threads that are here; the others wait.
+template <class T> __device__ inline void store(const runtime &rt, T &place, const std::type_identity_t<T> &value) {
+    rt.settle();
+    if (rt.thread() == 0) {
+        place = value;
+    }
+    rt.meet();
+}
+template <class T> __device__ inline void add(const runtime &rt, T &place, const std::type_identity_t<T> &amount) {
+    rt.settle();
+    if (rt.thread() == 0) {
+        place += amount;
+    }
+    rt.meet();
+}
+
+}  // namespace ks
+
+#endif

@@ -1,0 +1,95 @@
+// Between a tensor entry and the grid that runs the function behind it.
+#ifndef KS_CUDA_ENTRY_H
+#define KS_CUDA_ENTRY_H
+
+#include <cstdint>
+#include <initializer_list>
+#include <type_traits>
+
+#include "ks/cuda/bulk.h"
+#include "ks/cuda/launch.h"
+#include "ks/cuda/runtime.h"
+#include "ks/operand.h"
+
+namespace ks {
+
+// Where the k-th element in row-major order is.
+template <int rank> __device__ inline int64_t place_of(const given &operand, int64_t k) {
+    int64_t place = 0;
+    for (int dim = rank - 1; dim >= 0; --dim) {
+        place += k % operand.sizes[dim] * operand.strides[dim];
+        k /= operand.sizes[dim];
+    }
+    return place;
+}
+
+// An argument: in place where it is contiguous and stored as it is computed with, else copied to scratch memory.
+template <class Stored, int rank> __device__ inline auto argument(runtime &rt, const given &operand) {
+    using T = computed<Stored>;
+    const Stored *const stored = static_cast<const Stored *>(operand.data);
+    if constexpr (rank == 0) {
+        (void)rt;
+        return static_cast<T>(*stored);
+    } else {
+        for (int k = 0; k < rank; ++k) {
+            if (operand.sizes[k] > largest_size) {
+                rt.fail(KS_ERROR_MEMORY, 0, "an argument is too large");
+            }
+        }
+        if constexpr (std::is_same_v<T, Stored>) {
+            if (is_contiguous<rank>(operand)) {
+                return tensor<T, rank>::at(static_cast<T *>(operand.data), operand.sizes);
+            }
+        }
+        const auto copied = tensor<T, rank>::like(rt, operand.sizes);
+        for_each(rt, copied.count(), [&](int64_t k) { copied.data[k] = static_cast<T>(stored[place_of<rank>(operand, k)]); });
+        return copied;
+    }
+}
+
+// Hands a result over; one that was made in place is there already.
+template <class Stored, class T> __device__ inline void give(runtime &rt, const given &operand, const T &value) {
+    if (rt.thread() == 0) {
+        *static_cast<Stored *>(operand.data) = static_cast<Stored>(value);
+    }
+}
+
+template <class Stored, class T, int rank>
+__device__ inline void give(runtime &rt, const given &operand, const tensor<T, rank> &value) {
+    require_sizes<rank>(rt, operand, value.size);
+    if (static_cast<const void *>(value.data) == operand.data) {
+        return;
+    }
+    Stored *const place = static_cast<Stored *>(operand.data);
+    for_each(rt, value.count(), [=](int64_t k) { place[k] = static_cast<Stored>(value.data[k]); });
+}
+
+// Runs a kernel on the host's operands, of the given ranks, in as many blocks as their elements ask for; on one thread
+// where it is not made for more.
+template <int count>
+inline int enter(const ks_cuda *device, const ks_tensor *described, std::initializer_list<int> ranks, int numbers, bool together,
+                 void (*kernel)(const grid, const operands<count>)) {
+    operands<count> all = {};
+    int64_t most = 1;
+    int k = 0;
+    for (const int rank : ranks) {
+        if (rank > KS_CUDA_MOST_DIMENSIONS) {
+            return KS_CUDA_RANK;
+        }
+        given &operand = all.at[k];
+        operand.data = described[k].data;
+        int64_t step = 1;
+        for (int dim = rank - 1; dim >= 0; --dim) {
+            operand.sizes[dim] = described[k].sizes[dim];
+            operand.strides[dim] = described[k].strides != nullptr ? described[k].strides[dim] : step;
+            step *= operand.sizes[dim];
+        }
+        most = step > most ? step : most;
+        ++k;
+    }
+    return launch(device, kernel, together ? most : 0, numbers, all);
+}
+
+}  // namespace ks
+
+#endif

@@ -1,0 +1,37 @@
+// All that generated CUDA kernels include.
+#ifndef KS_CUDA_PRELUDE_H
+#define KS_CUDA_PRELUDE_H
+
+#define KS_CUDA
+
+#include <cuda_runtime.h>
+
+// What stands for other things where a kernel runs on a CPU, to be tested.
+#ifndef KS_SHARED
+#define KS_SHARED(type, name, count) __shared__ type name[count]
+#endif
+#ifndef KS_LEAVE_THREAD
+#define KS_LEAVE_THREAD() \
+    asm volatile("exit;"); \
+    __builtin_unreachable()
+#endif
+#ifndef KS_UNCHECKED
+#define KS_UNCHECKED
+#endif
+
+#include "ks/cuda/bulk.h"
+#include "ks/cuda/device.h"
+#include "ks/cuda/entry.h"
+#include "ks/cuda/launch.h"
+#include "ks/cuda/map.h"
+#include "ks/cuda/parallel.h"
+#include "ks/cuda/runtime.h"
+#include "ks/half.h"
+#include "ks/limits.h"
+#include "ks/macros.h"
+#include "ks/operand.h"
+#include "ks/scalar.h"
+#include "ks/tape.h"
+#include "ks/tensor.h"
+
+#endif

@@ -1,0 +1,247 @@
+// What a kernel sees of the grid that runs it: scratch memory, errors, and how its threads meet.
+//
+// All threads walk through a kernel's function together: each computes the same numbers from the same memory, up to a
+// loop that `ks::parallel` divides, in which each one is alone with its iterations. What is written outside of such
+// loops is written by all threads, each its share, between two meetings.
+#ifndef KS_CUDA_RUNTIME_H
+#define KS_CUDA_RUNTIME_H
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+
+#include "ks/cuda/device.h"
+#include "ks/macros.h"
+#include "ks/message.h"
+
+namespace ks {
+
+// Threads of a block, a multiple of a warp.
+#ifdef KS_BLOCK_SIZE
+constexpr int block_size = KS_BLOCK_SIZE;
+#else
+constexpr int block_size = 256;
+#endif
+constexpr int warp_size = 32;
+
+// A tensor of the host's, as a kernel receives it.
+struct given {
+    void *data;
+    int64_t sizes[KS_CUDA_MOST_DIMENSIONS];
+    int64_t strides[KS_CUDA_MOST_DIMENSIONS];
+};
+
+template <int count> struct operands {
+    given at[count > 0 ? count : 1];
+};
+
+// What the host gave for the whole grid.
+struct grid {
+    ks_cuda_state *state;
+    char *scratch;
+    int64_t scratch_bytes;
+    int64_t scratch_per_thread;
+    bool deterministic;
+};
+
+// A word that other threads write, as it is now.
+template <class T> KS_UNCHECKED __device__ inline T look(const T *place) { return *static_cast<const volatile T *>(place); }
+
+// A loop iteration or a call, at the end of which what it allocated is given back.
+struct region {
+    region *const outer;
+    const int64_t mark;
+    bool kept = false;
+};
+
+class runtime {
+  public:
+    // `numbers` says how many numbers a loop combines at most, `glances` whether elements are read outside of divided loops.
+    __device__ runtime(const grid &all, const given *results, int numbers, bool glances)
+        : all_(&all), results_(results), base_(all.scratch), partials_(all.scratch),
+          used_((partial_bytes(numbers, gridDim.x) + 15) / 16 * 16), end_(all.scratch_bytes), slots_(numbers), glances_(glances),
+          alone_(gridDim.x * blockDim.x == 1) {
+        if (look(&all.state->failed) != 0) {
+            leave();
+        }
+    }
+
+    // What the blocks need to combine numbers: two sets that take turns.
+    KS_FN static int64_t partial_bytes(int numbers, unsigned blocks) { return 16 * static_cast<int64_t>(numbers) * blocks; }
+
+    // Records an error at a line of the user's file and ends this thread; the others follow when they meet.
+    [[noreturn]] KS_NOINLINE void fail(int code, int line, const char *message) const {
+        ks_cuda_state *const state = all_->state;
+        if (atomicCAS(&state->failed, 0, code) == 0) {
+            state->line = line;
+            size_t k = 0;
+            for (; message[k] != '\0' && k + 1 < sizeof state->message; ++k) {
+                state->message[k] = message[k];
+            }
+            state->message[k] = '\0';
+        }
+        __threadfence();
+        leave();
+    }
+
+    // Fails for the first of the indices into a tensor that is out of range.
+    [[noreturn]] KS_NOINLINE void fail_index(int line, const char *tensor, std::initializer_list<place> places) const {
+        error_text words;
+        say_index(words, tensor, places.begin(), places.end());
+        fail(KS_ERROR_INDEX, line, words.text());
+    }
+
+    // Uninitialised memory for `count` values, gone at the end of the innermost `scratch`.
+    template <class T> __device__ T *alloc(int64_t count) { return static_cast<T *>(bytes(count, sizeof(T))); }
+
+    // A record in scratch memory.
+    template <class T> __device__ const T *box(const T &record) {
+        T *const place = alloc<T>(1);
+        settle();
+        if (thread() == 0) {
+            *place = record;
+        }
+        meet();
+        return place;
+    }
+
+    // Where the caller wants the k-th result.
+    __device__ const given &result(int k) const { return results_[k]; }
+
+    __device__ region *innermost() const { return innermost_; }
+
+    // Lets what is allocated next live as long as what was made when `home` was the innermost region.
+    __device__ void keep_until(const region *home) const {
+        for (region *inner = innermost_; inner != home && inner != nullptr; inner = inner->outer) {
+            inner->kept = true;
+        }
+    }
+
+    // Whether this thread walks by itself, as in a divided loop.
+    __device__ bool is_alone() const { return alone_; }
+
+    // How many threads share what is to be done here, and which of them this is.
+    __device__ int64_t threads() const { return alone_ ? 1 : static_cast<int64_t>(gridDim.x) * blockDim.x; }
+    __device__ int64_t thread() const { return alone_ ? 0 : static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+    // Waits for all threads of the grid; what they have written can be read by all. Ends the thread where one has failed.
+    __device__ void meet() const {
+        if (alone_) {
+            return;
+        }
+        __syncthreads();
+        ks_cuda_state *const state = all_->state;
+        if (gridDim.x > 1) {
+            if (threadIdx.x == 0) {
+                const unsigned before = look(&state->phase);
+                __threadfence();
+                if (atomicInc(&state->arrived, gridDim.x - 1) == gridDim.x - 1) {
+                    __threadfence();
+                    atomicExch(&state->phase, before + 1);
+                } else {
+                    while (look(&state->phase) == before && look(&state->failed) == 0) {
+                        __nanosleep(32);
+                    }
+                    atomicOr(&state->phase, 0u);
+                }
+                __threadfence();
+            }
+            __syncthreads();
+        }
+        if (look(&state->failed) != 0) {
+            leave();
+        }
+    }
+
+    // Before something is written: waits until all have read what they had to.
+    __device__ void settle() const {
+        if (glances_) {
+            meet();
+        }
+    }
+
+    // The runtime of one of `active` threads in a divided loop, with its own part of what is left of the memory.
+    __device__ runtime part(int64_t active) const {
+        runtime mine = *this;
+        const int64_t each = active > 0 ? (end_ - used_) / active / 16 * 16 : 0;
+        mine.base_ = base_ + used_ + thread() * each;
+        mine.used_ = 0;
+        mine.end_ = each;
+        mine.innermost_ = nullptr;
+        mine.alone_ = true;
+        return mine;
+    }
+
+    // How many threads can work at a time, if each needs memory of its own.
+    __device__ int64_t with_memory() const {
+        const int64_t each = all_->scratch_per_thread > 16 ? all_->scratch_per_thread : 16;
+        const int64_t most = (end_ - used_) / each;
+        return most < 1 ? 1 : most < threads() ? most : threads();
+    }
+
+    __device__ bool is_deterministic() const { return all_->deterministic; }
+
+    // The place of each block for the number in a slot. Two sets of places take turns, so that nobody writes to one that is read.
+    template <class T> __device__ T *partials(int slot) const {
+        static_assert(sizeof(T) <= 8, "a number has at most 8 bytes");
+        return reinterpret_cast<T *>(partials_ + 8 * static_cast<int64_t>(gridDim.x) * (slot + (odd_ ? slots_ : 0)));
+    }
+    __device__ void swap_partials() { odd_ = !odd_; }
+
+  private:
+    friend class scratch;
+
+    KS_NOINLINE void *bytes(int64_t count, size_t size) {
+        const int64_t room = (INT64_MAX - used_) / 2 / static_cast<int64_t>(size);
+        if (count > room) {
+            fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
+        }
+        const int64_t wanted = (count > 0 ? count : 1) * static_cast<int64_t>(size);
+        const int64_t next = used_ + (wanted + 15) / 16 * 16;
+        if (next > end_) {
+            unsigned long long *const most = base_ == all_->scratch ? &all_->state->scratch_wanted : &all_->state->scratch_wanted_per_thread;
+            atomicMax(most, static_cast<unsigned long long>(next));
+            fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small");
+        }
+        void *const place = base_ + used_;
+        used_ = next;
+        return place;
+    }
+
+    [[noreturn]] __device__ static void leave() { KS_LEAVE_THREAD(); }
+
+    const grid *all_;
+    const given *results_;
+    char *base_;
+    char *partials_;
+    int64_t used_;
+    int64_t end_;
+    int slots_;
+    region *innermost_ = nullptr;
+    bool glances_;
+    bool alone_;
+    bool odd_ = false;
+};
+
+// The region that begins where this is declared.
+class scratch {
+  public:
+    __device__ explicit scratch(runtime &rt) : rt_(rt), here_{rt.innermost_, rt.used_} { rt.innermost_ = &here_; }
+    scratch(const scratch &) = delete;
+    scratch &operator=(const scratch &) = delete;
+
+    __device__ ~scratch() {
+        rt_.innermost_ = here_.outer;
+        if (!here_.kept) {
+            rt_.used_ = here_.mark;
+        }
+    }
+
+  private:
+    runtime &rt_;
+    region here_;
+};
+
+}  // namespace ks
+
+#endif

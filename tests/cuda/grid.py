@@ -1,0 +1,199 @@
+"""Running generated CUDA on the CPU: the shim's threads take the place of a GPU's, and look for races.
+
+The memory of the "device" is the host's, so results, scratch memory and errors are looked at as they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ksc.codegen import Dtype, GeneratedSource
+from ksc.ir.nodes import Program
+from ksc.paths import prelude_dir
+from tests.codegen.harness import _EDGE, _guarded, _Tensor, numpy_dtype, stored_as
+
+SHIM = Path(__file__).resolve().parent / "shim"
+FLAGS = ("-std=c++20", "-O1", "-fPIC", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-I", str(prelude_dir()))
+
+
+class State(ctypes.Structure):
+    """ks_cuda_state."""
+
+    _fields_ = (
+        ("arrived", ctypes.c_uint),
+        ("phase", ctypes.c_uint),
+        ("failed", ctypes.c_int),
+        ("line", ctypes.c_int),
+        ("message", ctypes.c_char * 240),
+        ("scratch_wanted", ctypes.c_ulonglong),
+        ("scratch_wanted_per_thread", ctypes.c_ulonglong),
+    )
+
+
+class _Device(ctypes.Structure):
+    _fields_ = (
+        ("stream", ctypes.c_void_p),
+        ("state", ctypes.c_void_p),
+        ("scratch", ctypes.c_void_p),
+        ("scratch_bytes", ctypes.c_size_t),
+        ("scratch_per_thread", ctypes.c_size_t),
+        ("deterministic", ctypes.c_int),
+        ("most_blocks", ctypes.c_int),
+    )
+
+
+@dataclass
+class Device:
+    """What a host gives to a kernel, and what it finds afterwards."""
+
+    scratch_bytes: int = 1 << 20
+    scratch_per_thread: int = 1 << 10
+    deterministic: bool = False
+    most_blocks: int = 0
+
+    def __post_init__(self) -> None:
+        self.state = State()
+        self._scratch = np.full(self.scratch_bytes + 256, 0xA5, np.uint8)
+
+    def struct(self) -> _Device:
+        """The ks_cuda of a launch."""
+        scratch = (self._scratch.ctypes.data + 255) // 256 * 256
+        return _Device(
+            None,
+            ctypes.addressof(self.state),
+            scratch,
+            self.scratch_bytes,
+            self.scratch_per_thread,
+            int(self.deterministic),
+            self.most_blocks,
+        )
+
+    @property
+    def error(self) -> tuple[int, int, str] | None:
+        """The code, line and text of what a kernel stopped for."""
+        return (self.state.failed, self.state.line, self.state.message.decode()) if self.state.failed else None
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="ks-shim-")
+
+
+@functools.cache
+def _shim() -> Path:
+    made = Path(_folder().name) / "shim.o"
+    _run("g++", "-std=c++20", "-O2", "-fPIC", "-I", str(SHIM), "-c", str(SHIM / "shim.cpp"), "-o", str(made))
+    return made
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:8000]
+
+
+@functools.cache
+def _numbers() -> list[int]:
+    return [0]
+
+
+class Library:
+    """Some sources, compiled for the shim as one."""
+
+    def __init__(self, sources: Sequence[GeneratedSource]) -> None:
+        _numbers()[0] += 1
+        stem = Path(_folder().name) / f"kernels{_numbers()[0]}"
+        text = stem.with_suffix(".cu")
+        text.write_text(joined(sources), "utf-8")
+        made = stem.with_suffix(".o")
+        _run("g++", *FLAGS, "-fsanitize=thread", "-I", str(SHIM), "-x", "c++", "-c", str(text), "-o", str(made))
+        _run("g++", "-shared", str(made), str(_shim()), "-o", str(stem.with_suffix(".so")), "-Wl,--no-undefined")
+        self.library = ctypes.CDLL(str(stem.with_suffix(".so")))
+        self.library.shim_report.restype = ctypes.c_char_p
+
+    def tensors(
+        self,
+        symbol: str,
+        program: Program,
+        args: Sequence[np.ndarray],
+        shapes: Sequence[tuple[int, ...]],
+        dtype: Dtype = "float64",
+        device: Device | None = None,
+    ) -> tuple[Device, list[np.ndarray]]:
+        """Run a tensor entry; it must not race, write outside of its results, or change an argument."""
+        types = program.main.result_types
+        outs = [_guarded(shape, stored_as(type_, dtype)) for shape, type_ in zip(shapes, types, strict=True)]
+        before = [arg.copy() for arg in args]
+        descriptors = (_Tensor * max(1, len(outs) + len(args)))()
+        kept = []
+        for descriptor, array in zip(descriptors, [*outs, *args], strict=False):
+            sizes = (ctypes.c_int64 * max(1, array.ndim))(*array.shape)
+            steps = (ctypes.c_int64 * max(1, array.ndim))(*(s // array.itemsize for s in array.strides))
+            kept += [sizes, steps]
+            descriptor.data = array.ctypes.data
+            descriptor.sizes = ctypes.addressof(sizes)
+            descriptor.strides = ctypes.addressof(steps)
+        device = device or Device()
+        struct = device.struct()
+        entry = getattr(self.library, symbol)
+        entry.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        status = int(entry(ctypes.byref(struct), descriptors))
+        self.assert_quiet(symbol)
+        assert status == 0, f"{symbol} was refused: {status}"
+        for out in outs:
+            edge = out.base[:_EDGE].tobytes() + out.base[len(out.base) - _EDGE :].tobytes()
+            assert edge == b"\xa5" * len(edge), "something was written outside of a result"
+        for arg, was in zip(args, before, strict=True):
+            assert arg.tobytes() == was.tobytes(), "an argument was changed"
+        return device, outs
+
+    def lanes(
+        self,
+        symbol: str,
+        program: Program,
+        args: Sequence[np.ndarray],
+        dtype: Dtype = "float64",
+        device: Device | None = None,
+    ) -> tuple[Device, list[np.ndarray]]:
+        """Run an elementwise entry on arrays of one shape, of any strides."""
+        shape = np.broadcast_shapes(*(arg.shape for arg in args))
+        outs = [_guarded(shape, numpy_dtype(type_, dtype)) for type_ in program.main.result_types]
+        operands = [*outs, *(np.broadcast_to(arg, shape) for arg in args)]
+        data = (ctypes.c_void_p * len(operands))(*(a.ctypes.data for a in operands))
+        strides = [stride for a in operands for stride in reversed(a.strides)]
+        device = device or Device()
+        struct = device.struct()
+        entry = getattr(self.library, symbol)
+        entry.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+        status = int(
+            entry(
+                ctypes.byref(struct),
+                data,
+                (ctypes.c_int64 * max(1, len(strides)))(*strides),
+                (ctypes.c_int64 * max(1, len(shape)))(*reversed(shape)),
+                len(shape),
+            )
+        )
+        self.assert_quiet(symbol)
+        assert status == 0, f"{symbol} was refused: {status}"
+        return device, outs
+
+    def assert_quiet(self, symbol: str) -> None:
+        """Nothing was wrong with how the threads of the last grid worked together."""
+        report = self.library.shim_report().decode()
+        assert report == "", f"{symbol}:\n{report}"
+
+
+def joined(sources: Sequence[GeneratedSource]) -> str:
+    """Several sources as one file; none may be called as another is."""
+    namespaces = [name for source in sources for name in re.findall(r"^namespace (\w+) \{", source.text, re.MULTILINE)]
+    assert len(set(namespaces)) == len(namespaces)
+    return "\n".join(source.text for source in sources)

@@ -1,0 +1,126 @@
+// Enough of CUDA to run kernels on a CPU: the threads of a grid are fibers, and every access to memory is checked for races.
+//
+// Code that includes this is compiled with -fsanitize=thread and linked with shim.cpp, which takes the place of the
+// sanitizer's library and knows what barriers, fences and atomic operations of CUDA order.
+#ifndef KS_SHIM_CUDA_RUNTIME_H
+#define KS_SHIM_CUDA_RUNTIME_H
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#define __device__
+#define __host__
+#define __global__ static
+#define __grid_constant__
+#define __launch_bounds__(...)
+
+#define KS_BLOCK_SIZE 64
+#define KS_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
+#define KS_LEAVE_THREAD() ::shim::leave()
+#define KS_SHARED(type, name, count) \
+    static char name##_key;          \
+    type *const name = static_cast<type *>(::shim::shared(&name##_key, sizeof(type) * (count)))
+
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace shim {
+
+[[noreturn]] void leave();
+void *shared(const void *key, size_t bytes);
+void run(dim3 blocks, dim3 threads, bool together, const std::function<void()> &body);
+
+// An atomic operation; one that `orders` is how threads wait for each other.
+void atomic(const void *place, size_t bytes, bool orders);
+void pause();
+
+// What the thread `lanes` further down in the warp gives at the same time.
+uint64_t from_below(uint64_t bits, int lanes);
+
+template <class T, class F> KS_UNCHECKED T change(T *place, bool orders, F f) {
+    atomic(place, sizeof(T), orders);
+    const T old = *place;
+    *place = f(old);
+    return old;
+}
+
+}  // namespace shim
+
+void __syncthreads();
+void __threadfence();
+inline void __nanosleep(unsigned) { shim::pause(); }
+
+template <class T> KS_UNCHECKED T __shfl_down_sync(unsigned, T value, int lanes) {
+    uint64_t bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof value);
+    bits = shim::from_below(bits, lanes);
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+template <class T> T atomicAdd(T *place, T amount) {
+    return shim::change(place, false, [=](T old) { return old + amount; });
+}
+template <class T> T atomicMax(T *place, T other) {
+    return shim::change(place, false, [=](T old) { return old > other ? old : other; });
+}
+template <class T> T atomicCAS(T *place, T expected, T next) {
+    return shim::change(place, false, [=](T old) { return old == expected ? next : old; });
+}
+inline unsigned atomicInc(unsigned *place, unsigned last) {
+    return shim::change(place, true, [=](unsigned old) { return old >= last ? 0 : old + 1; });
+}
+inline unsigned atomicExch(unsigned *place, unsigned next) {
+    return shim::change(place, true, [=](unsigned) { return next; });
+}
+inline unsigned atomicOr(unsigned *place, unsigned bits) {
+    return shim::change(place, true, [=](unsigned old) { return old | bits; });
+}
+
+// The host's side: one device of three processors, each of which holds one block.
+typedef struct shim_stream *cudaStream_t;
+enum cudaError_t { cudaSuccess = 0 };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16 };
+
+inline cudaError_t cudaGetDevice(int *device) {
+    *device = 0;
+    return cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int) {
+    *value = 3;
+    return cudaSuccess;
+}
+template <class Kernel> cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Kernel *, int, size_t) {
+    *blocks = 1;
+    return cudaSuccess;
+}
+
+namespace shim {
+
+template <class... P, size_t... k>
+void launch(void (*kernel)(P...), dim3 blocks, dim3 threads, bool together, void **arguments, std::index_sequence<k...>) {
+    run(blocks, threads, together, [=] { kernel(*static_cast<std::remove_cv_t<P> *>(arguments[k])...); });
+}
+
+}  // namespace shim
+
+template <class... P>
+cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 blocks, dim3 threads, void **arguments, size_t, cudaStream_t) {
+    shim::launch(kernel, blocks, threads, false, arguments, std::index_sequence_for<P...>{});
+    return cudaSuccess;
+}
+template <class... P>
+cudaError_t cudaLaunchCooperativeKernel(
+    void (*kernel)(P...), dim3 blocks, dim3 threads, void **arguments, size_t, cudaStream_t) {
+    shim::launch(kernel, blocks, threads, true, arguments, std::index_sequence_for<P...>{});
+    return cudaSuccess;
+}
+
+#endif

@@ -1,0 +1,372 @@
+// The grid behind cuda_runtime.h: fibers, what they wait for, and which accesses of theirs nothing orders.
+//
+// Threads carry vector clocks. Barriers of a block join those of its threads; a fence publishes what is known so far to the
+// atomic operations that order, and makes known what they have brought. An access races with an earlier one of another
+// thread that is not known, unless both are atomic or both read. Shuffles order nothing.
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace {
+
+using Clock = std::vector<uint32_t>;
+
+void join(Clock &into, const Clock &other) {
+    for (size_t k = 0; k < into.size(); ++k) {
+        into[k] = std::max(into[k], other[k]);
+    }
+}
+
+struct Left {};
+
+struct Fiber;
+
+// Threads that wait for each other; those that have left are not waited for.
+struct Group {
+    std::vector<Fiber *> members;
+    size_t arrived = 0;
+    uint64_t turn = 0;
+    const void *place = nullptr;
+};
+
+struct Fiber {
+    size_t number;
+    unsigned block, thread;
+    Group *of_block, *of_warp;
+    std::unique_ptr<char[]> stack;
+    ucontext_t context = {};
+    bool done = false;
+    uint64_t given = 0;
+    Clock clock, published, pending;
+};
+
+struct Access {
+    uint32_t thread, time;
+};
+struct Cell {
+    Access write = {0, 0};
+    std::vector<Access> atomics, reads;
+};
+
+constexpr size_t stack_size = 256 << 10;
+
+struct Grid {
+    const std::function<void()> *body;
+    std::vector<std::unique_ptr<Fiber>> fibers;
+    std::vector<std::unique_ptr<Group>> groups;
+    std::vector<std::map<const void *, std::unique_ptr<char[]>>> shared;
+    std::unordered_map<uintptr_t, Cell> cells;
+    std::unordered_map<const void *, Clock> ordered;
+    ucontext_t scheduler = {};
+    Fiber *running = nullptr;
+    bool together = false;
+    bool progress = false;
+    bool stuck = false;
+};
+
+Grid *grid = nullptr;
+std::string report;
+
+void complain(const std::string &what) {
+    if (report.size() < 2000 && report.find(what) == std::string::npos) {
+        report += what + "\n";
+    }
+}
+
+void yield() {
+    Fiber *const self = grid->running;
+    swapcontext(&self->context, &grid->scheduler);
+    if (grid->stuck) {
+        throw Left();
+    }
+}
+
+size_t present(const Group &group) {
+    return static_cast<size_t>(
+        std::count_if(group.members.begin(), group.members.end(), [](const Fiber *member) { return !member->done; }));
+}
+
+void open(Group &group, bool orders) {
+    group.arrived = 0;
+    ++group.turn;
+    grid->progress = true;
+    if (!orders) {
+        return;
+    }
+    Clock all = group.members.front()->clock;
+    for (const Fiber *member : group.members) {
+        join(all, member->clock);
+    }
+    for (Fiber *member : group.members) {
+        member->clock = all;
+        ++member->clock[member->number];
+    }
+}
+
+// `place` is where the program waits.
+void wait_for(Group &group, bool orders, const void *place) {
+    if (group.arrived > 0 && group.place != place) {
+        complain("threads wait for each other at different places");
+    }
+    group.place = place;
+    const uint64_t turn = group.turn;
+    ++group.arrived;
+    if (group.arrived == present(group)) {
+        open(group, orders);
+    }
+    while (group.turn == turn) {
+        yield();
+    }
+}
+
+void main_of_fiber() {
+    Fiber *const self = grid->running;
+    try {
+        (*grid->body)();
+    } catch (const Left &) {
+    }
+    self->done = true;
+    grid->progress = true;
+    // Whoever waits for this thread has waited long enough.
+    for (Group *group : {self->of_block, self->of_warp}) {
+        const size_t left = present(*group);
+        if (left > 0 && group->arrived == left) {
+            open(*group, group == self->of_block);
+        }
+    }
+    swapcontext(&self->context, &grid->scheduler);
+}
+
+bool is_known(const Fiber &self, const Access &access) {
+    return access.time == 0 || access.thread == self.number || self.clock[access.thread] >= access.time;
+}
+
+bool on_a_stack(uintptr_t place) {
+    for (const auto &fiber : grid->fibers) {
+        const uintptr_t base = reinterpret_cast<uintptr_t>(fiber->stack.get());
+        if (place >= base && place < base + stack_size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum class Kind { read, write, atomic };
+
+void check(uintptr_t place, Kind kind) {
+    Fiber &self = *grid->running;
+    Cell &cell = grid->cells[place];
+    const Access now = {static_cast<uint32_t>(self.number), self.clock[self.number]};
+    const auto races = [&](const Access &access, const char *earlier) {
+        if (!is_known(self, access)) {
+            const char *const names[] = {"read", "write", "atomic operation"};
+            complain(std::string("race: ") + names[static_cast<int>(kind)] + " of thread " + std::to_string(self.number) +
+                     " and " + earlier + " of thread " + std::to_string(access.thread));
+        }
+    };
+    races(cell.write, "write");
+    if (kind != Kind::atomic) {
+        for (const Access &access : cell.atomics) {
+            races(access, "atomic operation");
+        }
+    }
+    if (kind != Kind::read) {
+        for (const Access &access : cell.reads) {
+            races(access, "read");
+        }
+    }
+    const auto note = [&](std::vector<Access> &accesses) {
+        for (Access &access : accesses) {
+            if (access.thread == now.thread) {
+                access = now;
+                return;
+            }
+        }
+        accesses.push_back(now);
+    };
+    switch (kind) {
+        case Kind::read: note(cell.reads); break;
+        case Kind::atomic: note(cell.atomics); break;
+        case Kind::write:
+            cell.write = now;
+            cell.reads.clear();
+            cell.atomics.clear();
+    }
+}
+
+void access(const void *address, size_t bytes, Kind kind) {
+    const uintptr_t place = reinterpret_cast<uintptr_t>(address);
+    if (grid == nullptr || grid->running == nullptr || on_a_stack(place)) {
+        return;
+    }
+    for (size_t k = 0; k < bytes; k += 4) {
+        check(place + k, kind);
+    }
+}
+
+}  // namespace
+
+namespace shim {
+
+void leave() { throw Left(); }
+
+void *shared(const void *key, size_t bytes) {
+    auto &memory = grid->shared[blockIdx.x][key];
+    if (memory == nullptr) {
+        memory.reset(new char[bytes + 16]);
+    }
+    return memory.get();
+}
+
+void atomic(const void *place, size_t bytes, bool orders) {
+    Fiber &self = *grid->running;
+    grid->progress = true;
+    if (!orders) {
+        access(place, bytes, Kind::atomic);
+        return;
+    }
+    Clock &known = grid->ordered[place];
+    if (known.empty()) {
+        known.resize(self.clock.size());
+    }
+    join(known, self.published);
+    join(self.pending, known);
+    if (!grid->together) {
+        complain("blocks wait for each other in a grid that was not launched for it");
+    }
+}
+
+void pause() { yield(); }
+
+uint64_t from_below(uint64_t bits, int lanes) {
+    Fiber &self = *grid->running;
+    Group &warp = *self.of_warp;
+    self.given = bits;
+    wait_for(warp, false, __builtin_return_address(0));
+    const size_t there = self.thread % 32 + static_cast<size_t>(lanes);
+    const uint64_t received = there < warp.members.size() && there < 32 ? warp.members[there]->given : bits;
+    wait_for(warp, false, nullptr);
+    return received;
+}
+
+void run(dim3 blocks, dim3 threads, bool together, const std::function<void()> &body) {
+    Grid all;
+    all.body = &body;
+    all.together = together;
+    all.shared.resize(blocks.x);
+    grid = &all;
+    gridDim = blocks;
+    blockDim = threads;
+    const size_t count = size_t{blocks.x} * threads.x;
+    for (unsigned block = 0; block < blocks.x; ++block) {
+        all.groups.push_back(std::make_unique<Group>());
+        Group *const of_block = all.groups.back().get();
+        Group *of_warp = nullptr;
+        for (unsigned thread = 0; thread < threads.x; ++thread) {
+            if (thread % 32 == 0) {
+                all.groups.push_back(std::make_unique<Group>());
+                of_warp = all.groups.back().get();
+            }
+            auto fiber = std::make_unique<Fiber>();
+            fiber->number = all.fibers.size();
+            fiber->block = block;
+            fiber->thread = thread;
+            fiber->of_block = of_block;
+            fiber->of_warp = of_warp;
+            fiber->stack.reset(new char[stack_size]);
+            fiber->clock.assign(count, 0);
+            fiber->published = fiber->pending = fiber->clock;
+            fiber->clock[fiber->number] = 1;
+            getcontext(&fiber->context);
+            fiber->context.uc_stack.ss_sp = fiber->stack.get();
+            fiber->context.uc_stack.ss_size = stack_size;
+            fiber->context.uc_link = nullptr;
+            makecontext(&fiber->context, main_of_fiber, 0);
+            of_block->members.push_back(fiber.get());
+            of_warp->members.push_back(fiber.get());
+            all.fibers.push_back(std::move(fiber));
+        }
+    }
+    for (int idle = 0; idle < 3;) {
+        all.progress = false;
+        bool live = false;
+        for (const auto &fiber : all.fibers) {
+            if (fiber->done) {
+                continue;
+            }
+            live = true;
+            all.running = fiber.get();
+            threadIdx = dim3(fiber->thread);
+            blockIdx = dim3(fiber->block);
+            swapcontext(&all.scheduler, &fiber->context);
+            all.running = nullptr;
+        }
+        if (!live) {
+            break;
+        }
+        idle = all.progress ? 0 : idle + 1;
+        if (idle == 3 && !all.stuck) {
+            complain("threads wait for ever");
+            all.stuck = true;
+            idle = 0;
+        }
+    }
+    grid = nullptr;
+}
+
+}  // namespace shim
+
+void __syncthreads() { wait_for(*grid->running->of_block, true, __builtin_return_address(0)); }
+
+void __threadfence() {
+    Fiber &self = *grid->running;
+    join(self.clock, self.pending);
+    self.published = self.clock;
+    ++self.clock[self.number];
+}
+
+// What was wrong since the last time.
+extern "C" const char *shim_report() {
+    static std::string last;
+    last.swap(report);
+    report.clear();
+    return last.c_str();
+}
+
+// What -fsanitize=thread puts before each access.
+#define KS_ACCESS(bytes)                                                                           \
+    extern "C" void __tsan_read##bytes(void *place) { access(place, bytes, Kind::read); }          \
+    extern "C" void __tsan_write##bytes(void *place) { access(place, bytes, Kind::write); }        \
+    extern "C" void __tsan_volatile_read##bytes(void *place) { access(place, bytes, Kind::read); } \
+    extern "C" void __tsan_volatile_write##bytes(void *place) { access(place, bytes, Kind::write); }
+KS_ACCESS(1)
+KS_ACCESS(2)
+KS_ACCESS(4)
+KS_ACCESS(8)
+KS_ACCESS(16)
+#define KS_UNALIGNED(bytes)                                                                            \
+    extern "C" void __tsan_unaligned_read##bytes(void *place) { access(place, bytes, Kind::read); }    \
+    extern "C" void __tsan_unaligned_write##bytes(void *place) { access(place, bytes, Kind::write); }
+KS_UNALIGNED(2)
+KS_UNALIGNED(4)
+KS_UNALIGNED(8)
+KS_UNALIGNED(16)
+extern "C" void __tsan_read_range(void *place, size_t bytes) { access(place, bytes, Kind::read); }
+extern "C" void __tsan_write_range(void *place, size_t bytes) { access(place, bytes, Kind::write); }
+extern "C" void __tsan_func_entry(void *) {}
+extern "C" void __tsan_func_exit() {}
+extern "C" void __tsan_init() {}
+extern "C" void __tsan_vptr_update(void **, void *) {}
+extern "C" void __tsan_vptr_read(void **) {}
+extern "C" int __tsan_atomic32_load(const volatile int *place, int) { return *place; }
+extern "C" void __tsan_atomic32_store(volatile int *place, int value, int) { *place = value; }
