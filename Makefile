@@ -16,11 +16,12 @@ JOBS ?= 2
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 CORE := build/.core
 CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test opinfo sanitize bench lint format typecheck wheel clean distclean doctor
+.PHONY: help demo test docs opinfo sanitize bench lint format typecheck wheel clean distclean doctor
 
 help: ## say what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -30,6 +31,10 @@ demo: $(CORE) ## from relu3 to a trained network
 
 test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them, JOBS=1 runs them one by one
 	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+docs: $(DOCS) $(CORE) ## build/doc/html/index.html: the site, warnings being errors
+	$(PY) -m sphinx -W --keep-going -E -q -b html -d build/doc/doctrees docs build/doc/html
+	@echo build/doc/html/index.html
 
 # Without optimisation nothing is optimised away that a sanitizer would see, and a build takes a quarter of the time.
 SANITIZE := -O0 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -95,6 +100,10 @@ $(INSTALLED): pyproject.toml setup.py | $(PY)
 
 $(DEV): $(INSTALLED)
 	$(PIP) install -e '.[dev]' '$(TORCH)'
+	@touch $@
+
+$(DOCS): $(INSTALLED)
+	$(PIP) install -e '.[docs]' '$(TORCH)'
 	@touch $@
 
 $(CORE): $(INSTALLED) $(CORE_SOURCES)

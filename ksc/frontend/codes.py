@@ -54,9 +54,6 @@ _TABLE = (
     ErrorCode("KS203", "an integer constant that does not fit 64 bits", "use a float"),
     ErrorCode("KS204", "a call with arguments that do not fit the parameters", "see the signature"),
     ErrorCode("KS205", "a result that does not fit the return annotation", "convert it, or correct the annotation"),
-    ErrorCode(
-        "KS206", "an annotation that does not name a type of a kernel", "use float, int, bool, torch.Tensor, tuples"
-    ),
     ErrorCode("KS207", "a tuple of another length than is unpacked or joined", "use the same length"),
     ErrorCode("KS208", "tensors whose sizes do not fit together", "use tensors of the same sizes"),
     ErrorCode("KS209", "an index or a dimension out of range", "use one below the size"),

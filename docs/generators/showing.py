@@ -1,0 +1,70 @@
+"""Kernels of the examples on a page: their Python, IR and C++, made when the page is."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from docs.generators.markdown import fence
+from ksc.cli.target import load_kernel
+from ksc.ops import exponential, special, trigonometric
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = (exponential, special, trigonometric)
+
+
+def part(file: str, name: str) -> str:
+    """What stands between ``# NAME`` and ``# ENDNAME`` in a file of the repository."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    found = re.search(rf"^# {name}\n(.*?)\n+# END{name}$", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise LookupError(f"{file} has no part {name}")
+    return fence("python", found[1], caption=file)
+
+
+def cpp(target: str, function: str = "", args: str | None = None) -> str:
+    """The C++ of ``FILE.py:KERNEL``, or of one of its functions alone, specialised to ``args``, Python as text."""
+    text = str(_kernel(target, args).cpp)
+    return fence("cpp", functions_of(text)[function] if function else text)
+
+
+def ir(target: str, stage: str = "ir", args: str | None = None) -> str:
+    """The IR of ``FILE.py:KERNEL``, or of a derivative: ``vjp``, ``jvp``."""
+    kernel = _kernel(target, args)
+    stages: dict[str, Callable[[Any], str]] = {
+        "ir": lambda found: found.ir,
+        "vjp": lambda found: found.vjp_ir,
+        "jvp": lambda found: found.jvp_ir,
+    }
+    return fence("ks", stages[stage](kernel))
+
+
+def functions_of(text: str) -> dict[str, str]:
+    """The inner functions of a generated file by name, each with the comment over it."""
+    pattern = re.compile(r"^((?://[^\n]*\n)*static inline [^\n(]*?(\w+)\(.*?^\}$)", re.MULTILINE | re.DOTALL)
+    return {name: body for body, name in pattern.findall(text)}
+
+
+def _kernel(target: str, args: str | None) -> Any:
+    return load_kernel(str(ROOT / target), args)
+
+
+def record(name: str) -> str:
+    """The record of a primitive as it is written."""
+    for path in sorted({Path(module.__file__ or "") for module in MODULES}):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and name in _named(node):
+                found = textwrap.dedent(" " * node.col_offset + (ast.get_source_segment(text, node) or ""))
+                return fence("python", found, caption=str(path.relative_to(ROOT)))
+    raise LookupError(f"there is no record of {name}")
+
+
+def _named(call: ast.Call) -> list[object]:
+    """The name that a call gives to a record, as its first argument or by keyword."""
+    given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "name")]
+    return [node.value for node in given if isinstance(node, ast.Constant)]
