@@ -235,8 +235,16 @@ class Kernel(FastCallable):
         return self._annotated().source("", torch.get_default_dtype()).text
 
     @property
+    def cuda(self) -> str:
+        """The generated CUDA of the kernel and its vjp, in the default dtype; neither a GPU nor nvcc is needed for it.
+
+        Raises UnsupportedError (KS119) where a GPU cannot run it.
+        """
+        return self._annotated().cuda_source("", torch.get_default_dtype()).text
+
+    @property
     def source_path(self) -> Path:
-        """Where that C++ lies, below ``build/torch_extensions``; it is built if it was not yet."""
+        """Where the C++ lies, below ``build/torch_extensions``; it is built if it was not yet."""
         return self._annotated().built("", torch.get_default_dtype()).source_path
 
     def __repr__(self) -> str:

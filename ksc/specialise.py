@@ -34,7 +34,7 @@ from ksc.torch.operator import Operator, OperatorCall, declare, declared
 from ksc.torch.spec import LoadedEntry
 
 if TYPE_CHECKING:
-    from ksc.codegen.unit import Dtype, GeneratedSource
+    from ksc.codegen.unit import Dtype, GeneratedSource, Unit
     from ksc.ir.nodes import Program
     from ksc.layout import Layout
     from ksc.lowering import Lowered
@@ -191,12 +191,25 @@ class Specialisation:
     def source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
         """The generated C++ of the unit that contains the derivation."""
         from ksc.codegen import cpp
+
+        unit = self._source_unit(derivation, dtype)
+        with self._nest_refused(), timed("codegen"):
+            return cpp.generate(unit)
+
+    def cuda_source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
+        """The same for a GPU. Raises UnsupportedError where it cannot run there."""
+        from ksc.codegen import cuda
+
+        unit = self._source_unit(derivation, dtype)
+        with self._nest_refused(), timed("codegen"):
+            return cuda.generate(unit)
+
+    def _source_unit(self, derivation: str, dtype: torch.dtype) -> Unit:
         from ksc.codegen.unit import Unit
 
         programs = [(d, self.program_of(d)) for d in self._unit(derivation)]
         kind: Literal["tensor", "elementwise"] = "tensor" if self.takes_tensors else "elementwise"
-        with self._nest_refused(), timed("codegen"):
-            return cpp.generate(Unit(self.name, programs, DTYPES[dtype], kind, self.spec.doc, self._where))
+        return Unit(self.name, programs, DTYPES[dtype], kind, self.spec.doc, self._where)
 
     @without_own_frames
     def built(self, derivation: str, dtype: torch.dtype) -> BuiltKernel:

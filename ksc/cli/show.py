@@ -16,21 +16,22 @@ STAGES: dict[str, Callable[[Kernel], object]] = {
     "vjp": lambda kernel: kernel.vjp_ir,
     "jvp": lambda kernel: kernel.jvp_ir,
     "cpp": lambda kernel: kernel.cpp,
+    "cuda": lambda kernel: kernel.cuda,
 }
 
-DERIVATIONS = {"ir": "", "cpp": "", "vjp": "v", "jvp": "j"}
+DERIVATIONS = {"ir": "", "cpp": "", "cuda": "", "vjp": "v", "jvp": "j"}
 """The derivation whose passes lead to a stage, see ``ksc.derive``."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    parser = commands.add_parser("show", help="print a kernel's IR, the IR of a derivative, or its C++")
+    parser = commands.add_parser("show", help="print a kernel's IR, the IR of a derivative, its C++ or its CUDA")
     add_target(parser)
     parser.add_argument(
         "--stage",
         choices=tuple(STAGES),
         default="ir",
-        help="ir: as traced; vjp, jvp: its derivatives, reverse and forward; cpp: the generated C++ (default: ir)",
+        help="ir: as traced; vjp, jvp: its derivatives; cpp, cuda: the generated source (default: ir)",
     )
     parser.add_argument(
         "--passes", action="store_true", help="print the IR after each pass on the way to the stage, and what it is for"

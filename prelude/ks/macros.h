@@ -2,7 +2,8 @@
 #ifndef KS_MACROS_H
 #define KS_MACROS_H
 
-// KS_FN for functions of numbers, KS_KERNEL_FN for those that only kernels call. KS_CUDA stands for kernels of a GPU, whoever compiles them.
+// KS_FN is for functions of numbers, KS_KERNEL_FN for those that only kernels call. KS_CUDA stands for kernels of a GPU, whoever
+// compiles them: ks/cuda/prelude.h then includes its own runtime and bulk operations before what needs them.
 #ifdef __CUDACC__
 #define KS_FN __host__ __device__ inline
 #else

@@ -6,9 +6,7 @@
 #include <type_traits>
 
 #include "ks/half.h"
-#ifdef KS_CUDA
-#include "ks/cuda/bulk.h"
-#else
+#ifndef KS_CUDA
 #include "ks/bulk.h"
 #endif
 #include "ks/tensor.h"

@@ -4,9 +4,7 @@
 
 #include <cstdint>
 
-#ifdef KS_CUDA
-#include "ks/cuda/bulk.h"
-#else
+#ifndef KS_CUDA
 #include "ks/bulk.h"
 #endif
 #include "ks/tensor.h"

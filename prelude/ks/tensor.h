@@ -7,9 +7,7 @@
 #include <utility>
 
 #include "ks/macros.h"
-#ifdef KS_CUDA
-#include "ks/cuda/runtime.h"
-#else
+#ifndef KS_CUDA
 #include "ks/arena.h"
 #endif
 

@@ -1,0 +1,48 @@
+"""Generated CUDA compiles with nvcc, where there is one, without a warning."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from ksc.codegen import Unit
+from ksc.codegen.cuda import generate
+from ksc.derive import derive
+from ksc.ir.text import parse
+from ksc.passes import optimise
+from ksc.paths import prelude_dir
+from tests.codegen.tensor_programs import SAMPLES
+from tests.cuda.grid import joined
+from tests.cuda.test_grid import LARGE
+from tests.cuda.test_lanes import TEXTS
+
+NVCC = shutil.which("nvcc")
+STRICT = ("-std=c++20", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra", "-Xptxas", "-O0")
+
+
+def sources(derivation: str) -> list:
+    """Some programs of each kind; both widths, and half precision."""
+    tensors = {name: text for name, (text, _) in LARGE.items()}
+    tensors |= {name: SAMPLES[name].text for name in ("prefix_norms", "swap", "part_read_later")}
+    made = []
+    for k, (name, text) in enumerate(tensors.items()):
+        program = optimise(derive(parse(text), derivation))
+        dtype = ("float32", "float64", "bfloat16")[k % 3]
+        made.append(generate(Unit(f"{name}_t", [(derivation, program)], dtype, kind="tensor")))
+    for name in ("relu3", "halved", "divided"):
+        if name != "divided" or derivation == "":
+            program = optimise(derive(parse(TEXTS[name]), derivation))
+            made.append(generate(Unit(name, [(derivation, program)], "float16")))
+    return made
+
+
+if NVCC is not None:
+
+    def test_sources_compile_without_a_warning(tmp_path: Path) -> None:
+        for derivation in ("", "v"):
+            file = tmp_path / f"all_{derivation}.cu"
+            file.write_text(joined(sources(derivation)), "utf-8")
+            command = [NVCC, *STRICT, "-arch=sm_90", "-I", str(prelude_dir()), "-cubin", str(file), "-o", f"{file}bin"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
