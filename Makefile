@@ -38,10 +38,12 @@ docs: $(DOCS) $(CORE) ## build/doc/html/index.html: the site, warnings being err
 
 # Without optimisation nothing is optimised away that a sanitizer would see, and a build takes a quarter of the time.
 SANITIZE := -O0 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# An allocation that is refused is an error that kernels report, and not the end.
+SANITIZER_OPTIONS := detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1
 SANITIZED ?= tests
 
 sanitize: $(INSTALLED) ## run all tests, generated code and core under AddressSanitizer and UBSan; SANITIZED=tests/codegen a part
-	KSC_COMPILE_FLAGS="$(SANITIZE)" KSC_CORE_FLAGS="$(SANITIZE)" ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
+	KSC_COMPILE_FLAGS="$(SANITIZE)" KSC_CORE_FLAGS="$(SANITIZE)" ASAN_OPTIONS=$(SANITIZER_OPTIONS) \
 	LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libubsan.so)" \
 	$(PY) -m pytest -n $(JOBS) --dist loadfile -p no:faulthandler $(SANITIZED) $(PYTEST_ARGS)
 
