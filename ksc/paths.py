@@ -18,6 +18,9 @@ PACKAGE_DIR = Path(__file__).resolve().parent
 BUILD_DIR_VARIABLE = "KSC_BUILD_DIR"
 """The environment variable that overrides where built files go."""
 
+SHARED_VARIABLE = "KSC_CACHE_PATH"
+"""The environment variable that names folders like the one above, filled by others and only read."""
+
 
 def checkout_dir() -> Path | None:
     """The root of the source checkout this package is run from, or None for an installed one."""
@@ -45,6 +48,12 @@ def build_root() -> Path:
         return Path(override).expanduser().absolute()
     root = checkout_dir()
     return root / "build" if root else user_cache_dir() / "ksc"
+
+
+def shared_roots(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """The folders of ``KSC_CACHE_PATH``, in order: each was the build root of a process that filled it."""
+    parts = environ.get(SHARED_VARIABLE, "").split(os.pathsep)
+    return [Path(part).expanduser().absolute() for part in parts if part]
 
 
 def user_cache_dir(platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> Path:

@@ -19,6 +19,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("build", help="compile a kernel and its derivative ahead of time")
     add_target(parser)
     parser.add_argument(
+        "--all",
+        action="store_true",
+        help="build every kernel of a module, FILE.py or its dotted name, so that no process that imports it compiles; "
+        "where annotations do not tell the dimensions of tensors, for what NAME_bench_configs of the module yields",
+    )
+    parser.add_argument(
         "--dtype",
         action="append",
         choices=DTYPES,
@@ -35,6 +41,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Compile for each dtype, for ``--args`` or what the annotations say, and print where the source lies."""
+    if args.all:
+        from ksc.cli.build_all import run_all
+
+        return run_all(args.target, dict.fromkeys(args.dtype or [DEFAULT_DTYPE]), as_json=args.json)
     if args.timings:
         return _run_with_timings(args)
     kernel = load_kernel(args.target, args.args)

@@ -66,6 +66,22 @@ def load_object(target: str) -> object:
     return found
 
 
+def load_module(target: str) -> ModuleType:
+    """Import ``FILE.py``, or a module by its dotted name as ``python -m`` would find it.
+
+    Raises TargetError where there is none, or where it fails to import.
+    """
+    path = Path(target)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise TargetError(f"there is no file {target}")
+        return import_file(path)
+    with _on_path(Path.cwd()), _import_errors(path):
+        if _found_at(target) is None:
+            raise TargetError(f"there is no module {target}", remedy="a file such as kernels.py, or a module's name")
+        return importlib.import_module(target)
+
+
 def load_kernel(target: str, args: str | None = None) -> Kernel:
     """The kernel that ``FILE.py:NAME`` stands for, specialised to ``args``, the text of a call's arguments, if given.
 

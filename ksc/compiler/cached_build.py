@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ksc.compiler.options import BuildOptions
 from ksc.compiler.store import Entry, file_stem, stores, writable_store
 from ksc.compiler.toolchain import Compiler, find_compiler, machine_identity, prelude_digest
+from ksc.errors import BuildError
 from ksc.paths import prelude_dir
 from ksc.timings import is_recording, timed
 
@@ -73,14 +74,21 @@ def find_or_build(
     ``identity`` is to tell apart all that ``generate`` could give. Raises as ``build`` does.
     """
     options = options or BuildOptions.from_environment()
-    compiler = find_compiler()
+    try:
+        compiler = find_compiler()
+    except BuildError:
+        # What another compiler made of the same source serves as well.
+        made = _made_by_any(name, source_key(identity, options))
+        if made is None:
+            raise
+        return BuiltKernel(made)
     key = build_key(identity, options, compiler)
     for store in stores() if not is_recording() else ():
         found = store.find(name, key)
         if found is not None:
             logger.debug("found %s", found.folder)
             return BuiltKernel(found)
-    return _build(name, generate, options, compiler, key)
+    return _build(name, identity, generate, options, compiler, key)
 
 
 def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None = None) -> list[BuiltKernel]:
@@ -90,28 +98,41 @@ def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None 
     pending = list(sources)
     if not pending:
         return []
-    with ThreadPoolExecutor(max_workers=min(len(pending), _processors())) as pool:
+    with ThreadPoolExecutor(max_workers=min(len(pending), processors())) as pool:
         return list(pool.map(lambda source: build(source, options), pending))
 
 
 def build_key(identity: str, options: BuildOptions, compiler: Compiler) -> str:
     """The hash of all that the library depends on."""
+    return _hash(source_key(identity, options), compiler.identity)
+
+
+def source_key(identity: str, options: BuildOptions) -> str:
+    """The hash of all that the library depends on but the compiler."""
+    machine = machine_identity() if options.march == "native" else ""
+    prelude = prelude_digest(prelude_dir())
+    return _hash(identity, prelude, *options.compile_flags(), "--", *options.link_flags(), machine)
+
+
+def _hash(*parts: str) -> str:
     digest = hashlib.sha256()
-    for part in (
-        identity,
-        prelude_digest(prelude_dir()),
-        *options.compile_flags(),
-        "--",
-        *options.link_flags(),
-        compiler.identity,
-        machine_identity() if options.march == "native" else "",
-    ):
+    for part in parts:
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()
 
 
+def _made_by_any(name: str, source: str) -> Entry | None:
+    found = (store.find_source(name, source) for store in stores())
+    return next((entry for entry in found if entry is not None), None)
+
+
 def _build(
-    name: str, generate: Callable[[], GeneratedSource], options: BuildOptions, compiler: Compiler, key: str
+    name: str,
+    identity: str,
+    generate: Callable[[], GeneratedSource],
+    options: BuildOptions,
+    compiler: Compiler,
+    key: str,
 ) -> BuiltKernel:
     from ksc.compiler.diagnose import compile_failure
     from ksc.compiler.driver import CompilationError, compile_library
@@ -135,14 +156,18 @@ def _build(
         except CompilationError as failed:
             raise compile_failure(source, cpp.name, failed.output) from None
         entry = Entry(name, key, store.place(name, key), source.entries, source.dtype, compiler.identity)
-        details = {"command": [*compiler.command, *flags, *options.link_flags()]}
+        details = {
+            "source_key": source_key(identity, options),
+            "command": [*compiler.command, *flags, *options.link_flags()],
+        }
         store.publish(entry, private, {"source": cpp, "library": library}, details)
         seconds = time.perf_counter() - began
     logger.info("compiled %s in %.2f s: %s", source.name, seconds, entry.folder)
     return BuiltKernel(entry, seconds)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many processors this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:

@@ -22,14 +22,15 @@ from typing import Any
 from ksc.compiler.lock import exclusive
 from ksc.compiler.trust import require_trusted
 from ksc.errors import CacheError
-from ksc.paths import build_root
+from ksc.paths import build_root, shared_roots
 
 FORMAT = 1
 RECORD = "kernel.json"
 TRACES = ".traces"
 """The folder in a store of what earlier processes found out by tracing, see ``ksc.recall``."""
 
-READ_ONLY_VARIABLE = "KSC_CACHE_PATH"
+STORE = "torch_extensions"
+"""The folder of built kernels in a build root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,20 @@ def file_stem(name: str) -> str:
 
 
 class Store:
-    """One level of the cache; ``writable`` says whether it may be built into."""
+    """One level of the cache; one of a ``shared`` build root is only read."""
 
-    def __init__(self, folder: Path, *, writable: bool = True) -> None:
+    def __init__(self, folder: Path, shared: Path | None = None) -> None:
         self.folder = folder
-        self.writable = writable
+        self.shared = shared
+
+    @property
+    def writable(self) -> bool:
+        """Whether it may be built into."""
+        return self.shared is None
+
+    def require_trusted(self, path: Path) -> None:
+        """Refuse (CacheError) a folder or file of the store that somebody else could put code into."""
+        require_trusted(path, self.shared)
 
     def place(self, name: str, key: str) -> Path:
         """Where the entry of a key lies, whether it exists or not."""
@@ -85,19 +95,32 @@ class Store:
         folder = self.place(name, key)
         if not folder.is_dir():
             return None
-        require_trusted(folder)
+        self.require_trusted(folder)
         entry = self._read(folder, key)
         if entry is not None:
             # A file may be open to others where its folder is not.
             for file in (folder / RECORD, entry.library_path):
-                require_trusted(file)
+                self.require_trusted(file)
         return entry
+
+    def find_source(self, name: str, source_key: str) -> Entry | None:
+        """An entry of a source and flags, whichever compiler made it. Raises CacheError if it is not safe."""
+        for folder in sorted(self.folder.glob(f"{file_stem(name)}-*")):
+            try:
+                record = json.loads((folder / RECORD).read_text("utf-8"))
+                key = record["key"] if record["source_key"] == source_key else None
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            entry = self.find(name, key) if isinstance(key, str) else None
+            if entry is not None:
+                return entry
+        return None
 
     def entries(self) -> Iterator[Entry]:
         """Every sound entry, in the order of names."""
         if not self.folder.is_dir():
             return
-        require_trusted(self.folder)
+        self.require_trusted(self.folder)
         for folder in sorted(self.folder.iterdir()):
             entry = None if folder.name.startswith(".") else self._read(folder, None)
             if entry is not None:
@@ -121,7 +144,7 @@ class Store:
                 place.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as failed:
             raise _unwritable(self.folder, failed) from failed
-        require_trusted(self.folder)
+        self.require_trusted(self.folder)
 
     @contextmanager
     def building(self, key: str) -> Iterator[Path]:
@@ -172,14 +195,12 @@ class Store:
 
 def writable_store() -> Store:
     """The store that kernels are built into."""
-    return Store(build_root() / "torch_extensions")
+    return Store(build_root() / STORE)
 
 
 def stores() -> list[Store]:
     """Where kernels are looked for: the user's own store, then the read-only ones of ``KSC_CACHE_PATH``."""
-    shared = os.environ.get(READ_ONLY_VARIABLE, "")
-    levels = [Store(Path(part).absolute(), writable=False) for part in shared.split(os.pathsep) if part]
-    return [writable_store(), *levels]
+    return [writable_store(), *(Store(root / STORE, root) for root in shared_roots())]
 
 
 def _digest(path: Path) -> str:

@@ -13,16 +13,22 @@ from ksc.paths import PACKAGE_DIR
 WRITABLE_BY_OTHERS = "KS601"
 
 
-def require_trusted(path: Path) -> None:
+def require_trusted(path: Path, shared: Path | None = None) -> None:
     """Refuse a folder or file that somebody else could put code into.
 
     It and all its parents must belong to the user, to root, or to whoever owns this package (who could change
     its code anyway), and nobody else may write to them; a sticky folder such as ``/tmp`` may stand above. Raises
     CacheError.
+
+    Args:
+        path: the folder or file.
+        shared: the folder of ``KSC_CACHE_PATH`` that it is part of: who names it there trusts its owner.
     """
     if sys.platform == "win32":
         return
     trusted = {0, os.geteuid(), PACKAGE_DIR.stat().st_uid}
+    if shared is not None:
+        trusted.add(shared.stat().st_uid)
     # Both the way that was asked for and the one that symbolic links lead to could be exchanged.
     for start in {path.absolute(), path.resolve()}:
         for place in (start, *start.parents):

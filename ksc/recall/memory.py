@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ksc.compiler.store import TRACES, file_stem, stores, writable_store
-from ksc.compiler.trust import require_trusted
+from ksc.compiler.store import TRACES, Store, file_stem, stores, writable_store
 from ksc.errors import CacheError
 from ksc.frontend.values import Abstract, Static, Struct, Value
 from ksc.paths import PACKAGE_DIR
@@ -70,7 +69,7 @@ class Memory:
         Raises CacheError where somebody else could have written it.
         """
         for store in stores():
-            for trace in self._read(store.folder / TRACES):
+            for trace in self._read(store):
                 facts = self._recalled(trace)
                 if facts is not None:
                     return facts
@@ -86,11 +85,11 @@ class Memory:
         except (UnknownReachError, ValueError, KeyError, TypeError, IndexError, StopIteration):
             return None
 
-    def _read(self, folder: Path) -> list[dict[str, Any]]:
-        path = folder / self._file
+    def _read(self, store: Store) -> list[dict[str, Any]]:
+        path = store.folder / TRACES / self._file
         if not path.is_file():
             return []
-        require_trusted(path)
+        store.require_trusted(path)
         try:
             content = json.loads(path.read_text("utf-8"))
             traces = content["traces"] if content["key"] == self._key else []
@@ -107,10 +106,11 @@ class Memory:
             trace = self._described(facts)
             if trace is None:
                 return False
-            folder = writable_store().folder / TRACES
+            store = writable_store()
+            folder = store.folder / TRACES
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            require_trusted(folder)
-            others = [other for other in self._read(folder) if other.get("digest") != trace["digest"]]
+            store.require_trusted(folder)
+            others = [other for other in self._read(store) if other.get("digest") != trace["digest"]]
             content = {"key": self._key, "traces": [trace, *others[: MAX_TRACES - 1]]}
             _replace(folder / self._file, json.dumps(content))
         except (UnknownReachError, NotPlainError, OSError, CacheError):

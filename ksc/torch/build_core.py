@@ -25,7 +25,7 @@ from ksc.compiler.lock import exclusive
 from ksc.compiler.toolchain import find_compiler
 from ksc.compiler.trust import require_trusted
 from ksc.errors import BuildError
-from ksc.paths import build_root, prelude_dir
+from ksc.paths import build_root, prelude_dir, shared_roots
 
 _log = logging.getLogger("ksc")
 
@@ -33,6 +33,7 @@ FLAGS_VARIABLE = "KSC_CORE_FLAGS"
 
 _HERE = Path(__file__).resolve().parent
 _SOURCES = _HERE / "csrc"
+_FOLDER = "core"
 _FLAGS = (
     "-std=c++20",
     "-O2",
@@ -68,22 +69,23 @@ def core_filename() -> str:
 
 def build_folder() -> Path:
     """Where the core is built."""
-    return build_root() / "core"
+    return build_root() / _FOLDER
 
 
 def find() -> Path | None:
-    """The core, if it has been built: by the wheel's build, or into the build folder.
+    """The core, if it has been built: by the wheel's build, into the build folder or one of ``KSC_CACHE_PATH``.
 
     Raises CacheError where somebody else could have put it there.
     """
     name = core_filename()
     if (_HERE / name).is_file():
         return _HERE / name
-    path = build_folder() / name
-    if not path.is_file():
-        return None
-    require_trusted(path)
-    return path
+    for root, shared in ((build_root(), None), *((root, root) for root in shared_roots())):
+        path = root / _FOLDER / name
+        if path.is_file():
+            require_trusted(path, shared)
+            return path
+    return None
 
 
 def _command(output: Path) -> list[str]:

@@ -1,4 +1,8 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +11,9 @@ import torch
 from ksc.cli import main
 from ksc.cli.target import load_kernel
 from ksc.compiler import list_kernels
+from ksc.torch import build_core
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -109,3 +116,72 @@ def test_timings_of_each_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert sum(rows.values()) > 0.0
     assert main(command) == 0
     assert "C++ compiler" in capsys.readouterr().out
+
+
+MODULE = """
+import torch
+import ksc as knossos
+
+@knossos.vmap
+def cube(x: float) -> float:
+    return x**3
+
+@knossos.register
+def total(x: torch.Tensor):
+    return (x * x).sum()
+
+def total_bench_configs():
+    yield torch.rand(2, 3)
+    yield (torch.rand(3),)
+
+also = cube
+"""
+
+RANK = """
+import torch
+import kernels
+x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+(kernels.total(x) + kernels.total(x.detach()[0]) + kernels.cube(x).sum()).backward()
+print(x.grad.tolist())
+"""
+
+
+def test_all_kernels_of_a_module(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kernels.py").write_text(MODULE)
+    shared = tmp_path / "shared"
+    (shared / "core").mkdir(parents=True)
+    shutil.copy(build_core.load().__file__, shared / "core")
+    monkeypatch.setenv("KSC_BUILD_DIR", str(shared))
+    assert main(["build", "--all", str(tmp_path / "kernels.py"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(built["name"], built["dtype"], built["error"]) for built in report] == [
+        ("cube", "float32", None),
+        ("total", "float32", None),
+    ]
+    # A process elsewhere, without a compiler, finds all that it needs in the shared folder.
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path))),
+        "KSC_BUILD_DIR": str(tmp_path / "own"),
+        "KSC_CACHE_PATH": str(shared),
+        "CXX": str(tmp_path / "no_compiler"),
+    }
+    done = subprocess.run([sys.executable, "-c", RANK], env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout == "[[5.0, 16.0], [33.0, 56.0]]\n", done.stderr
+
+
+def test_a_kernel_that_cannot_be_built_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "untold.py"
+    file.write_text(MODULE.replace("total_bench_configs", "other"))
+    assert main(["build", "--all", str(file)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["cube", "float32"]
+    assert lines[1].split() == ["total", "float32", "not", "built"]
+    assert lines[2].startswith("[KS300] the annotations of total(x: torch.Tensor) do not tell")
+
+
+@pytest.mark.parametrize("module", ["no_such_module", "json", "no_such_file.py"])
+def test_a_module_without_kernels_is_wrong_usage(module: str) -> None:
+    assert main(["build", "--all", module]) == 2

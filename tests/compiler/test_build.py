@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ksc.codegen import GeneratedSource
-from ksc.compiler import BuildOptions, build, build_many, clear, list_kernels, load
+from ksc.compiler import BuildOptions, build, build_many, clear, list_kernels, load, trust
 from ksc.compiler.store import Store
 from ksc.errors import BuildError, CacheError
 from ksc.ir.nodes import Span
@@ -322,7 +322,7 @@ def test_read_only_cache_serves_but_does_not_build(root, monkeypatch):
 def test_shared_read_only_level(root, tmp_path, monkeypatch):
     built = build(source(), FAST)
     monkeypatch.setenv("KSC_BUILD_DIR", str(tmp_path / "other"))
-    monkeypatch.setenv("KSC_CACHE_PATH", str(root))
+    monkeypatch.setenv("KSC_CACHE_PATH", os.pathsep.join((str(tmp_path / "absent"), str(root.parent))))
     found = build(source(), FAST)
     assert found.from_cache
     assert found.library_path == built.library_path
@@ -331,6 +331,33 @@ def test_shared_read_only_level(root, tmp_path, monkeypatch):
     root.chmod(0o777)
     with pytest.raises(CacheError):
         build(source(), FAST)
+
+
+def test_a_shared_level_serves_where_there_is_no_compiler(root, tmp_path, monkeypatch):
+    built = build(source(), FAST)
+    monkeypatch.setenv("KSC_BUILD_DIR", str(tmp_path / "other"))
+    monkeypatch.setenv("KSC_CACHE_PATH", str(root.parent))
+    monkeypatch.setenv("CXX", str(tmp_path / "no_compiler"))
+    assert build(source(), FAST).library_path == built.library_path
+    with pytest.raises(BuildError, match="was not found"):
+        build(source(TEXT + "\n"), FAST)
+    with pytest.raises(BuildError, match="was not found"):
+        build(source(), replace(FAST, extra=("-DOTHER",)))
+
+
+def test_the_owner_of_a_shared_level_is_trusted(root, tmp_path, monkeypatch):
+    build(source(), FAST)
+    if os.geteuid() == 0:
+        for path in (root.parent, *root.parent.rglob("*")):
+            os.chown(path, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        monkeypatch.setattr(trust, "PACKAGE_DIR", Path("/"))
+    with pytest.raises(CacheError, match="belongs to the user with id"):
+        build(source(), FAST)
+    monkeypatch.setenv("KSC_BUILD_DIR", str(tmp_path / "other"))
+    monkeypatch.setenv("KSC_CACHE_PATH", str(root.parent))
+    assert build(source(), FAST).from_cache
 
 
 def test_list_and_clear(root):

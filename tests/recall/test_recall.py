@@ -414,7 +414,7 @@ def test_a_folder_that_others_can_write_to_is_refused(project: Project) -> None:
 def test_a_read_only_store_is_looked_at_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.write(model=SQUARE)
     project.run()
-    (project.cache / "torch_extensions").rename(project.folder / "shared")
+    project.cache.rename(project.folder / "shared")
     monkeypatch.setenv("KSC_CACHE_PATH", str(project.folder / "shared"))
     assert project.run()[0] == 0
     assert project.traces == []
