@@ -131,5 +131,5 @@ def in_order(program: Program, order: Sequence[int], *, kept: int) -> Program:
     main = program.main
     tail = main.body.results[kept:]
     results = (*main.body.results[:kept], *(tail[k] for k in order))
-    function = Function(main.name, Block(main.params, main.body.eqns, results), main.span)
+    function = Function(main.name, Block(main.params, main.body.eqns, results, main.body.span), main.span)
     return Program({**program.functions, program.entry: function}, program.entry, program.boxes)

@@ -47,6 +47,7 @@ class GeneratedSource:
         line_map: for a line of the text, counted from 1, the place in the user's source that it came from.
         dtype: the unit's dtype.
         copies: how many places copy a tensor so that it can be changed; a comment at each says why.
+        folded: for a line of the text, all other places that parts of it came from.
     """
 
     name: str
@@ -55,3 +56,4 @@ class GeneratedSource:
     line_map: Mapping[int, Span] = field(default_factory=dict)
     dtype: Dtype = "float32"
     copies: int = 0
+    folded: Mapping[int, tuple[Span, ...]] = field(default_factory=dict)

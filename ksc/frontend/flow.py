@@ -140,7 +140,11 @@ def branch(
     contents = contents_rows(frame, sides, alive, meeting)
     meeting.settle()
 
-    joined = join_rows(frame, cond, sides, [*rows, *contents], node)
+    given = tuple(
+        flow.value_span or next((pair[k].span for pair in reversed(bindings) if pair[k].span), None)
+        for k, flow in enumerate(flows)
+    )
+    joined = join_rows(frame, cond, sides, [*rows, *contents], node, given)
     for name, value, (a, b) in zip(names, joined, bindings, strict=False):
         frame.env[name] = Binding(value, a.span or b.span)
     for name in dropped:
@@ -190,18 +194,26 @@ def contents_rows(frame: Frame, sides: Sequence[Traced], alive: Sequence[bool], 
 
 
 def join_rows(
-    frame: Frame, cond: Atom, sides: tuple[Traced, Traced], rows: Sequence[Row], node: ast.AST
+    frame: Frame,
+    cond: Atom,
+    sides: tuple[Traced, Traced],
+    rows: Sequence[Row],
+    node: ast.AST,
+    given: Sequence[Span | None] = (None, None),
 ) -> list[Value]:
-    """Emit the ``if`` of two traced sides; the values that are seen after it, one for each row."""
+    """Emit the ``if`` of two traced sides; the values that are seen after it, one for each row.
+
+    ``given`` says of each side where the user gives them.
+    """
     settled = {k: Dynamic(cond) for k, row in enumerate(rows) if row.then is TRUE and row.else_ is FALSE}
     open_ = [row for k, row in enumerate(rows) if k not in settled]
     names = [name for row in open_ for name in _leaf_names(row.template, row.name)]
     blocks = []
-    for side, which in zip(sides, ("then", "else_"), strict=True):
+    for side, which, span in zip(sides, ("then", "else_"), given, strict=True):
         with frame.ending(side.builder, side.store):
             builder = frame.builder
             results = [atom for row in open_ for atom in atoms_for(frame, row.template, getattr(row, which), node)]
-            blocks.append(builder.block((), results))
+            blocks.append(builder.block((), results, span))
     types = [leaf.type for row in open_ for leaf in abstract_leaves(row.template)]
     outs: Iterator[Var] = iter(())
     if types or any(block.eqns for block in blocks):

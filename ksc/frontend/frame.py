@@ -126,6 +126,7 @@ class Frame:
         self.function = function
         self.parent = parent
         self.env: dict[str, Binding] = {}
+        self.returned_at: Span | None = None
         if locals_ is not None:
             self.locals = locals_
             self.captured = EMPTY

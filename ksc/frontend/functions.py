@@ -198,7 +198,7 @@ class FunctionTable:
         if entry.asked and not entry.declared and (known is None or not same_template(known, entry.result)):
             return False
         results = list(atoms_for(frame, entry.result, value, node))
-        body = settled(frame.region, frame.builder.block(params, results), self.effectful())
+        body = settled(frame.region, frame.builder.block(params, results, frame.returned_at), self.effectful())
         entry.effects = self.has_effects(body)
         entry.function = Function(entry.name, body, frame.source.span(node, head=True))
         return True
@@ -275,11 +275,13 @@ def run_body(frame: Frame, node: FunctionNode) -> Value:
     from ksc.frontend.statements import run_block
 
     if isinstance(node, ast.Lambda):
+        frame.returned_at = frame.span(node.body)
         return evaluate(frame, node.body)
     args = node.args
     for starred in filter(None, (args.vararg, args.kwarg)):
         frame.refuse(starred, "a starred parameter", "name each parameter", code="KS104")
     flow: Flow = run_block(frame, node.body, After(EMPTY, tail="function"))
+    frame.returned_at = flow.value_span
     return NONE if isinstance(flow.value, Dead) else flow.value
 
 

@@ -39,9 +39,9 @@ class Builder:
         (type_,) = primitive(op).result_types([arg.type for arg in args])
         return self.emit(op, args, [type_], names=[name])[0]
 
-    def block(self, params: Iterable[Var], results: Iterable[Atom]) -> Block:
-        """The block collected so far."""
-        return Block(tuple(params), tuple(self.eqns), tuple(results))
+    def block(self, params: Iterable[Var], results: Iterable[Atom], span: Span | None = None) -> Block:
+        """The block collected so far; the user gives the results at ``span``."""
+        return Block(tuple(params), tuple(self.eqns), tuple(results), span)
 
     # The structured ops, each with the bodies given as functions of (builder, block parameters).
 

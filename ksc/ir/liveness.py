@@ -20,7 +20,7 @@ def prune_block(block: Block, effectful: Collection[str], live: set[Var] | None 
     """
     live = set() if live is None else live
     _read(block.results, live)
-    return Block(block.params, prune_eqns(block.eqns, effectful, live), block.results)
+    return Block(block.params, prune_eqns(block.eqns, effectful, live), block.results, block.span)
 
 
 def prune_eqns(eqns: Sequence[Eqn], effectful: Collection[str], live: set[Var]) -> tuple[Eqn, ...]:
@@ -72,7 +72,7 @@ def _prune(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn | None:
 
 def _side(block: Block, keep: Sequence[int], effectful: Collection[str], live: set[Var]) -> Block:
     results = tuple(block.results[k] for k in keep)
-    return prune_block(Block(block.params, block.eqns, results), effectful, live)
+    return prune_block(Block(block.params, block.eqns, results, block.span), effectful, live)
 
 
 def _prune_withacc(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn:
@@ -82,7 +82,7 @@ def _prune_withacc(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn:
     keep = [k for k in range(len(body.results)) if eqn.outs[n + k] in live]
     live.update(body.params[k] for k in accs)
     params = tuple(body.params[k] for k in accs)
-    inner = _side(Block(params, body.eqns, body.results), keep, effectful, live)
+    inner = _side(Block(params, body.eqns, body.results, body.span), keep, effectful, live)
     outs = tuple(eqn.outs[k] for k in accs) + tuple(eqn.outs[n + k] for k in keep)
     return Eqn(outs, eqn.op, tuple(eqn.args[k] for k in accs), eqn.params, (inner,), eqn.span)
 
@@ -106,9 +106,9 @@ def _prune_loop(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn:
         carries |= needed
     live |= inside
     kept = [k for k in range(n) if k in carries]
-    heads = tuple(Block(tuple(c.params[k] for k in kept), c.eqns, c.results) for c in new_conds)
+    heads = tuple(Block(tuple(c.params[k] for k in kept), c.eqns, c.results, c.span) for c in new_conds)
     params = body.params[:skip] + tuple(body.params[skip + k] for k in kept)
-    blocks = (*heads, Block(params, new_body.eqns, new_body.results))
+    blocks = (*heads, Block(params, new_body.eqns, new_body.results, new_body.span))
     args = eqn.args[:skip] + tuple(eqn.args[skip + k] for k in kept)
     outs = tuple(eqn.outs[k] for k in kept) + tuple(eqn.outs[k] for k in stacked)
     return Eqn(outs, eqn.op, args, {**eqn.params, "carries": len(kept)}, blocks, eqn.span)

@@ -133,11 +133,12 @@ class Eqn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Straight-line equations between parameters and results."""
+    """Straight-line equations between parameters and results; ``span`` is where the user gives the results."""
 
     params: tuple[Var, ...]
     eqns: tuple[Eqn, ...]
     results: tuple[Atom, ...]
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

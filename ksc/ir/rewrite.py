@@ -46,7 +46,7 @@ def clone_block(block: Block, env: Env, on_eqn: OnEqn | None = None) -> Block:
     """A copy of a block, see ``clone_eqn``."""
     params = tuple(fresh(param, env) for param in block.params)
     eqns = tuple(clone_eqn(eqn, env, on_eqn) for eqn in block.eqns)
-    return Block(params, eqns, tuple(replace(result, env) for result in block.results))
+    return Block(params, eqns, tuple(replace(result, env) for result in block.results), block.span)
 
 
 def clone_function(function: Function, name: str | None = None) -> Function:
@@ -66,7 +66,7 @@ def substitute_eqn(eqn: Eqn, env: Mapping[Var, Atom]) -> Eqn:
 def substitute_block(block: Block, env: Mapping[Var, Atom]) -> Block:
     """The same block, reading other atoms."""
     eqns = tuple(substitute_eqn(eqn, env) for eqn in block.eqns)
-    return Block(block.params, eqns, tuple(replace(result, env) for result in block.results))
+    return Block(block.params, eqns, tuple(replace(result, env) for result in block.results), block.span)
 
 
 def bound_vars(block: Block) -> set[Var]:
@@ -124,7 +124,7 @@ def rename_functions(program: Program, names: Mapping[str, str]) -> Program:
         return Eqn(eqn.outs, eqn.op, eqn.args, params, tuple(map(rename_block, eqn.blocks)), eqn.span)
 
     def rename_block(block: Block) -> Block:
-        return Block(block.params, tuple(map(rename_eqn, block.eqns)), block.results)
+        return Block(block.params, tuple(map(rename_eqn, block.eqns)), block.results, block.span)
 
     functions = {
         names[name]: Function(names[name], rename_block(function.body), function.span)
@@ -186,7 +186,9 @@ def _without_effects(eqns: Iterable[Eqn], accs: set[Atom]) -> list[Eqn]:
         if eqn.blocks:
             if eqn.op == "withacc":
                 accs.update(eqn.blocks[0].params)
-            blocks = tuple(Block(b.params, tuple(_without_effects(b.eqns, accs)), b.results) for b in eqn.blocks)
+            blocks = tuple(
+                Block(b.params, tuple(_without_effects(b.eqns, accs)), b.results, b.span) for b in eqn.blocks
+            )
             kept.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
         else:
             kept.append(eqn)

@@ -53,4 +53,4 @@ def _block(block: Block, env: Env, known: dict[Key, tuple[Var, ...]], effectful:
         if key is not None:
             known[key] = new.outs
         eqns.append(new)
-    return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results))
+    return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results), block.span)

@@ -18,7 +18,7 @@ def forget_rules(program: Program) -> Program:
 
 
 def _block(block: Block) -> Block:
-    return Block(block.params, tuple(map(_eqn, block.eqns)), block.results)
+    return Block(block.params, tuple(map(_eqn, block.eqns)), block.results, block.span)
 
 
 def _eqn(eqn: Eqn) -> Eqn:

@@ -30,7 +30,7 @@ def _block(block: Block) -> Block:
             inside = {var for inner in blocks for var in inner.params}
             blocks = [_split(inner, inside, eqns) for inner in blocks]
         eqns.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, tuple(blocks), eqn.span))
-    return Block(block.params, tuple(eqns), block.results)
+    return Block(block.params, tuple(eqns), block.results, block.span)
 
 
 def _split(block: Block, inside: set[Var], before: list[Eqn]) -> Block:
@@ -45,4 +45,4 @@ def _split(block: Block, inside: set[Var], before: list[Eqn]) -> Block:
         else:
             kept.append(eqn)
             inside.update(eqn.outs)
-    return Block(block.params, tuple(kept), block.results)
+    return Block(block.params, tuple(kept), block.results, block.span)

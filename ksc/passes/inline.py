@@ -48,7 +48,7 @@ def _inline(block: Block, bodies: Mapping[str, Block]) -> Block:
             eqns.append(Eqn(new.outs, new.op, new.args, new.params, blocks, new.span))
             continue
         inner_env: Env = dict(zip(body.params, new.args, strict=True))
-        copy = clone_block(Block((), body.eqns, body.results), inner_env)
+        copy = clone_block(Block((), body.eqns, body.results, body.span), inner_env)
         eqns.extend(copy.eqns)
         env.update(zip(new.outs, copy.results, strict=True))
-    return substitute_block(Block(block.params, tuple(eqns), block.results), env)
+    return substitute_block(Block(block.params, tuple(eqns), block.results, block.span), env)

@@ -179,7 +179,7 @@ def _flattened(block: Block) -> tuple[tuple[Atom, ...], Block] | None:
             return None
     (body,) = last.blocks
     eqns = (*(eqn for eqn in before if eqn is not None), *body.eqns)
-    return last.args, Block((*block.params, *body.params), eqns, body.results)
+    return last.args, Block((*block.params, *body.params), eqns, body.results, body.span)
 
 
 def _read_at(eqns: Sequence[Eqn], results: Sequence[Atom], parts: Parts, at: Sequence[Var]) -> list[Eqn]:
@@ -199,7 +199,7 @@ def _read_at(eqns: Sequence[Eqn], results: Sequence[Atom], parts: Parts, at: Seq
             builder.eqns.append(Eqn(eqn.outs, "size", (parts[tensor],), eqn.params, (), eqn.span))
         else:
             blocks = tuple(
-                Block(inner.params, tuple(_read_at(inner.eqns, inner.results, parts, at)), inner.results)
+                Block(inner.params, tuple(_read_at(inner.eqns, inner.results, parts, at)), inner.results, inner.span)
                 for inner in eqn.blocks
             )
             builder.eqns.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))

@@ -204,7 +204,7 @@ class Spread(Varying):
             self.stack(builder, init) if self.varies(param) else init
             for init, param in zip(eqn.args[skip:], body.params[skip:], strict=True)
         ]
-        heads = [Block(self._outs(cond.params), cond.eqns, cond.results) for cond in conds]
+        heads = [Block(self._outs(cond.params), cond.eqns, cond.results, cond.span) for cond in conds]
         params = (*body.params[:skip], *self._outs(body.params[skip:]))
         inside = self.spread(body, eqn.outs, params, eqn.span)
         carried = self._outs(eqn.outs[:n])
@@ -262,7 +262,14 @@ class Spread(Varying):
                 builder.eqns.append(inner)
             else:
                 kept.append(self.lightened(inner, builder))
-        return Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, (Block(body.params, tuple(kept), body.results),), eqn.span)
+        return Eqn(
+            eqn.outs,
+            eqn.op,
+            eqn.args,
+            eqn.params,
+            (Block(body.params, tuple(kept), body.results, body.span),),
+            eqn.span,
+        )
 
     def _is_shared(self, eqn: Eqn) -> bool:
         """Whether the equation depends on no direction and does nothing beyond giving its results."""
@@ -290,8 +297,8 @@ class Spread(Varying):
         env: Env = {}
         for var, tensor in zip(kept, tensors, strict=True):
             env[var] = inner.emit("index", [tensor, *at], [var.type], names=[var.name])[0]
-        tail = substitute_block(Block((), tuple(rest), body.results), env)
-        block = Block(body.params, (*inner.eqns, *tail.eqns), tail.results)
+        tail = substitute_block(Block((), tuple(rest), body.results, body.span), env)
+        block = Block(body.params, (*inner.eqns, *tail.eqns), tail.results, tail.span)
         return Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span)
 
     def _worth_keeping(self, body: Block, carried: Sequence[Var]) -> tuple[list[Var], list[Eqn]]:
@@ -357,7 +364,7 @@ def _at_directions(eqn: Eqn, accs: Mapping[Var, Var], at: Sequence[Var]) -> Eqn:
     if eqn.op == "acc_add" and isinstance(args[0], Var) and args[0] in accs:
         args = (accs[args[0]], *at, *args[1:])
     blocks = tuple(
-        Block(block.params, tuple(_at_directions(inner, accs, at) for inner in block.eqns), block.results)
+        Block(block.params, tuple(_at_directions(inner, accs, at) for inner in block.eqns), block.results, block.span)
         for block in eqn.blocks
     )
     return Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span)

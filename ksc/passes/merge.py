@@ -36,7 +36,7 @@ def _merge(block: Block, effectful: Collection[str]) -> Block:
     for eqn in eqns:
         blocks = tuple(_merge(inner, effectful) for inner in eqn.blocks)
         merged.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
-    return Block(block.params, tuple(merged), block.results)
+    return Block(block.params, tuple(merged), block.results, block.span)
 
 
 def _partner(eqns: list[Eqn], second: Eqn, effectful: Collection[str]) -> int | None:
@@ -57,5 +57,5 @@ def _together(first: Eqn, second: Eqn) -> Eqn:
     blocks = []
     for a, b in zip(first.blocks, second.blocks, strict=True):
         seen = substitute_block(b, dict(zip(first.outs, a.results, strict=True)))
-        blocks.append(Block((), a.eqns + seen.eqns, a.results + seen.results))
+        blocks.append(Block((), a.eqns + seen.eqns, a.results + seen.results, a.span))
     return Eqn(first.outs + second.outs, "if", first.args, first.params, tuple(blocks), second.span)

@@ -93,7 +93,7 @@ class _Repeater:
                 found.append(_Requirement(frozenset(), (), eqn, eqn.args[0]))
             eqns.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, tuple(blocks), eqn.span))
         closed = (_closed(req, block) for req in found)
-        return Block(block.params, tuple(eqns), block.results), [req for req in closed if req is not None]
+        return Block(block.params, tuple(eqns), block.results, block.span), [req for req in closed if req is not None]
 
 
 def _closed(requirement: _Requirement, block: Block) -> _Requirement | None:
@@ -142,4 +142,4 @@ def _with_requirements(block: Block, requirements: Sequence[_Requirement]) -> Bl
             seen.add(requirement.key)
             env: Env = {}
             eqns += [clone_eqn(eqn, env) for eqn in (*requirement.eqns, requirement.check)]
-    return Block(block.params, (*eqns, *block.eqns), block.results)
+    return Block(block.params, (*eqns, *block.eqns), block.results, block.span)

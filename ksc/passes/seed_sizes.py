@@ -100,7 +100,7 @@ def _with_prologue(program: Program, builder: Builder) -> Program:
     if not builder.eqns:
         return program
     main = program.main
-    body = Block(main.params, (*builder.eqns, *main.body.eqns), main.body.results)
+    body = Block(main.params, (*builder.eqns, *main.body.eqns), main.body.results, main.body.span)
     functions = {**program.functions, main.name: Function(main.name, body, main.span)}
     return assemble(functions, program.entry, program.boxes, renew=False)
 

@@ -41,7 +41,7 @@ def _block(block: Block, env: Env, known: Known, effectful: Collection[str]) -> 
                 continue
             known[key] = new.outs
         eqns.append(new)
-    return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results))
+    return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results), block.span)
 
 
 def _adds_outside(eqn: Eqn) -> bool:

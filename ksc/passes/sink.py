@@ -26,7 +26,7 @@ class _Side:
 
     def finish(self, effectful: Collection[str]) -> Block:
         moved = tuple(reversed(self.sunk))
-        return _sink(Block(self.block.params, moved + self.block.eqns, self.block.results), effectful)
+        return _sink(Block(self.block.params, moved + self.block.eqns, self.block.results, self.block.span), effectful)
 
 
 def sink(program: Program) -> Program:
@@ -69,7 +69,7 @@ def _sink(block: Block, effectful: Collection[str]) -> Block:
         else eqn
         for eqn, sides in reversed(kept)
     ]
-    return Block(block.params, tuple(eqns), block.results)
+    return Block(block.params, tuple(eqns), block.results, block.span)
 
 
 def _target(eqn: Eqn, places: dict[Var, _Side | None], effectful: Collection[str]) -> _Side | None:

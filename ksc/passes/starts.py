@@ -68,7 +68,7 @@ class _Starts:
             )
             blocks = tuple(self.block(inner, {**counts, **_indices(eqn, inner)}) for inner in eqn.blocks)
             eqns.append(Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span))
-        return Block(block.params, tuple(eqns), block.results)
+        return Block(block.params, tuple(eqns), block.results, block.span)
 
     def changes(self, eqn: Eqn, k: int) -> bool:
         """Whether the equation may change its k-th argument in place."""

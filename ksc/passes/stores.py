@@ -56,7 +56,7 @@ def _block(block: Block, built: dict[Var, tuple[Eqn, int]], uses: Mapping[Var, i
             images = dict(zip(new.blocks[0].results, new.outs, strict=True))
             built.update((out, built[var]) for var, out in images.items() if isinstance(var, Var) and var in built)
         eqns.append(new)
-    return Block(block.params, tuple(eqns), block.results)
+    return Block(block.params, tuple(eqns), block.results, block.span)
 
 
 def _start(init: Atom, built: Mapping[Var, tuple[Eqn, int]], uses: Mapping[Var, int]) -> _Start | None:
@@ -75,7 +75,7 @@ def _start(init: Atom, built: Mapping[Var, tuple[Eqn, int]], uses: Mapping[Var, 
     moves = (
         uses.get(init) == 1
         and pure
-        and (len(eqn.outs) == 1 or work(prune_block(Block(body.params, body.eqns, (value,)), ())) <= SHARED)
+        and (len(eqn.outs) == 1 or work(prune_block(Block(body.params, body.eqns, (value,), body.span), ())) <= SHARED)
     )
     return _Start(init, eqn.args) if moves and value.type == Float else None
 
@@ -94,7 +94,7 @@ def _stored(eqn: Eqn, built: Mapping[Var, tuple[Eqn, int]], uses: Mapping[Var, i
         else:
             tensors.append((k, tensor))
     params = tuple(body.params[k] for k in accs)
-    block = Block(params, tuple(eqns), (*(tensor for _, tensor in tensors), *body.results))
+    block = Block(params, tuple(eqns), (*(tensor for _, tensor in tensors), *body.results), body.span)
     outs = (*(eqn.outs[k] for k in accs), *(eqn.outs[k] for k, _ in tensors), *eqn.outs[n:])
     return Eqn(outs, "withacc", tuple(eqn.args[k] for k in accs), eqn.params, (block,), eqn.span)
 
@@ -118,7 +118,7 @@ def _store(eqns: list[Eqn], acc: Var, start: _Start, sizes: Sequence[Atom], at: 
         if value is None:
             continue
         tensor = Var(acc.name, stack_type(rank, value.type))
-        block = Block(body.params, tuple(inner), (*body.results, value))
+        block = Block(body.params, tuple(inner), (*body.results, value), body.span)
         eqns[position] = Eqn((*loop.outs, tensor), "build", loop.args, loop.params, (block,), loop.span)
         return tensor
     return None

@@ -206,7 +206,7 @@ class _Whole:
             if isinstance(like.type, TensorType):
                 # Only its sizes are read: what else there is of the primal is dead.
                 self.builder.eqns.extend(primal.eqns)
-                primal = Block((), (), primal.results)
+                primal = Block((), (), primal.results, primal.span)
             targets = [p for p, on in enumerate(active) if on]
             found: dict[int, Atom] = {}
             for shared, part in _grouped(self.shared(self.main, k, p) for p in targets):
@@ -223,19 +223,19 @@ class _Whole:
         A direction is one for all rows of the first ``shared`` dimensions. They are the first dimensions of what is
         given, the last ones with ``innermost``.
         """
-        body = Block(body.params, body.eqns, tuple(body.results[k] for k in part))
+        body = Block(body.params, body.eqns, tuple(body.results[k] for k in part), body.span)
         env: Env = dict(zip(body.params, self.params, strict=False))
         if isinstance(like.type, FloatType):
             env[body.params[-1]] = const(1.0)
-            block = clone_block(Block((), body.eqns, body.results), env)
+            block = clone_block(Block((), body.eqns, body.results, body.span), env)
             self.builder.eqns.extend(block.eqns)
             return list(block.results)
         sizes = sizes_of(self.builder, like)
         directions = tuple(Var("d", Integer) for _ in sizes[shared:])
         inner = Builder(self.main.span)
         env[body.params[-1]] = one_hot(inner, sizes, directions, like.type)
-        block = clone_block(Block((), body.eqns, body.results), env)
-        whole = Block((), (*inner.eqns, *block.eqns), block.results)
+        block = clone_block(Block((), body.eqns, body.results, body.span), env)
+        whole = Block((), (*inner.eqns, *block.eqns), block.results, block.span)
         if not directions:
             self.builder.eqns.extend(whole.eqns)
             return list(whole.results)
@@ -285,8 +285,8 @@ class _Whole:
             (seed,) = inner.emit("build", sizes, [like.type], names=["seed"], blocks=[deep.block(at, [value])])
         env: Env = dict(zip(body.params, self.params, strict=False))
         env[body.params[-1]] = seed
-        block = clone_block(Block((), body.eqns, body.results), env)
-        whole = Block((), (*inner.eqns, *block.eqns), block.results)
+        block = clone_block(Block((), body.eqns, body.results, body.span), env)
+        whole = Block((), (*inner.eqns, *block.eqns), block.results, block.span)
         return over_directions(self.builder, [count], (direction,), whole, self.module.effectful)
 
     def _result_first(self, columns: Atom, result: Type, param: Var, shared: int) -> Atom:

@@ -34,7 +34,7 @@ def lower_reductions(block: Block, keep: Callable[[Eqn], bool]) -> Block:
             eqns.extend(elementwise(new))
         else:
             eqns.append(as_loop(new))
-    return Block(block.params, tuple(eqns), block.results)
+    return Block(block.params, tuple(eqns), block.results, block.span)
 
 
 def elementwise(eqn: Eqn) -> list[Eqn]:
@@ -82,7 +82,7 @@ def as_loop(eqn: Eqn) -> Eqn:
         starts = inits if level == 0 else list(carries[level - 1])
         outs = eqn.outs if level == 0 else tuple(Var(out.name, out.type) for out in eqn.outs)
         eqns = tuple(innermost.eqns) if level == depth - 1 else (loop,)
-        block = Block((body.params[level], *carries[level]), eqns, tuple(results))
+        block = Block((body.params[level], *carries[level]), eqns, tuple(results), body.span)
         params = {"carries": len(starts), "reverse": False}
         loop = Eqn(outs, "for", (eqn.args[level], *starts), params, (block,), eqn.span)
         results = list(outs)

@@ -16,6 +16,6 @@ def seed_ones(program: Program) -> Program:
     *params, seed = main.params or (Var("", Float),)
     if seed.type != Float or not main.params:
         raise ValueError(f"the last parameter of {main.name} is no cotangent of type Float")
-    body = substitute_block(Block(tuple(params), main.body.eqns, main.body.results), {seed: const(1.0)})
+    body = substitute_block(Block(tuple(params), main.body.eqns, main.body.results, main.body.span), {seed: const(1.0)})
     functions = {**program.functions, main.name: Function(main.name, body, main.span)}
     return assemble(functions, main.name, program.boxes)

@@ -67,8 +67,8 @@ def _transpose(module: Module, callee: str, rule: str, kind: Kind) -> str:
         outs = builder.emit("call", params, function.result_types, params={"callee": callee})
         likes = [outs[k] for k in differentiable_results(function)]
     env = dict(zip(seeds, likes, strict=True))
-    body = substitute_block(Block((), both.body.eqns, both.body.results), env)
-    block = Block((*params, *bars), (*builder.eqns, *body.eqns), body.results)
+    body = substitute_block(Block((), both.body.eqns, both.body.results, both.body.span), env)
+    block = Block((*params, *bars), (*builder.eqns, *body.eqns), body.results, body.span)
     name = module.new_name(f"[{kind} {callee}]")
     derived = Function(name, prune_block(block, module.effectful), given.span)
     module.functions[name] = clone_function(derived)

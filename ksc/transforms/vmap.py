@@ -62,7 +62,7 @@ def vmap(program: Program, in_axes: Sequence[int | None] | None = None) -> Progr
     names = [result.name if isinstance(result, Var) else "y" for result in main.body.results]
     results = inner.emit("call", args, main.result_types, names=names, params={"callee": main.name})
     types = [stack_type(1, type_) for type_ in main.result_types]
-    outs = builder.emit("build", [sizes[0]], types, names=names, blocks=[inner.block([lane], results)])
+    outs = builder.emit("build", [sizes[0]], types, names=names, blocks=[inner.block([lane], results, main.body.span)])
     name = unique_name(f"[vmap {main.name}]", program.functions)
-    function = Function(name, builder.block(params, outs), main.span)
+    function = Function(name, builder.block(params, outs, main.body.span), main.span)
     return assemble({**program.functions, name: function}, name, program.boxes)

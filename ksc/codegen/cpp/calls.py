@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr
+from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr, origins
 from ksc.codegen.cpp.printer import Context, Printer, negation
 from ksc.codegen.cpp.types import box_struct, declaration
 from ksc.errors import UnsupportedError
@@ -24,24 +24,30 @@ def print_call(p: Printer, eqn: Eqn, at: Context) -> None:
     text = f"{callee.name}({', '.join(texts)})"
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
     if not live:
-        at.writer.statement(f"{text};", eqn.span)
+        at.writer.statement(f"{text};", eqn.span, origins(*values))
     elif len(live) == 1:
         (k,) = live
         out = eqn.outs[k]
         tensors = frozenset(atom for atom in eqn.args if isinstance(atom, Var) and isinstance(atom.type, TensorType))
         reads = NO_READS.union(tensors, *(value.reads for value in values))
-        expr = Expr(CppExpr(f"{text}.{callee.fields[k]}" if callee.fields else text), reads, None, eqn.span)
+        expr = Expr(
+            CppExpr(f"{text}.{callee.fields[k]}" if callee.fields else text),
+            reads,
+            None,
+            eqn.span,
+            folded=origins(*values),
+        )
         # What may stop the kernel, or changes a tensor, stays in its place among the other effects.
         if callee.written or (callee.needs_runtime and not p.may_wait(eqn)):
             name = p.declare(out, at)
-            at.writer.statement(f"{declaration(out.type, name, p.float_type)} = {expr.text};", eqn.span)
+            at.writer.statement(f"{declaration(out.type, name, p.float_type)} = {expr.text};", eqn.span, expr.folded)
         else:
             p.define(out, expr, at)
     else:
         names = [at.scope.declare(out.name) for out in eqn.outs]
         for out, name in zip(eqn.outs, names, strict=True):
             p.bind(out, name_expr(name))
-        at.writer.statement(f"const auto [{', '.join(names)}] = {text};", eqn.span)
+        at.writer.statement(f"const auto [{', '.join(names)}] = {text};", eqn.span, origins(*values))
 
 
 def print_box(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -72,7 +78,7 @@ def print_assert(p: Printer, eqn: Eqn, at: Context) -> None:
     """Stop the kernel where the condition does not hold."""
     condition = p.value(eqn.args[0])
     message = str(eqn.params.get("message") or "assertion failed")
-    failing = Expr(CppExpr(negation(condition)))
+    failing = Expr(CppExpr(negation(condition)), folded=condition.origins)
     p.fail_if(failing, "KS_ERROR_ASSERT", message, eqn.span, at)
     p.in_range.assume(eqn.args[0], True)
 

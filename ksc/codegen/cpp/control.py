@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ksc.codegen.cpp.expr import Expr, name_expr
+from ksc.codegen.cpp.expr import Expr, name_expr, origins
 from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, place_in, scratch, winds_back
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
@@ -56,7 +56,7 @@ def assign_live(p: Printer, eqn: Eqn, names: Sequence[str], live: Sequence[Var])
 
     def write(results: Sequence[Atom], at: Context) -> None:
         values = [p.value(atom) for out, atom in zip(eqn.outs, results, strict=True) if out in live]
-        p.assign(names, values, [p.type_of(out) for out in live], at)
+        p.assign(names, values, [p.type_of(out) for out in live], eqn.span, at)
 
     return Finish(write)
 
@@ -85,7 +85,7 @@ def print_branches(
     p.in_range.facts = facts
     p.in_range.assume(eqn.args[0], False)
     if finish.returns:
-        head.line(f"if ({condition.text}) {{", eqn.span)
+        head.line(f"if ({condition.text}) {{", eqn.span, condition.origins)
         head.lines.extend(then.lines)
         head.line("}", eqn.span)
         p.block(eqn.blocks[1], finish, at)
@@ -99,10 +99,10 @@ def print_branches(
     if not then.lines and not other.lines:
         return
     if not then.lines:
-        head.line(f"if ({negation(condition)}) {{", eqn.span)
+        head.line(f"if ({negation(condition)}) {{", eqn.span, condition.origins)
         head.lines.extend(other.lines)
     else:
-        head.line(f"if ({condition.text}) {{", eqn.span)
+        head.line(f"if ({condition.text}) {{", eqn.span, condition.origins)
         head.lines.extend(then.lines)
         if other.lines:
             head.line("} else {", eqn.span)
@@ -130,7 +130,7 @@ def conditional(p: Printer, eqn: Eqn, at: Context) -> Expr | None:
     if len(chosen.text) > TERNARY_WIDTH:
         return None
     reads = condition.reads | sides[0].reads | sides[1].reads
-    return Expr(chosen, reads, None, eqn.span)
+    return Expr(chosen, reads, None, eqn.span, folded=origins(condition, *sides))
 
 
 def _logical(p: Printer, result: Atom, condition: Expr, then: Expr, other: Expr) -> CppExpr:
@@ -225,10 +225,12 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     facts = p.in_range.facts
     for k in _counters(eqn):
         p.in_range.counter(body.params[k], cond, cond.params[k])
-    with at.writer.braces("while (true)" if tested else f"while ({condition.text})", eqn.span) as inner:
+    with at.writer.braces(
+        "while (true)" if tested else f"while ({condition.text})", eqn.span, condition.origins
+    ) as inner:
         inner.lines.extend(test.lines)
         if tested:
-            inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span)
+            inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span, condition.origins)
         with p.repeated():
             p.block(body, _next_iteration(p, eqn, names, tapes, ""), Context(inner, scope))
     p.in_range.facts = facts
@@ -261,7 +263,7 @@ def _trip_counts(p: Printer, eqn: Eqn) -> list[Atom]:
 def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[str | None]:
     """One variable for each carry that is needed; a tensor that is changed in place needs none that is assigned."""
     names: list[str | None] = []
-    starts: list[tuple[str, Span | None]] = []
+    starts: list[tuple[str, Expr]] = []
     first = len(eqn.args) - len(params)
     needed = p.analysis.live_carries(eqn)
     for k, (param, init, live) in enumerate(zip(params, eqn.args[first:], needed, strict=True)):
@@ -294,7 +296,7 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
             name = p.declare(param, at, mutable=True)
             assert isinstance(param.type, TensorType)
             elem = cpp_type(param.type.elem, p.float_type)
-            starts.append((f"ks::carried<{elem}, {param.type.rank}> {name}(rt, {value.text});", value.span))
+            starts.append((f"ks::carried<{elem}, {param.type.rank}> {name}(rt, {value.text});", value))
             p.needs_runtime = True
             names.append(name)
             continue
@@ -305,11 +307,11 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
             name = p.declare(param, at, mutable=True)
             names[-1] = name
             text = f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};"
-            starts.append((text, value.span))
+            starts.append((text, value))
     # What the user computed before the loop stands before it.
-    starts.sort(key=lambda start: start[1] is None)
-    for text, span in starts:
-        at.writer.statement(text, span or eqn.span)
+    starts.sort(key=lambda start: start[1].span is None)
+    for text, value in starts:
+        at.writer.statement(text, value.span or eqn.span, value.folded)
     at.writer.comment(eqn.span)
     return names
 
@@ -362,12 +364,16 @@ def _next_iteration(
         changing = [(k, name) for k, name in enumerate(names) if name is not None]
         saved = [(name, results[k]) for k, name in changing if is_carried(p, eqn, k)]
         for name, atom in saved:
-            at.writer.statement(f"{name}.keep({p.value(atom).text});", p.value(atom).span)
+            at.writer.statement(
+                f"{name}.keep({p.value(atom).text});",
+                p.value(atom).span or p.given_at or eqn.span,
+                p.value(atom).folded,
+            )
         kept_names = [(name, results[k]) for k, name in changing if not is_carried(p, eqn, k)]
         values = [p.value(atom) for _, atom in kept_names]
-        p.assign([name for name, _ in kept_names], values, [p.type_of(atom) for _, atom in kept_names], at)
+        p.assign([name for name, _ in kept_names], values, [p.type_of(atom) for _, atom in kept_names], eqn.span, at)
         for name, _ in saved:
-            at.writer.line(f"{name}.advance();")
+            at.writer.line(f"{name}.advance();", eqn.span)
 
     return Finish(write)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ksc.codegen.cpp import callbacks, calls, control, tensors
 from ksc.codegen.cpp.analysis import Analysis
+from ksc.codegen.cpp.expr import origins
 from ksc.codegen.cpp.memory import place_results
 from ksc.codegen.cpp.names import Scope, identifier, is_temporary, spoken
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
@@ -16,7 +17,7 @@ from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Line, Writer
 from ksc.codegen.target import Target
 from ksc.errors import UnsupportedError
-from ksc.ir.nodes import EFFECTS, Atom, Eqn, Function, Program, Var, walk
+from ksc.ir.nodes import EFFECTS, Atom, Eqn, Function, Program, Span, Var, walk
 from ksc.ir.types import Type, is_differentiable
 from ksc.ops import PRIMITIVES, primitive
 from ksc.ops.cpp import CppForm
@@ -156,8 +157,9 @@ def print_function(
     writer = Writer(1)
     if recursive:
         printer.needs_runtime = True
-        writer.line(f'rt.check_stack({function.span.line if function.span else 0}, "{_plain(spoken(function.name))}");')
-    printer.block(function.body, _returning(printer), Context(writer, Scope(scope)))
+        line = function.span.line if function.span else 0
+        writer.line(f'rt.check_stack({line}, "{_plain(spoken(function.name))}");', function.span)
+    printer.block(function.body, _returning(printer, function.span), Context(writer, Scope(scope)))
     needs_runtime = printer.needs_runtime
     if needs_runtime:
         parameters.insert(0, "ks::runtime &rt")
@@ -194,14 +196,16 @@ def result_struct(name: str) -> str:
     return f"{name}_results"
 
 
-def _returning(printer: Printer) -> Finish:
+def _returning(printer: Printer, default: Span | None) -> Finish:
     def write(results: Sequence[Atom], at: Context) -> None:
         values = [printer.value(atom) for atom in results]
         if not values:
             return
         text = ", ".join(value.text for value in values)
-        span = next((value.span for value in values if value.span is not None), None)
-        at.writer.statement(f"return {text};" if len(values) == 1 else f"return {{{text}}};", span)
+        span = next((value.span for value in values if value.span is not None), printer.given_at)
+        statement = f"return {text};" if len(values) == 1 else f"return {{{text}}};"
+        at.writer.comment(span)
+        at.writer.plain(statement, span or default, origins(*values))
 
     return Finish(write, returns=True)
 

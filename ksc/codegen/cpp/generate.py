@@ -23,7 +23,7 @@ from ksc.codegen.cpp.writer import LINE_WIDTH, Line, wrapped
 from ksc.codegen.target import CPU, Target
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Function, Program, Span, walk
+from ksc.ir.nodes import Function, Program, walk
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
@@ -46,7 +46,7 @@ def generate(unit: Unit, target: Target = CPU) -> GeneratedSource:
         suffix = derivation_suffix(derivation)
         symbols[derivation] = f"ks_{stem}{suffix}"
         entries.append(make_entry(symbols[derivation], function, program.main, unit, target))
-    spans: list[Span] = []
+    marked: list[Line] = []
     text = (
         _environment()
         .get_template(target.template)
@@ -54,15 +54,17 @@ def generate(unit: Unit, target: Target = CPU) -> GeneratedSource:
             unit=unit,
             entries=entries,
             boxes=module.boxes,
-            functions=[_marked(function, spans) for function in module.functions],
+            functions=[_marked(function, marked) for function in module.functions],
             prototypes=module.prototypes,
             namespace=f"{stem}_kernel",
             doc=_doc_lines(unit.doc),
         )
     )
-    text, line_map = _unmark(text, spans)
+    text, lines = _unmark(text, marked)
+    line_map = {number: line.span for number, line in lines.items() if line.span is not None}
+    folded = {number: line.folded for number, line in lines.items() if line.folded}
     copies = sum(function.copies for function in module.functions)
-    return GeneratedSource(unit.name, text, symbols, line_map, unit.dtype, copies)
+    return GeneratedSource(unit.name, text, symbols, line_map, unit.dtype, copies, folded)
 
 
 def derivation_suffix(derivation: str) -> str:
@@ -219,27 +221,27 @@ def _doc_lines(doc: str) -> list[str]:
     return [line.rstrip("\\").rstrip() for line in lines]
 
 
-def _marked(function: CppFunction, spans: list[Span]) -> CppFunction:
-    """The function with the number of each line's span at its end, to be found again after the template."""
+def _marked(function: CppFunction, marked: list[Line]) -> CppFunction:
+    """The function with the number of each line that has Python at its end, to be found again after the template."""
 
     def mark(line: Line) -> Line:
-        if line.span is None:
+        if line.span is None and not line.folded:
             return line
-        spans.append(line.span)
-        return Line(f"{line.text}\x00{len(spans) - 1}\x00", line.span)
+        marked.append(line)
+        return replace(line, text=f"{line.text}\x00{len(marked) - 1}\x00")
 
     return replace(function, lines=[mark(line) for line in function.lines])
 
 
-def _unmark(text: str, spans: Sequence[Span]) -> tuple[str, Mapping[int, Span]]:
-    line_map = {}
+def _unmark(text: str, marked: Sequence[Line]) -> tuple[str, Mapping[int, Line]]:
+    found = {}
     lines = text.split("\n")
     for k, line in enumerate(lines):
         match = _MARK.search(line)
         if match is not None:
-            line_map[k + 1] = spans[int(match.group(1))]
+            found[k + 1] = marked[int(match.group(1))]
             lines[k] = line[: match.start()]
-    return "\n".join(lines), line_map
+    return "\n".join(lines), found
 
 
 @functools.cache

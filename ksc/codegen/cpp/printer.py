@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from ksc.codegen.cpp.analysis import Analysis, holes, known_comparison
-from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr
+from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr, origins
 from ksc.codegen.cpp.literals import literal, string_literal
 from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
 from ksc.codegen.cpp.ranges import InRange
@@ -97,8 +97,8 @@ class Printer:
     be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
     (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches. ``sizes`` has the
-    variables for sizes of tensors, ``flat`` the index of nests that are one loop. On a grid ``walk`` knows who runs
-    what is printed.
+    variables for sizes of tensors, ``flat`` the index of nests that are one loop. ``given_at`` is where the user gives
+    the results that a ``Finish`` puts down. On a grid ``walk`` knows who runs what is printed.
     """
 
     def __init__(
@@ -133,6 +133,7 @@ class Printer:
         self._handlers = handlers
         self._last = last_handlers
         self._values: dict[Var, Expr] = {}
+        self.given_at: Span | None = None
         self._before_effects: set[int] = set()
         self._assignable: set[Var] = set()
 
@@ -185,7 +186,7 @@ class Printer:
         if value.text.isidentifier():
             return value.text
         name = self.declare(var, at)
-        at.writer.statement(f"{declaration(var.type, name, self.float_type)} = {value.text};", value.span)
+        at.writer.statement(f"{declaration(var.type, name, self.float_type)} = {value.text};", value.span, value.folded)
         return name
 
     def copied(self, eqn: Eqn, k: int, at: Context) -> str | None:
@@ -211,9 +212,8 @@ class Printer:
         if self._folds(var, expr):
             self.bind(var, expr)
             return
-        span = expr.span
         name = self.declare(var, at)
-        at.writer.statement(f"{declaration(var.type, name, self.float_type)} = {expr.text};", span)
+        at.writer.statement(f"{declaration(var.type, name, self.float_type)} = {expr.text};", expr.span, expr.folded)
 
     def _folds(self, var: Var, expr: Expr) -> bool:
         use = self.analysis.single_use(var)
@@ -234,7 +234,7 @@ class Printer:
         if left == "{0}" and right == "{1}":
             texts = [arg.cpp.within(need) for arg, need in zip(args, form.operands, strict=True)]
             infix = (symbol, texts[0], texts[1])
-        return Expr(cpp, reads, infix, span)
+        return Expr(cpp, reads, infix, span, folded=origins(*args))
 
     # Statements.
 
@@ -262,7 +262,9 @@ class Printer:
             if last is not None and not finish.single and last(self, eqns[-1], at, block.results, finish):
                 return
             self.eqn(eqns[-1], at)
+        self.given_at = block.span
         finish.write(block.results, at)
+        self.given_at = None
 
     def may_wait(self, eqn: Eqn) -> bool:
         """Whether nothing that could stop the kernel, save calls, comes later in the equation's block."""
@@ -314,12 +316,18 @@ class Printer:
     def stop_if(self, condition: Expr, how: str, span: Span | None, at: Context) -> None:
         """Stop the kernel where ``condition`` holds, by a call of a function of ``ks::runtime`` that stops it."""
         at.writer.comment(span)
-        with at.writer.braces(f"if ({condition.text})", span) as inner:
+        with at.writer.braces(f"if ({condition.text})", span, condition.origins) as inner:
             inner.line(f"rt.{how};", span)
         self.needs_runtime = True
 
-    def assign(self, targets: Sequence[str], values: Sequence[Expr], types: Sequence[str], at: Context) -> None:
-        """Assign all at once: each target after every expression that reads its old value."""
+    def assign(
+        self, targets: Sequence[str], values: Sequence[Expr], types: Sequence[str], span: Span | None, at: Context
+    ) -> None:
+        """Assign all at once: each target after every expression that reads its old value.
+
+        ``span`` is the place of what is only a name.
+        """
+        span = self.given_at or span
         pending = [
             (target, value, type_)
             for target, value, type_ in zip(targets, values, types, strict=True)
@@ -333,11 +341,11 @@ class Printer:
                 target, value, type_ = pending[k]
                 saved = at.scope.declare(f"next_{target}")
                 head = f"{type_}const " if type_.endswith("*") else f"const {type_} "
-                at.writer.statement(f"{head}{saved} = {value.text};", value.span)
+                at.writer.statement(f"{head}{saved} = {value.text};", value.span or span, value.folded)
                 pending[k] = (target, name_expr(saved), type_)
                 continue
             target, value, _ = pending.pop(k)
-            at.writer.statement(assignment(target, value), value.span)
+            at.writer.statement(assignment(target, value), value.span or span, value.folded)
 
 
 def with_width(first: Expr, operands: Sequence[Atom]) -> Expr:

@@ -53,7 +53,7 @@ class Stack:
             case "tape":
                 flat = is_flat(atom, eqn)
                 text = f"{self.name}.push({value.text});" if flat else f"{self.name}.push({value.text}, {line});"
-        at.writer.statement(text, value.span)
+        at.writer.statement(text, value.span or p.given_at or eqn.span, value.folded)
 
 
 def is_flat(element: Atom, eqn: Eqn) -> bool:

@@ -59,7 +59,7 @@ def _adds_to(atom: Atom, start: Var, block: Block, followed: Counter[Var]) -> bo
 
 def _adds_to_outer(side: Block, k: int, start: Var, around: Block, followed: Counter[Var]) -> bool:
     """The same for a result of one side of an ``if``, which sees what was bound around it."""
-    return _adds_to(side.results[k], start, Block((), (*around.eqns, *side.eqns), ()), followed)
+    return _adds_to(side.results[k], start, Block((), (*around.eqns, *side.eqns), (), around.span), followed)
 
 
 def _leads(atom: Atom, start: Var, block: Block) -> bool:

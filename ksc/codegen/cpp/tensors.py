@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from ksc.codegen.cpp.expr import Expr, name_expr
+from ksc.codegen.cpp.expr import Expr, name_expr, origins
 from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
 from ksc.codegen.cpp.literals import string_literal
 from ksc.codegen.cpp.memory import allocate, element_sizes, place_in, scratch
@@ -39,7 +39,7 @@ def print_size(p: Printer, eqn: Eqn, at: Context) -> None:
     if isinstance(tensor, Var):
         p.in_range.size(eqn.outs[0], tensor, dim)
     value = p.value(tensor)
-    size = Expr(CppExpr(f"{value.cpp.within(PRIMARY)}.size[{dim}]"), value.reads, None, eqn.span)
+    size = Expr(CppExpr(f"{value.cpp.within(PRIMARY)}.size[{dim}]"), value.reads, None, eqn.span, folded=value.origins)
     if is_temporary(eqn.outs[0].name) and value.text.isidentifier() and not value.reads:
         p.bind(eqn.outs[0], size)
     else:
@@ -79,15 +79,15 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
         target = f"{target}.part({places})" if isinstance(value.type, TensorType) else f"{target}({places})"
     if isinstance(value.type, TensorType):
         p.needs_runtime = True
-        at.writer.statement(f"ks::add_to(rt, {target}, {amount.text}, {_line(eqn.span)});", eqn.span)
+        at.writer.statement(f"ks::add_to(rt, {target}, {amount.text}, {_line(eqn.span)});", eqn.span, amount.origins)
     elif indices and p.walk is not None and p.walk.together:
         p.walk.write("adds to an element", eqn.span)
         p.needs_runtime = True
-        at.writer.statement(f"ks::add(rt, {target}, {amount.text});", eqn.span)
+        at.writer.statement(f"ks::add(rt, {target}, {amount.text});", eqn.span, amount.origins)
     elif amount.text.startswith("-") and amount.infix is None:
-        at.writer.statement(f"{target} -= {amount.text[1:]};", eqn.span)
+        at.writer.statement(f"{target} -= {amount.text[1:]};", eqn.span, amount.origins)
     else:
-        at.writer.statement(f"{target} += {amount.text};", eqn.span)
+        at.writer.statement(f"{target} += {amount.text};", eqn.span, amount.origins)
 
 
 def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -156,7 +156,9 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
         for k in live:
             value = p.value(results[k])
             if not isinstance(eqn.outs[k].type, TensorType):
-                inside.writer.statement(assignment(names[k], _combined(monoid, names[k], value)), value.span)
+                inside.writer.statement(
+                    assignment(names[k], _combined(monoid, names[k], value)), value.span or eqn.span, value.folded
+                )
                 continue
             p.needs_runtime = True
             operation = _operation(monoid, eqn.outs[k].type, p.float_type)
@@ -166,7 +168,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
                 text = f"ks::add_to(rt, {names[k]}, {value.text}, {_line(eqn.span)});"
             else:
                 text = f"ks::combine(rt, {names[k]}, {value.text}, {_line(eqn.span)}, {operation});"
-            inside.writer.statement(text, value.span or eqn.span)
+            inside.writer.statement(text, value.span or eqn.span, value.folded)
 
     numbers = [names[k] for k in live if isinstance(eqn.outs[k].type, FloatType)]
     lanes = _IN_LANES.get(monoid) if len(numbers) == len(live) and p.target.in_lanes else None
@@ -369,7 +371,9 @@ def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None
     reads = value.reads.union(*(index.reads for index in values))
     if whole and isinstance(tensor, Var):
         reads |= {tensor}
-    return Expr(CppExpr(f"{value.cpp.within(PRIMARY)}{access}({places})"), reads, None, span)
+    return Expr(
+        CppExpr(f"{value.cpp.within(PRIMARY)}{access}({places})"), reads, None, span, folded=origins(value, *values)
+    )
 
 
 def _flat_element(p: Printer, tensor: Atom, leading: Sequence[Atom], flat: str, span: Span | None) -> Expr:
@@ -385,7 +389,9 @@ def _flat_element(p: Printer, tensor: Atom, leading: Sequence[Atom], flat: str, 
     reads = value.reads.union(*(index.reads for index in values))
     if isinstance(tensor, Var):
         reads |= {tensor}
-    return Expr(CppExpr(f"{value.cpp.within(PRIMARY)}{part}[{place}]"), reads, None, span)
+    return Expr(
+        CppExpr(f"{value.cpp.within(PRIMARY)}{part}[{place}]"), reads, None, span, folded=origins(value, *values)
+    )
 
 
 def _put(
@@ -402,14 +408,14 @@ def _put(
     where = ", ".join(places)
     if isinstance(atom.type, TensorType) and not nested:
         p.needs_runtime = True
-        writer.statement(f"ks::put(rt, {name}.part({where}), {value.text}, {_line(span)});", span)
+        writer.statement(f"ks::put(rt, {name}.part({where}), {value.text}, {_line(span)});", span, value.origins)
     else:
         if p.walk is not None and p.walk.together:
             p.walk.write("stores an element", span)
-            writer.statement(f"ks::store(rt, {name}({where}), {value.text});", span)
+            writer.statement(f"ks::store(rt, {name}({where}), {value.text});", span, value.origins)
             p.needs_runtime = True
         else:
-            writer.statement(assignment(f"{name}({where})", value), span)
+            writer.statement(assignment(f"{name}({where})", value), span, value.origins)
 
 
 def _refuse_negative(p: Printer, atoms: Sequence[Atom], sizes: Sequence[Expr], span: Span | None, at: Context) -> None:

@@ -17,10 +17,11 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line without its line break."""
+    """One line without its line break, the Python that it came from, and that of what is folded into it."""
 
     text: str
     span: Span | None = None
+    folded: tuple[Span, ...] = ()
 
 
 class Writer:
@@ -40,15 +41,19 @@ class Writer:
         heads = self._heads if self._current is None else self._heads | {_place(self._current)}
         return Writer(self._depth + 1, self._current, heads)
 
-    def statement(self, text: str, span: Span | None = None) -> None:
+    def statement(self, text: str, span: Span | None = None, folded: tuple[Span, ...] = ()) -> None:
         """One statement, below a comment with its Python line unless that is the line already shown."""
         self.comment(span)
-        for k, part in enumerate(wrapped(text, LINE_WIDTH - len(INDENT) * self._depth)):
-            self.line(INDENT * (k > 0) + part, span)
+        self.plain(text, span, folded)
 
-    def line(self, text: str, span: Span | None = None) -> None:
+    def plain(self, text: str, span: Span | None = None, folded: tuple[Span, ...] = ()) -> None:
+        """One statement without a comment."""
+        for k, part in enumerate(wrapped(text, LINE_WIDTH - len(INDENT) * self._depth)):
+            self.line(INDENT * (k > 0) + part, span, folded)
+
+    def line(self, text: str, span: Span | None = None, folded: tuple[Span, ...] = ()) -> None:
         """One line without a comment."""
-        self.lines.append(Line(INDENT * self._depth + text, span))
+        self.lines.append(Line(INDENT * self._depth + text, span, folded))
 
     def comment(self, span: Span | None) -> None:
         """Show the Python line of ``span`` unless it is shown already."""
@@ -62,9 +67,9 @@ class Writer:
             self.line(f"// {text}", span)
 
     @contextmanager
-    def braces(self, head: str, span: Span | None = None) -> Iterator[Writer]:
+    def braces(self, head: str, span: Span | None = None, folded: tuple[Span, ...] = ()) -> Iterator[Writer]:
         """``head {`` … ``}`` round what is written to the writer that this gives."""
-        self.statement(f"{head} {{", span)
+        self.statement(f"{head} {{", span, folded)
         inner = self.fork()
         yield inner
         self.lines.extend(inner.lines)

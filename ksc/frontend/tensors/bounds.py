@@ -133,7 +133,7 @@ def _settled(region: Region, block: Block, live: set[Var]) -> Block:
             continue
         blocks = tuple(_settled(region, inner, live) for inner in eqn.blocks)
         eqns.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span) if blocks else eqn)
-    return Block(block.params, tuple(eqns), block.results)
+    return Block(block.params, tuple(eqns), block.results, block.span)
 
 
 def _check(region: Region, eqn: Eqn) -> IndexCheck | PickCheck | None:

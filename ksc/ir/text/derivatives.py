@@ -347,7 +347,7 @@ def _with_roles(block: Block, roles: Mapping[str, Mapping[str, str]]) -> Block:
         blocks = tuple(_with_roles(inner, roles) for inner in old.blocks)
         return Eqn(old.outs, old.op, old.args, params, blocks, old.span)
 
-    return Block(block.params, tuple(map(eqn, block.eqns)), block.results)
+    return Block(block.params, tuple(map(eqn, block.eqns)), block.results, block.span)
 
 
 def _has_plain_tensor(type_: Type) -> bool:
@@ -365,7 +365,7 @@ def _renamed(program: Program, names: Mapping[str, str]) -> Program:
     """The program with other names for its functions."""
 
     def block(old: Block) -> Block:
-        return Block(old.params, tuple(map(eqn, old.eqns)), old.results)
+        return Block(old.params, tuple(map(eqn, old.eqns)), old.results, old.span)
 
     def eqn(old: Eqn) -> Eqn:
         called = {role: names[old.params[role]] for role in ("callee", "rev", "fwd") if role in old.params}

@@ -25,7 +25,7 @@ def hoist_common_reads(program: Program) -> Program:
                 common, blocks = _split(blocks)
                 eqns.extend(common)
             eqns.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
-        return Block(block.params, tuple(eqns), block.results)
+        return Block(block.params, tuple(eqns), block.results, block.span)
 
     functions = {name: Function(name, visit(f.body), f.span) for name, f in program.functions.items()}
     return assemble(functions, program.entry, program.boxes, renew=False)
@@ -51,7 +51,9 @@ def _split(blocks: tuple[Block, ...]) -> tuple[list[Eqn], tuple[Block, ...]]:
         gone.update((eqn, same))
     if not common:
         return [], blocks
-    left = [Block((), tuple(eqn for eqn in block.eqns if eqn not in gone), block.results) for block in blocks]
+    left = [
+        Block((), tuple(eqn for eqn in block.eqns if eqn not in gone), block.results, block.span) for block in blocks
+    ]
     return common, (left[0], substitute_block(left[1], env))
 
 

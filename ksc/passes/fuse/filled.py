@@ -44,7 +44,7 @@ class _Filled:
             new = (self.built(eqn) if eqn.op == "for" else None) or eqn
             blocks = tuple(map(self.block, new.blocks))
             eqns.append(Eqn(new.outs, new.op, new.args, new.params, blocks, new.span))
-        return Block(block.params, tuple(eqns), block.results)
+        return Block(block.params, tuple(eqns), block.results, block.span)
 
     def built(self, loop: Eqn) -> Eqn | None:
         count, *inits = loop.args
@@ -136,7 +136,7 @@ class _Rows:
         results = tuple(replace(result, self.env) for result in block.results)
         if any(result in self.known for result in results):
             raise _NotRowsError
-        return Block(block.params, eqns, results)
+        return Block(block.params, eqns, results, block.span)
 
     def access(self, eqn: Eqn, version: _Version) -> Sequence[Eqn]:
         _, at, *rest = eqn.args

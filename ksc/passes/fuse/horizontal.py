@@ -40,7 +40,7 @@ def _block(block: Block, effectful: Collection[str]) -> Block:
             segment = []
         else:
             segment.append(new)
-    return Block(block.params, (*done, *_merged(segment)), block.results)
+    return Block(block.params, (*done, *_merged(segment)), block.results, block.span)
 
 
 def _adds(eqn: Eqn) -> bool:
@@ -97,5 +97,5 @@ def _size(eqn: Eqn) -> int:
 def _together(first: Eqn, second: Eqn) -> Eqn:
     a, b = first.blocks[0], second.blocks[0]
     seen = substitute_block(b, dict(zip(b.params, a.params, strict=True)))
-    body = Block(a.params, a.eqns + seen.eqns, a.results + seen.results)
+    body = Block(a.params, a.eqns + seen.eqns, a.results + seen.results, a.span)
     return Eqn(first.outs + second.outs, first.op, first.args, first.params, (body,), first.span or second.span)

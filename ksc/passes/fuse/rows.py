@@ -56,7 +56,7 @@ class _Rows:
             if not self.is_merged(eqn):
                 blocks = tuple(self.block(inner, Place(eqn, place)) for inner in eqn.blocks)
                 eqns[k] = Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
-        return Block(block.params, tuple(eqns), block.results)
+        return Block(block.params, tuple(eqns), block.results, block.span)
 
     def is_merged(self, eqn: Eqn) -> bool:
         """Whether this is a loop that was merged: nothing is known of what it binds."""
@@ -173,9 +173,9 @@ def _merged(maker: Eqn, reader: Eqn, depth: int, safe: frozenset[Var]) -> Eqn:
     (body,) = reader.blocks
     env: Env = dict(zip(body.params[:depth], first.params, strict=True))
     rows = dict(zip(maker.outs, first.results, strict=True))
-    seen = _reading_rows(Block(body.params, body.eqns, body.results), rows, depth, env)
+    seen = _reading_rows(Block(body.params, body.eqns, body.results, body.span), rows, depth, env)
     second = _by_rows(Eqn(reader.outs, "build", reader.args, reader.params, (seen,), reader.span), depth, safe)
-    block = Block(first.params, first.eqns + second.eqns, first.results + second.results)
+    block = Block(first.params, first.eqns + second.eqns, first.results + second.results, first.span)
     return Eqn(maker.outs + reader.outs, "build", maker.args[:depth], maker.params, (block,), reader.span)
 
 
@@ -194,7 +194,7 @@ def _reading_rows(block: Block, rows: Mapping[Var, Atom], depth: int, env: Env) 
         blocks = tuple(_reading_rows(inner, rows, depth, env) for inner in eqn.blocks)
         args = tuple(replace(arg, env) for arg in eqn.args)
         eqns.append(Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span))
-    return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results))
+    return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results), block.span)
 
 
 def _by_rows(eqn: Eqn, depth: int, safe: frozenset[Var]) -> Block:
@@ -215,9 +215,9 @@ def _by_rows(eqn: Eqn, depth: int, safe: frozenset[Var]) -> Block:
             along.update(inner.outs)
     types = [_row_type(out, depth) for out in eqn.outs]
     outs = tuple(Var(out.name, type_) for out, type_ in zip(eqn.outs, types, strict=True))
-    row = Block(body.params[depth:], tuple(left), body.results)
+    row = Block(body.params[depth:], tuple(left), body.results, body.span)
     loop = Eqn(outs, "build", eqn.args[depth:], eqn.params, (row,), eqn.span)
-    return Block(body.params[:depth], (*front, loop), outs)
+    return Block(body.params[:depth], (*front, loop), outs, body.span)
 
 
 def _row_type(tensor: Var, depth: int) -> TensorType:

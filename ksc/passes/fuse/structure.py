@@ -42,7 +42,7 @@ class _Resolver:
         results = tuple(replace(result, self.env) for result in block.results)
         for var in learnt:
             del self.env[var]
-        return Block(block.params, tuple(out), results)
+        return Block(block.params, tuple(out), results, block.span)
 
     def eqns(self, eqns: Sequence[Eqn], place: Place, out: list[Eqn]) -> list[Var]:
         """Append what the equations of a block are; the variables that asserts have replaced in it."""

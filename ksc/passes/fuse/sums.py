@@ -55,7 +55,7 @@ class _Sums:
                 case _:
                     eqns.append(new)
         results = tuple(replace(result, self.env) for result in block.results)
-        return Block(block.params, tuple(_together(eqns)), results)
+        return Block(block.params, tuple(_together(eqns)), results, block.span)
 
     def split(self, loop: Eqn) -> list[Eqn]:
         """A loop and the sums of what it adds to places that do not depend on its index."""
@@ -67,7 +67,7 @@ class _Sums:
         rest = tuple(eqn for eqn in body.eqns if eqn not in sums)
         terms = tuple(add.args[-1] for add in sums)
         pure = tuple(without_effects(rest))
-        needed = prune_block(Block(body.params, pure, terms), self.effectful)
+        needed = prune_block(Block(body.params, pure, terms, body.span), self.effectful)
         empty = not body.results and not any(has_effect(e, self.effectful, ()) or _adds(e) for e in rest)
         if not empty and work(needed) > SPLIT:
             return [loop]
@@ -80,7 +80,7 @@ class _Sums:
         ]
         if empty:
             return [total, *adds]
-        left = Block(body.params, rest, body.results)
+        left = Block(body.params, rest, body.results, body.span)
         return [Eqn(loop.outs, "build", loop.args, loop.params, (left,), loop.span), total, *adds]
 
     def closed(self, eqn: Eqn) -> list[Eqn]:
@@ -101,7 +101,7 @@ class _Sums:
         if kept:
             exported = {k: value for k, value in values.items() if isinstance(value, Var)}
             images = {k: Var(value.name, value.type) for k, value in exported.items()}
-            block = Block(tuple(body.params[k] for k in kept), eqns, (*body.results, *exported.values()))
+            block = Block(tuple(body.params[k] for k in kept), eqns, (*body.results, *exported.values()), body.span)
             outs = (*(eqn.outs[k] for k in kept), *eqn.outs[n:], *images.values())
             result = [Eqn(outs, "withacc", tuple(eqn.args[k] for k in kept), eqn.params, (block,), eqn.span)]
             values.update(images)
@@ -167,7 +167,7 @@ def _lifted(eqn: Eqn) -> list[Eqn]:
     blocks = []
     for block, side in zip(eqn.blocks, sides, strict=True):
         values = tuple(side[place].args[-1] if place in side else zero for place in places)
-        blocks.append(Block((), tuple(e for e in block.eqns if e not in gone), (*block.results, *values)))
+        blocks.append(Block((), tuple(e for e in block.eqns if e not in gone), (*block.results, *values), block.span))
     outs = tuple(Var(place[0].name, Float) if isinstance(place[0], Var) else Var("s", Float) for place in places)
     adds = [Eqn((), "acc_add", (*place, out), {}, (), eqn.span) for place, out in zip(places, outs, strict=True)]
     return [Eqn((*eqn.outs, *outs), "if", eqn.args, eqn.params, tuple(blocks), eqn.span), *adds]

@@ -113,7 +113,7 @@ class _Fusion:
     def block(self, block: Block, place: Place) -> Block:
         out: list[Eqn] = []
         self.eqns(block.eqns, place, out)
-        return Block(block.params, tuple(out), tuple(replace(result, self.env) for result in block.results))
+        return Block(block.params, tuple(out), tuple(replace(result, self.env) for result in block.results), block.span)
 
     def eqns(self, eqns: Sequence[Eqn], place: Place, out: list[Eqn]) -> None:
         for eqn in eqns:
@@ -223,7 +223,9 @@ class _Fusion:
         if row is None or row.op != "build" or row.params.get("nested"):
             return work(body) <= FREE
         needed = tuple(free_vars(Block((), (row,), ())))
-        shared = prune_block(Block(body.params, tuple(e for e in body.eqns if e is not row), needed), self.effectful)
+        shared = prune_block(
+            Block(body.params, tuple(e for e in body.eqns if e is not row), needed, body.span), self.effectful
+        )
         return work(shared) <= FREE and len(row.outs) == 1 and self.splits(_Built(row.blocks[0]))
 
     def enter_build(self, eqn: Eqn, names: Sequence[Var], place: Place) -> None:
@@ -231,7 +233,11 @@ class _Fusion:
         (body,) = eqn.blocks
         alone = len(names) == 1
         for k, name in enumerate(names):
-            own = body if alone else prune_block(Block(body.params, body.eqns, body.results[k : k + 1]), self.effectful)
+            own = (
+                body
+                if alone
+                else prune_block(Block(body.params, body.eqns, body.results[k : k + 1], body.span), self.effectful)
+            )
             cost = cost_of(own, Place(eqn, place), self.facts, self.effectful)
             for inner in walk(own):
                 if inner in self.fused and self.fused[inner] not in self.single:
@@ -258,7 +264,12 @@ class _Fusion:
         outs = tuple(Var(var.name, var.type) for var in extra)
         images.update(zip(extra, outs, strict=True))
         blocks = tuple(
-            Block((), block.eqns, (*block.results, *(var if var in own else _nothing(var.type) for var in extra)))
+            Block(
+                (),
+                block.eqns,
+                (*block.results, *(var if var in own else _nothing(var.type) for var in extra)),
+                block.span,
+            )
             for block, own in zip(eqn.blocks, needed, strict=True)
         )
         new = Eqn((*eqn.outs, *outs), "if", eqn.args, eqn.params, blocks, eqn.span)
@@ -314,7 +325,7 @@ class _Fusion:
                 return self.choose(source, at, images, like, place, out)
         rank = source.rank
         env: Env = {**images, **dict(zip(source.body.params, at[:rank], strict=True))}
-        copy = clone_block(Block((), source.body.eqns, source.body.results), env)
+        copy = clone_block(Block((), source.body.eqns, source.body.results, source.body.span), env)
         self.facts.adopt(copy.eqns, place)
         (value,) = copy.results
         out.extend(copy.eqns)

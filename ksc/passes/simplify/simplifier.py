@@ -70,7 +70,7 @@ class _Simplifier:
         self.eqns(block.eqns)
         self.depth -= 1
         eqns, self.out = tuple(self.out), around
-        return Block(block.params, eqns, tuple(replace(result, self.env) for result in block.results))
+        return Block(block.params, eqns, tuple(replace(result, self.env) for result in block.results), block.span)
 
     def eqns(self, eqns: tuple[Eqn, ...]) -> None:
         for eqn in eqns:
@@ -142,7 +142,7 @@ class _Simplifier:
             results = block.results
             if block is body:
                 results = tuple(results[k] for k in kept) + results[n:]
-            blocks.append(self.block(Block(params, block.eqns, results)))
+            blocks.append(self.block(Block(params, block.eqns, results, block.span)))
         args = eqn.args[:skip] + tuple(eqn.args[skip + k] for k in kept)
         outs = tuple(eqn.outs[k] for k in kept) + eqn.outs[n:]
         new_params = {**eqn.params, "carries": len(kept)}
@@ -169,7 +169,7 @@ class _Simplifier:
         else:
             plain = [k for k in plain if not direct[inner.params[k]]]
             kept = [k for k in range(n) if k not in plain]
-            block = Block(tuple(inner.params[k] for k in kept), inner.eqns, inner.results)
+            block = Block(tuple(inner.params[k] for k in kept), inner.eqns, inner.results, inner.span)
             outs = tuple(eqn.outs[k] for k in kept) + eqn.outs[n:]
             self.out.append(Eqn(outs, "withacc", tuple(eqn.args[k] for k in kept), eqn.params, (block,), eqn.span))
         for k in plain:

@@ -50,5 +50,5 @@ class Derivatives:
         for k in differentiable_results(primal):
             self.module.need_tangent(body.results[k].type)
             results.append(sweep.dot_or_zero(body.results[k], builder))
-        block = Block((*body.params, *tangents), tuple(builder.eqns), tuple(results))
+        block = Block((*body.params, *tangents), tuple(builder.eqns), tuple(results), body.span)
         return clone_function(Function(name, prune_block(block, self.module.effectful), primal.span))

@@ -36,7 +36,7 @@ def _if(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
         sides.append((block, inner, sweep.block(block, inner)))
     which = [k for k in range(len(eqn.outs)) if any(dots[k] is not None for _, _, dots in sides)]
     blocks = [
-        inner.block((), (*block.results, *_filled(sweep, inner, block.results, dots, which)))
+        inner.block((), (*block.results, *_filled(sweep, inner, block.results, dots, which)), block.span)
         for block, inner, dots in sides
     ]
     tangents = tuple(_named(eqn.outs[k]) for k in which)
@@ -76,7 +76,7 @@ def _loop(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
         *body.results[n:],
         *_filled(sweep, inner, body.results, dots, stacked),
     )
-    blocks = [Block((*c.params, *(_named(params[k]) for k in which)), c.eqns, c.results) for c in conds]
+    blocks = [Block((*c.params, *(_named(params[k]) for k in which)), c.eqns, c.results, c.span) for c in conds]
     blocks.append(inner.block((*body.params, *carried.values()), results))
     carry_dots = tuple(_named(eqn.outs[k]) for k in which)
     stacked_dots = tuple(_named(eqn.outs[k]) for k in stacked)

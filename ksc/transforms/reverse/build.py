@@ -25,7 +25,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     eqns, saved = augmented_body(sweep, body, eqn.span)
     rank = len(body.params)
     outs = tuple(Var(value.name, stack_type(rank, value.type)) for value in saved)
-    block = Block(body.params, tuple(eqns), (*body.results, *saved))
+    block = Block(body.params, tuple(eqns), (*body.results, *saved), body.span)
     new = Eqn(eqn.outs + outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span)
     return note(sweep, new, Kept(len(eqn.outs), saved=(len(saved),)), eqns)
 

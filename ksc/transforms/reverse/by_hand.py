@@ -40,7 +40,7 @@ def define_by_hand(module: Module, pair: Pair, params: Mapping[str, Any], name: 
         pair.residuals = [BoxType(box)]
     else:
         pair.residuals = types
-    forward = Block(point, tuple(first.eqns), (*results, *kept))
+    forward = Block(point, tuple(first.eqns), (*results, *kept), first.span)
     module.functions[pair.forward] = Function(pair.forward, forward, function.span)
 
     second = Builder(function.span)
@@ -51,5 +51,5 @@ def define_by_hand(module: Module, pair: Pair, params: Mapping[str, Any], name: 
     bar_types = [tangent_type(types[k]) for k in positions]
     given = second.emit("call", [*opened, *cotangents], bar_types, params={"callee": params["rev"]})
     wanted = [bar for k, bar in zip(positions, given, strict=True) if pair.active[k]]
-    backward = Block((*cotangents, *residuals), tuple(second.eqns), tuple(wanted))
+    backward = Block((*cotangents, *residuals), tuple(second.eqns), tuple(wanted), second.span)
     module.functions[name] = Function(name, backward, function.span)

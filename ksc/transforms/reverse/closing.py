@@ -117,8 +117,8 @@ class Closing:
                 self.repeat(var, env, head)
             else:
                 env[var] = opened(var, head)
-        copy = clone_block(Block((), code.eqns, code.results), env)
-        return Block(params, (*head.eqns, *copy.eqns), copy.results)
+        copy = clone_block(Block((), code.eqns, code.results, code.span), env)
+        return Block(params, (*head.eqns, *copy.eqns), copy.results, copy.span)
 
 
 def counted(init: Atom, index: Var, step: Const) -> Leaf:

@@ -40,7 +40,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     extra = (*carried, *saved)
     names = [f"{param.name}_tape" for param in carried] + [value.name for value in saved]
     outs = tuple(Var(name, stack_type(1, value.type)) for name, value in zip(names, extra, strict=True))
-    block = Block(body.params, tuple(eqns), (*body.results, *extra))
+    block = Block(body.params, tuple(eqns), (*body.results, *extra), body.span)
     new = Eqn(eqn.outs + outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span)
     kept = Kept(len(eqn.outs), len(carried), (len(saved),), undos=sweep.undos.get(eqn, {}))
     return note(sweep, new, kept, eqns)

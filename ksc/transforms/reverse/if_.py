@@ -35,7 +35,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
         sides.append(inner.eqns)
     extra = [value for values in saved for value in values]
     blocks = tuple(
-        Block((), tuple(eqns), (*block.results, *(v if v in own else default(v.type) for v in extra)))
+        Block((), tuple(eqns), (*block.results, *(v if v in own else default(v.type) for v in extra)), block.span)
         for block, eqns, own in zip(eqn.blocks, sides, saved, strict=True)
     )
     outs = eqn.outs + tuple(Var(value.name, value.type) for value in extra)
@@ -56,7 +56,7 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     sides: list[Scope] = []
     first = kept.results
     for block, count in zip(eqn.blocks, kept.saved, strict=True):
-        inner = scope.inside("if")
+        inner = scope.inside("if", block.span)
         env: Env = {}
         for position in range(first, first + count):
             sweep.unpack(block, position, eqn.outs[position], env, inner)

@@ -161,7 +161,10 @@ class Pairs:
         backward = self._backward(forward, (True,) * len(differentiable_results(function)))
         values = function.body.results if with_value else ()
         block = Block(
-            (*function.params, *backward.cotangents), (*forward.eqns, *backward.eqns), (*values, *backward.results)
+            (*function.params, *backward.cotangents),
+            (*forward.eqns, *backward.eqns),
+            (*values, *backward.results),
+            function.body.span,
         )
         derived = self.module.new_name(f"[{'valrev' if with_value else 'rev'} {name}]")
         self._make_wanted()
@@ -175,7 +178,9 @@ class Pairs:
         forward = self._forward(primal, active)
         backward = self._backward(forward, seeds)
         eqns = (*forward.eqns, *backward.eqns)
-        block = Block((*forward.function.params, *backward.cotangents), eqns, backward.results)
+        block = Block(
+            (*forward.function.params, *backward.cotangents), eqns, backward.results, forward.function.body.span
+        )
         digits = "".join("01"[seed] for seed in seeds)
         derived = self.module.new_name(f"[rev{digits} {name}]")
         self._make_wanted()
@@ -247,7 +252,12 @@ class Pairs:
             unsure = tuple(making.pair.saved or mark is not None for mark in backward.present)
             end = Builder(making.forward.function.span)
             flags = [as_bool(end, mark) for mark, on in zip(backward.present, unsure, strict=True) if on]
-            block = Block(backward.cotangents, (*backward.eqns, *end.eqns), (*backward.results, *flags))
+            block = Block(
+                backward.cotangents,
+                (*backward.eqns, *end.eqns),
+                (*backward.results, *flags),
+                making.forward.function.body.span,
+            )
             making.bodies[seeds] = prune_block(block, self.module.effectful)
             making.unsure[seeds] = unsure
         return making.unsure[seeds]
@@ -292,10 +302,10 @@ class Pairs:
                 opening = (Eqn(tuple(residuals), "unbox", params, span=function.span),) if residuals else ()
                 residuals = [emit_box(first, box, residuals)]
         outs = (*function.body.results, *residuals)
-        block = prune_block(Block(function.params, tuple(first.eqns), outs), module.effectful)
+        block = prune_block(Block(function.params, tuple(first.eqns), outs, first.span), module.effectful)
         module.functions[pair.forward] = clone_function(Function(pair.forward, block, function.span))
         for name, body in bodies.items():
-            block = Block((*body.params, *params), (*opening, *body.eqns), body.results)
+            block = Block((*body.params, *params), (*opening, *body.eqns), body.results, body.span)
             module.functions[name] = clone_function(Function(name, block, function.span))
 
 

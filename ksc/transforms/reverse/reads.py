@@ -40,7 +40,7 @@ def read_sizes_before(eqns: Iterable[Eqn], made: Mapping[Var, Var]) -> tuple[Eqn
     """The equations, with the sizes of a changed tensor, which ``made`` maps to the one before, read from that one."""
     found = []
     for eqn in eqns:
-        blocks = tuple(Block(b.params, read_sizes_before(b.eqns, made), b.results) for b in eqn.blocks)
+        blocks = tuple(Block(b.params, read_sizes_before(b.eqns, made), b.results, b.span) for b in eqn.blocks)
         args = eqn.args
         while eqn.op == "size" and args[0] in made:
             args = (made[args[0]],)  # type: ignore[index]

@@ -22,7 +22,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     """A sum keeps nothing."""
     (body,) = eqn.blocks
     eqns = sweep.augment(body.eqns)
-    block = Block(body.params, tuple(eqns), body.results)
+    block = Block(body.params, tuple(eqns), body.results, body.span)
     return note(sweep, Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span), Kept(len(eqn.outs)), eqns)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Eqn, Var
+from ksc.ir.nodes import Atom, Block, Eqn, Span, Var
 from ksc.ir.rewrite import Env, replace, substitute_eqn
 from ksc.ir.types import AccType, TensorType
 from ksc.transforms.reverse.presence import ABSENT, Perhaps, Presence, either
@@ -64,10 +64,13 @@ class Scope:
         self.stores: dict[Var, Atom] = {}
         self.restored: list[Restored] = []
         self.continued: set[Var] = set()
+        self.span = builder.span
 
-    def inside(self, kind: Kind) -> Scope:
-        """A scope for a block inside this one."""
-        return Scope(kind, self, self.varied, Builder(self.builder.span))
+    def inside(self, kind: Kind, span: Span | None = None) -> Scope:
+        """A scope for a block inside this one; ``span`` is where the user gives what is reversed there."""
+        scope = Scope(kind, self, self.varied, Builder(self.builder.span))
+        scope.span = span or scope.span
+        return scope
 
     def own(self, eqns: Iterable[Eqn], params: Iterable[Var] = ()) -> None:
         """Note that the cotangents of these variables are complete when this block ends."""
@@ -215,10 +218,10 @@ class Scope:
         A tensor changed for a reader of its new value, while the old one is read later, is changed back between the
         two, so that one piece of memory holds both. Where nobody reads the new one there is nothing to change back.
         """
-        block = self.builder.block(params, results)
+        block = self.builder.block(params, results, self.span)
         if self.restored:
             eqns = read_sizes_before(block.eqns, {r.after: r.before for r in self.restored})
-            block = Block(block.params, eqns, block.results)
+            block = Block(block.params, eqns, block.results, block.span)
         pruned = prune_block(block, effectful, self.live_accs())
         made = {out for eqn in pruned.eqns for out in eqn.outs}
         here = {*block.params, *made}
@@ -233,7 +236,9 @@ class Scope:
                 env[restored.before] = restored.again
             renamed.append(substitute_eqn(eqn, env))
         env.update({restored.before: restored.again for restored in pending})
-        changed = Block(block.params, tuple(renamed), tuple(replace(result, env) for result in block.results))
+        changed = Block(
+            block.params, tuple(renamed), tuple(replace(result, env) for result in block.results), block.span
+        )
         return prune_block(changed, effectful, self.live_accs())
 
     def live_accs(self) -> set[Var]:

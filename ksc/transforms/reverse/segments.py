@@ -40,7 +40,7 @@ def cut_into_segments(block: Block) -> Block:
             _cut_for(new, builder)
         else:
             _cut_while(new, builder)
-    return builder.block(block.params, block.results)
+    return builder.block(block.params, block.results, block.span)
 
 
 def _renamed(variables: Sequence[Var]) -> tuple[Var, ...]:
@@ -64,13 +64,13 @@ def _cut_for(eqn: Eqn, builder: Builder) -> None:
     trips = segment.apply("min", length, segment.apply("sub", count, first), name="trips")
     step = Builder(eqn.span)
     at = step.apply("add", first, j, name=index.name)
-    inner = substitute_block(Block((), body.eqns, body.results), {index: at})
+    inner = substitute_block(Block((), body.eqns, body.results, body.span), {index: at})
     params = {key: value for key, value in eqn.params.items() if key != "checkpoint"}
     starts = _renamed(carries)
     ends = _renamed(carries)
-    block = Block((j, *carries), (*step.eqns, *inner.eqns), inner.results)
+    block = Block((j, *carries), (*step.eqns, *inner.eqns), inner.results, inner.span)
     segment.eqns.append(Eqn(ends, "for", (trips, *starts), params, (block,), eqn.span))
-    outer = Block((s, *starts), tuple(segment.eqns), ends)
+    outer = Block((s, *starts), tuple(segment.eqns), ends, segment.span)
     params = {**params, "checkpoint": WHOLE}
     builder.eqns.append(Eqn(eqn.outs, "for", (segments, *eqn.args[1:]), params, (outer,), eqn.span))
 
@@ -79,13 +79,15 @@ def _cut_while(eqn: Eqn, builder: Builder) -> None:
     cond, body = eqn.blocks
     length = const(eqn.params["checkpoint"])
     carries = body.params
-    test = clone_block(Block((), cond.eqns, cond.results), dict(zip(cond.params, eqn.args, strict=True)))
+    test = clone_block(Block((), cond.eqns, cond.results, cond.span), dict(zip(cond.params, eqn.args, strict=True)))
     builder.eqns.extend(test.eqns)
 
     step = Builder(eqn.span)
     j, going = Var("j", Integer), Var("going", Bool)
     step.eqns.extend(body.eqns)
-    again = clone_block(Block((), cond.eqns, cond.results), dict(zip(cond.params, body.results, strict=True)))
+    again = clone_block(
+        Block((), cond.eqns, cond.results, cond.span), dict(zip(cond.params, body.results, strict=True))
+    )
     step.eqns.extend(again.eqns)
     results = (step.apply("add", j, const(1), name="j"), *body.results, *again.results)
     head = Builder(eqn.span)
@@ -95,7 +97,7 @@ def _cut_while(eqn: Eqn, builder: Builder) -> None:
 
     starts = (*_renamed(carries), Var("going", Bool))
     ends = (Var("j", Integer), *_renamed(carries), Var("going", Bool))
-    blocks = (asked, Block((j, *carries, going), tuple(step.eqns), results))
+    blocks = (asked, Block((j, *carries, going), tuple(step.eqns), results, step.span))
     n = len(carries)
     inner = Eqn(ends, "while", (const(0), *starts), {"carries": n + 2}, blocks, eqn.span)
     around = (*_renamed(carries), Var("going", Bool))

@@ -105,7 +105,7 @@ class Recorder:
             elif eqn.op == "if" and inside:
                 new = self._choice(new)
             eqns.append(new)
-        return Block(block.params, tuple(eqns), block.results)
+        return Block(block.params, tuple(eqns), block.results, block.span)
 
     # The changes of a tensor inside one block.
 
@@ -152,7 +152,7 @@ class Recorder:
             if old is not None:
                 found.append(Eqn((old,), "index", eqn.args[:-1], {}, (), eqn.span))
             found.append(eqn)
-        return Block(block.params, tuple(found), block.results)
+        return Block(block.params, tuple(found), block.results, block.span)
 
     def _boxed(self, value: Var, builder: Builder) -> Var:
         name = self.module.new_box(f"{self.name}.{value.name}", [value.type])
@@ -202,7 +202,7 @@ class Recorder:
         for block, tail, mine in zip(blocks, tails, given, strict=True):
             own = {value for value, _ in mine.values()}
             results = (value if value in own else default(value.type) for value, _ in extra)
-            sides.append(Block((), (*block.eqns, *tail.eqns), (*block.results, *results)))
+            sides.append(Block((), (*block.eqns, *tail.eqns), (*block.results, *results), block.span))
         outs = (*eqn.outs, *(out for _, out in extra))
         return Eqn(outs, "if", eqn.args, eqn.params, tuple(sides), eqn.span)
 
@@ -241,10 +241,10 @@ class Recorder:
 
             closed = closing.close((), code, opened)
             params = (index, code.params[0], *elements.values())
-            undos[k] = Undo(clone_block(Block(params, closed.eqns, closed.results), {}), tuple(elements))
+            undos[k] = Undo(clone_block(Block(params, closed.eqns, closed.results, closed.span), {}), tuple(elements))
         outs = (*eqn.outs, *(out for _, out in extra))
         results = (*body.results, *(value for value, _ in extra))
-        blocks = (*conds, Block(body.params, (*body.eqns, *tail.eqns), results))
+        blocks = (*conds, Block(body.params, (*body.eqns, *tail.eqns), results, body.span))
         new = Eqn(outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
         self.undos[new] = undos
         for k, undo in undos.items():
@@ -286,7 +286,7 @@ def _either(eqn: Eqn, root: Var, codes: Sequence[Block]) -> Step:
     sides = []
     for code in codes:
         copy = clone_block(code, {code.params[0]: after})
-        sides.append(Block((), copy.eqns, copy.results))
+        sides.append(Block((), copy.eqns, copy.results, copy.span))
     if not any(side.eqns for side in sides):
         return Step(root, Block((after,), (), (after,)))
     before = Var(after.name, after.type)
@@ -321,6 +321,6 @@ def take_back(builder: Builder, undo: Undo, i: Var, after: Var, outs: Sequence[V
     for position, element in zip(undo.logs, elements, strict=True):
         log = outs[position]
         env[element] = builder.emit("index", [log, i], [element.type], names=[element.name])[0]
-    copy = clone_block(Block((), undo.code.eqns, undo.code.results), env)
+    copy = clone_block(Block((), undo.code.eqns, undo.code.results, undo.code.span), env)
     builder.eqns.extend(copy.eqns)
     return copy.results

@@ -43,7 +43,7 @@ def drop_unread(
 
 def _with_results(body: Block, kept: list[int], effectful: Collection[str]) -> Block:
     results = tuple(body.results[k] for k in kept)
-    return prune_block(Block(body.params, body.eqns, results), effectful)
+    return prune_block(Block(body.params, body.eqns, results, body.span), effectful)
 
 
 def _with_calls(block: Block, kept: Mapping[str, list[int]]) -> Block:
@@ -55,4 +55,4 @@ def _with_calls(block: Block, kept: Mapping[str, list[int]]) -> Block:
             outs = tuple(outs[k] for k in kept[eqn.params["callee"]])
         blocks = tuple(_with_calls(inner, kept) for inner in eqn.blocks)
         eqns.append(Eqn(outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
-    return Block(block.params, tuple(eqns), block.results)
+    return Block(block.params, tuple(eqns), block.results, block.span)

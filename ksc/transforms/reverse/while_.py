@@ -32,8 +32,8 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     outs = tuple(Var(name, stack_type(1, value.type)) for name, value in zip(names, extra, strict=True))
     results = (*body.results[:n], next_trips, *body.results[n:], *extra)
     blocks = (
-        Block((*cond.params, Var("trips", Integer)), cond.eqns, cond.results),
-        Block((*body.params, trips), (*eqns, *builder.eqns), results),
+        Block((*cond.params, Var("trips", Integer)), cond.eqns, cond.results, cond.span),
+        Block((*body.params, trips), (*eqns, *builder.eqns), results, body.span),
     )
     all_outs = (*eqn.outs[:n], Var("trips", Integer), *eqn.outs[n:], *outs)
     new = Eqn(all_outs, eqn.op, (*eqn.args, const(0)), {**eqn.params, "carries": n + 1}, blocks, eqn.span)
@@ -51,7 +51,7 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     if all(bar is None for bar in bars) and not sweep.accumulates(eqn):
         return
     body = eqn.blocks[1]
-    inner = Block(body.params[:n], body.eqns, body.results[:n] + body.results[n + 1 :])
+    inner = Block(body.params[:n], body.eqns, body.results[:n] + body.results[n + 1 :], body.span)
     first = kept.results + 1
     tapes = eqn.outs[first : first + n]
     saved = {p - 1: eqn.outs[p] for p in range(first + n, len(eqn.outs))}
