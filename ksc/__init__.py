@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ksc.exports import export
     from ksc.functional import block_csr, grad, gradcheck, hessian, hvp, jacobian, jvp, value_and_grad, vjp
     from ksc.kernel import Kernel
+    from ksc.plotting import plot
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _HOMES = {
     "export": "exports",
     "callback": "callback",
     "checkpoint": "checkpointing",
+    "plot": "plotting",
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "plot",
     "register",
     "stop_gradient",
     "value_and_grad",

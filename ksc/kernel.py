@@ -29,6 +29,7 @@ from ksc.torch.operator import FastCallable, Operator, core
 from ksc.traced import FlatCall, TracedCalls
 
 if TYPE_CHECKING:
+    from ksc.explore import Exploration
     from ksc.frontend.special import Derived
     from ksc.ir.nodes import Program
     from ksc.steps import Step
@@ -166,11 +167,8 @@ class Kernel(FastCallable):
             derivations: which ones, see ``ksc.derive``; by default the value, and the vjp where there is one.
             dtype: the floating dtype, in place of the inputs', or of the default dtype where there are none.
         """
-        if example_inputs is None:
-            special, inputs = self._annotated(), torch.get_default_dtype()
-        else:
-            special, leaves = self._specialise(tuple(example_inputs), {})
-            inputs = float_dtype(leaves)
+        special, leaves = self.example(example_inputs)
+        inputs = float_dtype(leaves) if example_inputs is not None else torch.get_default_dtype()
         for derivation in special.usual if derivations is None else derivations:
             special.built(derivation, dtype or inputs)
         return self
@@ -246,6 +244,42 @@ class Kernel(FastCallable):
     def source_path(self) -> Path:
         """Where the C++ lies, below ``build/torch_extensions``; it is built if it was not yet."""
         return self._annotated().built("", torch.get_default_dtype()).source_path
+
+    def explore(
+        self,
+        example_inputs: Iterable[Any] | None = None,
+        *,
+        path: str | Path | None = None,
+        dtype: torch.dtype | None = None,
+        plot_range: tuple[float, float] = (-3.0, 3.0),
+    ) -> Exploration:
+        """A page that shows the kernel at every stage, complete in one file; opened in the browser.
+
+        The Python source, the IR after each pass, that of the vjp and jvp, and the C++ stand side by side, and a line
+        lights up what it became. In a notebook the page is shown there, and with a ``path`` it is only written.
+
+        Args:
+            example_inputs: as of ``compile``; their sizes are put into the counts of operations and memory.
+            path: where to write the page.
+            dtype: what floats are in the C++; the default dtype where it is None.
+            plot_range: over which arguments a function of one number is drawn.
+
+        Raises what a first call does.
+        """
+        from ksc.explore import explore
+
+        return explore(self, example_inputs, path=path, dtype=dtype, plot_range=plot_range)
+
+    def example(self, example_inputs: Iterable[Any] | None) -> tuple[Specialisation, list[Leaf]]:
+        """The program for such arguments, and these; for None what the annotations say, or the latest call."""
+        if example_inputs is None:
+            return self._annotated(), []
+        return self._specialise(tuple(example_inputs), {})
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The names of the parameters."""
+        return tuple(self._signature.parameters)
 
     def __repr__(self) -> str:
         steps = "".join(f"{step.name} of " for step in reversed(self.steps))

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ksc.ir.text.canonical import alpha_equal, exact_fingerprint, fingerprint
-    from ksc.ir.text.printer import to_text
+    from ksc.ir.text.printer import PlacedLine, to_lines, to_text
     from ksc.ir.text.reader import Module, RewriteRule, parse, parse_module
     from ksc.ir.text.run import run
 
 _HOMES = {
     **dict.fromkeys(("alpha_equal", "exact_fingerprint", "fingerprint"), "canonical"),
-    "to_text": "printer",
+    **dict.fromkeys(("PlacedLine", "to_lines", "to_text"), "printer"),
     **dict.fromkeys(("Module", "RewriteRule", "parse", "parse_module"), "reader"),
     "run": "run",
 }
 
 __all__ = [
     "Module",
+    "PlacedLine",
     "RewriteRule",
     "alpha_equal",
     "exact_fingerprint",
@@ -30,6 +31,7 @@ __all__ = [
     "parse",
     "parse_module",
     "run",
+    "to_lines",
     "to_text",
 ]
 

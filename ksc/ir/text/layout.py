@@ -19,7 +19,15 @@ class Remark:
     tree: Tree
 
 
-Tree: TypeAlias = "str | list[Tree] | Remark"
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A tree whose text begins with a mark, a character that is none of a program's and is taken out again."""
+
+    mark: str
+    tree: Tree
+
+
+Tree: TypeAlias = "str | list[Tree] | Remark | Marked"
 
 
 def layout(tree: Tree, indent: int = 0) -> str:
@@ -28,6 +36,8 @@ def layout(tree: Tree, indent: int = 0) -> str:
         return tree
     if isinstance(tree, Remark):
         return f"; {tree.comment}\n{' ' * indent}{layout(tree.tree, indent)}"
+    if isinstance(tree, Marked):
+        return tree.mark + layout(tree.tree, indent)
     flat = _flat(tree)
     if flat is not None and (indent + len(flat) <= WIDTH or tree[1:2] == [":"]):
         return flat
@@ -40,6 +50,9 @@ def _flat(tree: Tree) -> str | None:
     """The tree on one line, None where it holds a ``let`` or a remark, or is surely too long."""
     if isinstance(tree, str):
         return tree
+    if isinstance(tree, Marked):
+        inner = _flat(tree.tree)
+        return None if inner is None else tree.mark + inner
     if isinstance(tree, Remark) or (tree and tree[0] == "let"):
         return None
     parts: list[str] = []

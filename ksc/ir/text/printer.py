@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Span, Var
 from ksc.ir.rules import RULES, result_types
-from ksc.ir.text.layout import Remark, Tree, layout
+from ksc.ir.text.layout import Marked, Remark, Tree, layout
 from ksc.ir.text.names import SPECIAL_FORMS, getter, is_identifier, quote, variable_base
 from ksc.ir.text.syntax import Group, quote_text, read, show
 from ksc.ir.types import AccType, BoxType, TensorType, TupleType, Type
 from ksc.ops import PRIMITIVES
+
+_FIRST_MARK = 0xF0000
+"""The first of many characters that Unicode keeps for private use."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedLine:
+    """A line of a program's text, and what in the user's source it came from."""
+
+    text: str
+    spans: tuple[Span, ...]
+
 
 _SPELT_BY_FORM: Mapping[str, frozenset[str]] = {
     "for": frozenset({"carries", "reverse"}),
@@ -35,14 +49,60 @@ def to_text(program: Program, *, spans: bool = False) -> str:
         program: any program, also one that the verifier refuses.
         spans: write the line of the user's source that each equation came from as a comment.
     """
+    remark = _Remarks() if spans else None
+    return _text(program, lambda span, tree: tree if remark is None else remark(span, tree))
+
+
+def to_lines(program: Program) -> list[PlacedLine]:
+    """The program as ``to_text`` writes it, line by line, each with the places in the user's source that it came from.
+
+    Lines may be broken elsewhere by a character or two.
+    """
+    places: dict[Span, str] = {}
+
+    def mark(span: Span | None, tree: Tree) -> Tree:
+        if span is None:
+            return tree
+        found = places.setdefault(span, chr(min(_FIRST_MARK + len(places), sys.maxunicode)))
+        return Marked(found, tree)
+
+    text = _text(program, mark)
+    spans = {character: span for span, character in places.items()}
+    lines: list[PlacedLine] = []
+    for line in text.rstrip("\n").split("\n"):
+        found = tuple(dict.fromkeys(spans[character] for character in line if character in spans))
+        if found:
+            line = "".join(character for character in line if character not in spans)
+        elif line and lines:
+            # What goes on from the line before is of the same equation.
+            found = lines[-1].spans[:1]
+        lines.append(PlacedLine(line, found))
+    return lines
+
+
+def _text(program: Program, place: Callable[[Span | None, Tree], Tree]) -> str:
     forms: list[Tree] = []
     if program.entry != "main":
         forms.append(["entry", global_name(program.entry)])
     forms.extend(
         ["box", global_name(name), *(type_text(field) for field in fields)] for name, fields in program.boxes.items()
     )
-    forms.extend(_FunctionPrinter(program, function, spans).tree() for function in program.functions.values())
+    forms.extend(_FunctionPrinter(program, function, place).tree() for function in program.functions.values())
     return "\n\n".join(map(layout, forms)) + "\n"
+
+
+class _Remarks:
+    """Puts the source line before a tree, as a comment, where it is another than the last one."""
+
+    def __init__(self) -> None:
+        self.line: tuple[str, int] | None = None
+
+    def __call__(self, span: Span | None, tree: Tree) -> Tree:
+        if span is None or self.line == (span.file, span.line):
+            return tree
+        self.line = (span.file, span.line)
+        source = span.text.strip().splitlines()
+        return Remark(f"{span.file}:{span.line}{f': {source[0]}' if source else ''}", tree)
 
 
 def global_name(name: str) -> str:
@@ -83,11 +143,10 @@ def float_text(value: float) -> str:
 
 
 class _FunctionPrinter:
-    def __init__(self, program: Program, function: Function, spans: bool) -> None:
+    def __init__(self, program: Program, function: Function, place: Callable[[Span | None, Tree], Tree]) -> None:
         self.program = program
         self.function = function
-        self.spans = spans
-        self.line: tuple[str, int] | None = None
+        self.place = place
         self.names: dict[Var, str] = {}
         self.taken: set[str] = set()
 
@@ -138,7 +197,7 @@ class _FunctionPrinter:
         eqns = block.eqns
         tail = eqns[-1] if eqns and self.is_tail(eqns[-1], block.results) else None
         bindings: list[Tree] = [self.binding(eqn) for eqn in (eqns if tail is None else eqns[:-1])]
-        result = self.values(block.results) if tail is None else self.remarked(tail, self.expr(tail))
+        result = self.place(block.span, self.values(block.results)) if tail is None else self.expr_at(tail)
         return ["let", bindings, result] if bindings else result
 
     def is_tail(self, eqn: Eqn, results: Sequence[Atom]) -> bool:
@@ -156,16 +215,12 @@ class _FunctionPrinter:
     def binding(self, eqn: Eqn) -> Tree:
         expr = self.expr(eqn)
         targets = [self.target(out, type_) for out, type_ in zip(eqn.outs, self.derived(eqn), strict=True)]
-        return self.remarked(eqn, [targets[0] if len(targets) == 1 else targets, expr])
+        return self.place(eqn.span, [targets[0] if len(targets) == 1 else targets, expr])
 
-    def remarked(self, eqn: Eqn, tree: Tree) -> Tree:
-        """The tree with the source line as a comment where that is wanted and another than the last one."""
-        span = eqn.span
-        if not self.spans or span is None or self.line == (span.file, span.line):
-            return tree
-        self.line = (span.file, span.line)
-        source = span.text.strip().splitlines()
-        return Remark(f"{span.file}:{span.line}{f': {source[0]}' if source else ''}", tree)
+    def expr_at(self, eqn: Eqn) -> Tree:
+        """The expression, with its place in the source."""
+        expr = self.expr(eqn)
+        return self.place(eqn.span, expr)
 
     def expr(self, eqn: Eqn) -> Tree:
         args = [self.atom(arg) for arg in eqn.args]
