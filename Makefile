@@ -65,8 +65,9 @@ format: $(DEV) ## ruff, changing files
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-typecheck: $(DEV) ## mypy --strict
+typecheck: $(DEV) ## mypy --strict, of the package and of functions that its users decorate
 	$(PY) -m mypy
+	$(PY) -m mypy tests/typing/decorated.py
 
 wheel: $(INSTALLED) ## dist/ksc-*.whl
 	rm -rf build/setuptools

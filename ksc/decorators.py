@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from ksc.errors import ArgumentError
 from ksc.frontend.special import made_of_constants
 from ksc.kernel import Kernel
 from ksc.mapping import InDims, Level, Mapping, OutDims
 
-Decorator = Callable[[Callable[..., Any]], Kernel]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    class NumberKernel(Kernel[..., Any]):
+        """A mapped kernel of one number: tensors give a tensor, and numbers alone a number."""
+
+        @overload
+        def __call__(self, *args: float, **kwargs: float) -> float: ...  # type: ignore[overload-overlap]
+        @overload
+        def __call__(self, *args: Tensor | float, **kwargs: Tensor | float) -> Tensor: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Registers(Protocol):
+    """What ``register()`` gives."""
+
+    def __call__(self, f: Callable[P, R], /) -> Kernel[P, R]:
+        """The kernel of a function."""
+        ...
+
+
+class Maps(Protocol):
+    """What ``vmap(…)`` and ``elementwise()`` give; a mapped number is a tensor outside of the function."""
+
+    @overload
+    def __call__(self, f: Callable[..., float], /) -> NumberKernel: ...
+    @overload
+    def __call__(self, f: Callable[..., tuple[float, ...]], /) -> Kernel[..., tuple[Tensor, ...]]: ...
+    @overload
+    def __call__(self, f: Callable[..., R], /) -> Kernel[..., R]: ...
 
 
 def _kernel(f: Callable[..., Any], mapping: Mapping) -> Kernel:
@@ -32,11 +65,11 @@ def _mapped(f: Callable[..., Any], level: Level) -> Kernel:
 
 
 @overload
-def register(f: Callable[..., Any]) -> Kernel: ...
+def register(f: Callable[P, R]) -> Kernel[P, R]: ...
 @overload
-def register() -> Decorator: ...
+def register() -> Registers: ...
 @made_of_constants
-def register(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
+def register(f: Callable[..., Any] | None = None) -> Kernel | Registers:
     """A kernel without mapping: numbers and tensors in, numbers and tensors out, as the function says.
 
     Args:
@@ -47,11 +80,15 @@ def register(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
 
 
 @overload
+def elementwise(f: Callable[..., float]) -> NumberKernel: ...
+@overload
+def elementwise(f: Callable[..., tuple[float, ...]]) -> Kernel[..., tuple[Tensor, ...]]: ...
+@overload
 def elementwise(f: Callable[..., Any]) -> Kernel: ...
 @overload
-def elementwise() -> Decorator: ...
+def elementwise() -> Maps: ...
 @made_of_constants
-def elementwise(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
+def elementwise(f: Callable[..., Any] | None = None) -> Kernel | Maps:
     """A kernel that maps a scalar function over tensors of any shapes that broadcast together, as PyTorch's own do.
 
     Args:
@@ -62,11 +99,17 @@ def elementwise(f: Callable[..., Any] | None = None) -> Kernel | Decorator:
 
 
 @overload
-def vmap(f: Callable[..., Any], in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel: ...
+def vmap(f: Callable[..., float], in_dims: InDims = 0, out_dims: OutDims = 0) -> NumberKernel: ...
 @overload
-def vmap(f: None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Decorator: ...
+def vmap(
+    f: Callable[..., tuple[float, ...]], in_dims: InDims = 0, out_dims: OutDims = 0
+) -> Kernel[..., tuple[Tensor, ...]]: ...
+@overload
+def vmap(f: Callable[..., R], in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel[..., R]: ...
+@overload
+def vmap(f: None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Maps: ...
 @made_of_constants
-def vmap(f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel | Decorator:
+def vmap(f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel | Maps:
     """A kernel that maps a function over tensors, like ``torch.func.vmap``, but with data-dependent control flow.
 
     A lane sees tensors of one dimension less. A parameter annotated ``float``, ``int`` or ``bool`` receives a number,

@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import torch
+from typing_extensions import ParamSpec, TypeVar
 
 from ksc import reload
 from ksc.arguments import Leaf, Template, bind, flatten, flatten_seeds, key, map_leaves, rebuild
@@ -39,11 +40,17 @@ if TYPE_CHECKING:
 MAX_SPECIALISATIONS = 256
 """How many structures of arguments a kernel may be compiled for: more of them are an accident."""
 
+P = ParamSpec("P", default=...)
+"""The parameters of a call."""
+
+R = TypeVar("R", default=Any, covariant=True)
+"""What a call gives."""
+
 reload.install()
 
 
 @core.vectorcall
-class Kernel(FastCallable):
+class Kernel(FastCallable, Generic[P, R]):
     """A Python function compiled for PyTorch, with its derivatives; made by ``register``, ``vmap`` or ``elementwise``.
 
     Called with tensors it gives tensors; called with numbers alone it computes in float64 and gives numbers. Tensors of
@@ -91,15 +98,16 @@ class Kernel(FastCallable):
 
     # Calling
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The function's results for ``args``: tensors, numbers or structures of these."""
         if torch.compiler.is_dynamo_compiling():
-            found = self._traced.call(args, kwargs)
+            found: R = self._traced.call(args, kwargs)
             if found is not NotImplemented:
                 return found
         special, leaves = self._specialise(args, kwargs)
         self._arm(self, special, "primal")
-        return rebuild(special.result, iter(run(self.mapping, special, leaves, (), "primal")))
+        result: R = rebuild(special.result, iter(run(self.mapping, special, leaves, (), "primal")))
+        return result
 
     def gradient(self, argnums: int | str | tuple[int | str, ...] = 0, *, with_value: bool = False) -> Kernel:
         """The kernel of ``grad``, or of ``value_and_grad``."""
