@@ -28,7 +28,8 @@ def eliminate_common_subexpressions(program: Program) -> Program:
     return assemble(functions, program.entry, program.boxes, renew=False)
 
 
-def _key(eqn: Eqn, effectful: Collection[str]) -> Key | None:
+def value_key(eqn: Eqn, effectful: Collection[str]) -> Key | None:
+    """What equations of one value have in common; None where it cannot be told, or the equation has an effect."""
     pure = eqn.op in PRIMITIVES or eqn.op in _READS or (eqn.op == "call" and eqn.params["callee"] not in effectful)
     if not pure:
         return None
@@ -46,7 +47,7 @@ def _block(block: Block, env: Env, known: dict[Key, tuple[Var, ...]], effectful:
         args = tuple(replace(arg, env) for arg in eqn.args)
         blocks = tuple(_block(inner, env, dict(known), effectful) for inner in eqn.blocks)
         new = Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span)
-        key = _key(new, effectful)
+        key = value_key(new, effectful)
         if key is not None and key in known:
             env.update(zip(new.outs, known[key], strict=True))
             continue

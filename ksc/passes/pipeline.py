@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ksc.ir.nodes import Program
+from ksc.passes.branch_values import reuse_branch_values
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
@@ -14,6 +15,7 @@ from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
 from ksc.passes.requirements import repeat_requirements
 from ksc.passes.simplify import simplify
+from ksc.passes.small import hold_small_tensors
 from ksc.passes.starts import fill_starts
 from ksc.passes.stores import turn_accumulations_into_stores
 from ksc.timings import timed
@@ -48,9 +50,11 @@ PIPELINE: tuple[Pass, ...] = (
     Pass(
         "neighbours", fuse_neighbours, "sums over the same tensor read it once; after fuse, as it ties results together"
     ),
+    Pass("small", hold_small_tensors, "which tensors are made is settled; elements are simplified as numbers below"),
     Pass("merge", merge_ifs, "the primal's branches and the derivative's become one, once their conditions are one"),
     Pass("cse again", eliminate_common_subexpressions, "merged sides share values"),
     Pass("merge again", merge_ifs, "branches inside merged sides, whose conditions are now one"),
+    Pass("branch values", reuse_branch_values, "what could not be merged, as the second branch reads the first"),
     Pass("simplify again", simplify, "uses are final, so products can be put in the order a person writes"),
     Pass("hoist", hoist_invariants, "a loop computes what changes"),
     Pass("cse last", eliminate_common_subexpressions, "what left a loop may be known outside"),

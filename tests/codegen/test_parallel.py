@@ -84,8 +84,10 @@ def test_a_map_shares_nothing() -> None:
 
 
 def test_a_shared_argument_has_its_adjoint_once_for_each_range() -> None:
-    text = source(shared, "v", torch.ones(3, 4), torch.ones(4))
+    text = source(shared, "v", torch.ones(3, 5), torch.ones(5))
     assert [part for part in shared_parts(text) if part] == [", ks::summed(zeros_2)"]
+    text = source(shared, "v", torch.ones(3, 2), torch.ones(2))
+    assert [part for part in shared_parts(text) if part] == [", ks::summed(w_bar), ks::summed(w_bar_2)"]
 
 
 def test_sums_of_a_loop_are_summed_up_apart() -> None:

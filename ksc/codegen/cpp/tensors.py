@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
 from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
@@ -20,9 +21,10 @@ from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Atom, Eqn, Span, Var
+from ksc.ir.nodes import Atom, Const, Eqn, Span, Var
 from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type
 from ksc.ops.cpp import LOGICAL_AND, PRIMARY, CppExpr
+from ksc.passes.small.literal import elements_of
 
 
 def print_index(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -114,8 +116,23 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
             if k not in placed:
                 stacks[k].put(p, eqn, results[k], indices(), inside)
 
+    # On a grid a loop is divided; the same stores by all threads would meet.
+    elements = None if p.walk is not None and p.walk.together else _written_out(eqn)
+    if elements is not None:
+        for n, place in enumerate(product(*(range(int(size.value)) for size in eqn.args if isinstance(size, Const)))):
+            for k in live:
+                stacks[k].put(p, eqn, elements[k][n], f"({', '.join(map(str, place))})", at)
+        return
     in_place = all(kept.form in ("elements", "parts") for kept in stacks.values())
     _nest(p, eqn, sizes, Finish(write), at, in_place=in_place)
+
+
+def _written_out(eqn: Eqn) -> tuple[tuple[Atom, ...], ...] | None:
+    """The elements of the results where all are at hand; equal ones are filled in by a loop."""
+    elements = elements_of(eqn)
+    if elements is None or (len(elements[0]) > 1 and all(len(set(row)) == 1 for row in elements)):
+        return None
+    return elements
 
 
 _IN_LANES = {"add": "KS_SUM", "max": "KS_MAX", "min": "KS_MIN"}

@@ -1,9 +1,10 @@
 """Identities of the scalar primitives.
 
-On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with two exceptions that a
+On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with three exceptions that a
 person would also make: a power with a small whole constant exponent is written as multiplications, as PyTorch
-computes it; and constant factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``.
-Each may differ in the last place.
+computes it; constant factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``; and
+adjoints or tangents of one divisor are added before they are divided, ``x_bar / s + y_bar / s`` becoming
+``(x_bar + y_bar) / s``. Each may differ in the last place.
 """
 
 from __future__ import annotations
@@ -95,7 +96,24 @@ def _add(context: Context, eqn: Eqn) -> Atom | None:
         return context.apply("sub", a, negated.args[0])
     if (negated := _defined(context, a, "neg")) is not None:
         return context.apply("sub", b, negated.args[0])
-    return _left_leaning(context, "add", a, b)
+    return _common_divisor(context, eqn) or _left_leaning(context, "add", a, b)
+
+
+def _common_divisor(context: Context, eqn: Eqn) -> Atom | None:
+    """x_bar / s ± y_bar / s, each quotient read here only."""
+    quotients = [_defined(context, arg, "div") for arg in eqn.args]
+    if not all(map(context.used_once, eqn.args)):
+        return None
+    match quotients:
+        case [Eqn(args=(x, s)), Eqn(args=(y, t))] if s is t and all(map(_is_linear, (*eqn.args, *eqn.outs))):
+            return context.apply("div", context.apply(eqn.op, x, y), s)
+        case _:
+            return None
+
+
+def _is_linear(atom: Atom) -> bool:
+    """Whether the atom is an adjoint or a tangent."""
+    return isinstance(atom, Var) and atom.name.endswith(("_bar", "_dot"))
 
 
 def _sub(context: Context, eqn: Eqn) -> Atom | None:
@@ -112,7 +130,7 @@ def _sub(context: Context, eqn: Eqn) -> Atom | None:
         return context.apply("neg", b)
     if (negated := _defined(context, b, "neg")) is not None:
         return context.apply("add", a, negated.args[0])
-    return None
+    return _common_divisor(context, eqn)
 
 
 def _shift(context: Context, a: Atom, b: Atom, sign: int) -> Atom | None:
