@@ -92,3 +92,9 @@ class InvalidIRError(KnossosError):
     """The IR breaks one of its own rules; text given by a user, or a bug in a pass."""
 
     default_code = "KS800"
+
+
+class MissingExtraError(KnossosError, ImportError):
+    """An optional package is not installed."""
+
+    default_code = "KS920"

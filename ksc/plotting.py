@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ksc.errors import ArgumentError, KernelRuntimeError, KnossosError
+from ksc.errors import ArgumentError, KernelRuntimeError, MissingExtraError
 
 if TYPE_CHECKING:
     from ksc.kernel import Kernel
@@ -16,12 +16,6 @@ VALUE_COLOUR, SLOPE_COLOUR = "#1b6ca8", "#e07b39"
 
 Samples = tuple[list[float], list[float], list[float]]
 """Arguments, values and derivatives."""
-
-
-class MissingExtraError(KnossosError, ImportError):
-    """An optional package is not installed."""
-
-    default_code = "KS920"
 
 
 def plot(kernel: Kernel, lo: float, hi: float, *, count: int = 401, axes: Any = None) -> Any:

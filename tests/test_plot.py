@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import ksc as knossos
-from ksc.errors import ArgumentError
-from ksc.plotting import MissingExtraError
+from ksc.errors import ArgumentError, MissingExtraError
 
 matplotlib.use("Agg")
 

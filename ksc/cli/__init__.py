@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from ksc import __version__
-from ksc.cli import build, cache, demo, doctor, explore, export, show
+from ksc.cli import build, cache, completion, demo, doctor, explore, export, show
 from ksc.cli.target import TargetError
 from ksc.errors import KnossosError
 
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (show, explore, build, export, doctor, cache, demo):
         command.add_parser(commands)
+    completion.add_parser(commands, parser)
     return top
 
 

@@ -31,11 +31,13 @@ class TargetError(KnossosError):
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """The positional argument that the commands share."""
-    parser.add_argument(
+    target = parser.add_argument(
         "target",
         metavar="FILE.py:NAME",
         help="a kernel in a file, or a plain function, which is then taken elementwise",
     )
+    # Read by shtab, see ``ksc.cli.completion``.
+    target.complete = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # type: ignore[attr-defined]
     parser.add_argument(
         "--args",
         metavar="PYTHON",

@@ -8,7 +8,7 @@ import pytest
 import ksc
 from ksc.cli import main
 
-COMMANDS = ("show", "build", "doctor", "cache", "demo")
+COMMANDS = ("show", "build", "doctor", "cache", "demo", "completion", "explore", "export")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,3 +64,17 @@ def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ksc.cli.doctor.examine", interrupted)
     assert main(["doctor"]) == 130
+
+
+def test_completion_knows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    typed = "COMP_WORDS=(ksc bu); COMP_CWORD=1; _shtab_ksc; echo ${COMPREPLY[@]}"
+    done = subprocess.run(["bash", "-c", f"{script}\n{typed}"], capture_output=True, text=True, check=False)
+    assert done.stdout == "build\n"
+
+
+def test_completion_without_its_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "zsh"]) == 1
+    assert "pip install 'ksc[completion]'" in capsys.readouterr().err
