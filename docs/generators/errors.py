@@ -41,6 +41,8 @@ OTHERS: Mapping[str, ErrorCode] = {
         ErrorCode(
             "KS900", "a command names a file or function that cannot be had", "`FILE.py:NAME`, as the message says"
         ),
+        ErrorCode("KS119", "a GPU cannot run what the kernel does", "see the message, or run it on the CPU"),
+        ErrorCode("KS920", "an optional package is not installed", "the message names the extra that brings it"),
         ErrorCode("KS910", "`ksc demo` lacks a package, or finds an error", "`pip install 'ksc[examples]'`"),
     )
 }

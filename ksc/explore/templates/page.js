@@ -1,3 +1,4 @@
+// What lights up, is found and is folded on the explorer's page.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
