@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ksc.compiler.cache import CachedKernel, clear, list_kernels
-    from ksc.compiler.cached_build import BuiltKernel, build, build_many, find_or_build
+    from ksc.compiler.cached_build import BuiltKernel, build, build_cuda, build_many, find_or_build
     from ksc.compiler.library import LoadedKernel, load
+    from ksc.compiler.nvcc import CudaOptions
     from ksc.compiler.options import BuildOptions
 
 _HOMES = {
     **dict.fromkeys(("CachedKernel", "clear", "list_kernels"), "cache"),
-    **dict.fromkeys(("BuiltKernel", "build", "build_many", "find_or_build"), "cached_build"),
+    **dict.fromkeys(("BuiltKernel", "build", "build_cuda", "build_many", "find_or_build"), "cached_build"),
     **dict.fromkeys(("LoadedKernel", "load"), "library"),
     "BuildOptions": "options",
+    "CudaOptions": "nvcc",
 }
 
 __all__ = [
     "BuildOptions",
     "BuiltKernel",
     "CachedKernel",
+    "CudaOptions",
     "LoadedKernel",
     "build",
+    "build_cuda",
     "build_many",
     "clear",
     "find_or_build",

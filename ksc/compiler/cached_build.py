@@ -20,6 +20,7 @@ from ksc.timings import is_recording, timed
 
 if TYPE_CHECKING:
     from ksc.codegen.unit import GeneratedSource
+    from ksc.compiler.nvcc import CudaOptions
 
 logger = logging.getLogger("ksc.compiler")
 
@@ -83,12 +84,40 @@ def find_or_build(
             raise
         return BuiltKernel(made)
     key = build_key(identity, options, compiler)
-    for store in stores() if not is_recording() else ():
-        found = store.find(name, key)
-        if found is not None:
-            logger.debug("found %s", found.folder)
-            return BuiltKernel(found)
-    return _build(name, identity, generate, options, compiler, key)
+    found = _find(name, key)
+    if found is not None:
+        return BuiltKernel(found)
+
+    def compile_source(file: Path, library: Path) -> list[str]:
+        from ksc.compiler.driver import compile_library
+
+        with timed("C++ compiler"):
+            flags = compile_library(file, library, compiler=compiler, options=options, include=prelude_dir())
+        return [*compiler.command, *flags, *options.link_flags()]
+
+    return _build(name, generate, compile_source, compiler, key, source_key(identity, options))
+
+
+def build_cuda(source: GeneratedSource, options: CudaOptions | None = None) -> BuiltKernel:
+    """Compile a source for GPUs, unless that has been done before; no GPU is needed.
+
+    Raises BuildError where nvcc is missing or refuses the source, CacheError as ``build`` does.
+    """
+    from ksc.compiler.nvcc import CudaOptions, compile_cuda, find_nvcc
+
+    chosen, nvcc = options or CudaOptions.from_environment(), find_nvcc()
+    made_of = _hash(source.text, prelude_digest(prelude_dir()), *chosen.compile_flags())
+    key = _hash(made_of, nvcc.identity)
+    found = _find(source.name, key)
+    if found is not None:
+        return BuiltKernel(found)
+
+    def compile_source(file: Path, library: Path) -> list[str]:
+        with timed("CUDA compiler"):
+            flags = compile_cuda(file, library, nvcc=nvcc, options=chosen, include=prelude_dir())
+        return [*nvcc.command, *flags]
+
+    return _build(source.name, lambda: source, compile_source, nvcc, key, made_of, suffix=".cu")
 
 
 def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None = None) -> list[BuiltKernel]:
@@ -126,16 +155,32 @@ def _made_by_any(name: str, source: str) -> Entry | None:
     return next((entry for entry in found if entry is not None), None)
 
 
+def _find(name: str, key: str) -> Entry | None:
+    """What is built already; nothing while times are recorded."""
+    for store in stores() if not is_recording() else ():
+        found = store.find(name, key)
+        if found is not None:
+            logger.debug("found %s", found.folder)
+            return found
+    return None
+
+
 def _build(
     name: str,
-    identity: str,
     generate: Callable[[], GeneratedSource],
-    options: BuildOptions,
+    compile_source: Callable[[Path, Path], list[str]],
     compiler: Compiler,
     key: str,
+    made_of: str,
+    *,
+    suffix: str = ".cpp",
 ) -> BuiltKernel:
+    """Compile and publish; ``compile_source`` makes a library of a file and gives the command for it.
+
+    ``made_of`` is the hash of all that the library depends on but the compiler.
+    """
     from ksc.compiler.diagnose import compile_failure
-    from ksc.compiler.driver import CompilationError, compile_library
+    from ksc.compiler.driver import CompilationError
 
     store = writable_store()
     store.prepare()
@@ -148,19 +193,15 @@ def _build(
         logger.info("compiling %s (%s)", source.name, source.dtype)
         began = time.perf_counter()
         stem = file_stem(name)
-        cpp, library = private / f"{stem}.cpp", private / f"{stem}.so"
-        cpp.write_text(source.text, "utf-8")
+        file, library = private / f"{stem}{suffix}", private / f"{stem}.so"
+        file.write_text(source.text, "utf-8")
         try:
-            with timed("C++ compiler"):
-                flags = compile_library(cpp, library, compiler=compiler, options=options, include=prelude_dir())
+            command = compile_source(file, library)
         except CompilationError as failed:
-            raise compile_failure(source, cpp.name, failed.output) from None
-        entry = Entry(name, key, store.place(name, key), source.entries, source.dtype, compiler.identity)
-        details = {
-            "source_key": source_key(identity, options),
-            "command": [*compiler.command, *flags, *options.link_flags()],
-        }
-        store.publish(entry, private, {"source": cpp, "library": library}, details)
+            raise compile_failure(source, file.name, failed.output) from None
+        entry = Entry(name, key, store.place(name, key), source.entries, source.dtype, compiler.identity, suffix)
+        details = {"source_key": made_of, "command": command}
+        store.publish(entry, private, {"source": file, "library": library}, details)
         seconds = time.perf_counter() - began
     logger.info("compiled %s in %.2f s: %s", source.name, seconds, entry.folder)
     return BuiltKernel(entry, seconds)

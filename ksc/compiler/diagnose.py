@@ -8,8 +8,11 @@ from ksc.codegen.unit import GeneratedSource
 from ksc.errors import BuildError
 from ksc.ir.nodes import Span
 
+# As GCC and clang write it, file:line:column:, and as nvcc does, file(line):.
 _ERROR = re.compile(
-    r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: (?P<message>.*)$", re.MULTILINE
+    r"^(?P<file>[^\s:(][^:\n(]*)[:(](?P<line>\d+)(?:\):|:(?:\d+:)?)"
+    r" (?:fatal )?error(?: #[\w-]+)?: (?P<message>.*)$",
+    re.MULTILINE,
 )
 
 

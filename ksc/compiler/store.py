@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Entry:
         entries: the symbol of each derivation.
         dtype: how it stores Floats.
         compiler: the compiler that built it, in its own words.
+        suffix: how the name of its source ends.
     """
 
     name: str
@@ -52,11 +53,12 @@ class Entry:
     entries: Mapping[str, str] = field(default_factory=dict)
     dtype: str = ""
     compiler: str = ""
+    suffix: str = ".cpp"
 
     @property
     def source_path(self) -> Path:
         """The generated source."""
-        return self.folder / f"{file_stem(self.name)}.cpp"
+        return self.folder / f"{file_stem(self.name)}{self.suffix}"
 
     @property
     def library_path(self) -> Path:
@@ -131,7 +133,15 @@ class Store:
             record = json.loads((folder / RECORD).read_text("utf-8"))
             if record["format"] != FORMAT or (key is not None and record["key"] != key):
                 return None
-            entry = Entry(record["name"], record["key"], folder, record["entries"], record["dtype"], record["compiler"])
+            entry = Entry(
+                record["name"],
+                record["key"],
+                folder,
+                record["entries"],
+                record["dtype"],
+                record["compiler"],
+                record.get("suffix", ".cpp"),
+            )
             sound = record["library"] == _digest(entry.library_path) and entry.source_path.is_file()
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -171,7 +181,7 @@ class Store:
         """Put a finished build in its place at once. The lock of its key must be held."""
         ready = private / "ready"
         ready.mkdir(mode=0o755)
-        staged = Entry(entry.name, entry.key, ready, entry.entries, entry.dtype, entry.compiler)
+        staged = replace(entry, folder=ready)
         os.replace(files["source"], staged.source_path)
         os.replace(files["library"], staged.library_path)
         record = {
@@ -181,6 +191,7 @@ class Store:
             "entries": dict(entry.entries),
             "dtype": entry.dtype,
             "compiler": entry.compiler,
+            "suffix": entry.suffix,
             "library": _digest(staged.library_path),
             **details,
         }

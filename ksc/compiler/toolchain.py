@@ -42,7 +42,15 @@ def find_compiler() -> Compiler:
     if path is None:
         asked = f"CXX names {command[0]!r}, which" if os.environ.get("CXX") else f"the C++ compiler {command[0]!r}"
         raise BuildError(f"{asked} was not found", remedy=REMEDIES.get(sys.platform, REMEDIES["linux"]), code="KS501")
-    real = os.path.realpath(path)
+    return compiler_of(command, path)
+
+
+def compiler_of(command: tuple[str, ...], path: str | None = None) -> Compiler:
+    """The compiler that is run by ``command``; its program is at ``path``, or is the command's first word.
+
+    Raises BuildError where it does not run.
+    """
+    real = os.path.realpath(path or command[0])
     state = os.stat(real)
     version = _version(command, real, state.st_mtime_ns, state.st_size)
     return Compiler(command, f"{shlex.join(command)} {real} {state.st_mtime_ns} {state.st_size} {version}")
@@ -57,7 +65,9 @@ def _version(command: tuple[str, ...], path: str, mtime: int, size: int) -> str:
         raise BuildError(
             f"the C++ compiler {path} does not run: {failed}", remedy="set CXX to one that does", code="KS501"
         ) from failed
-    return done.stdout.partition("\n")[0].strip()
+    first, _, rest = done.stdout.partition("\n")
+    # nvcc says its version in its last lines.
+    return (first if "nvcc" not in first else f"{first} {rest}").replace("\n", " ").strip()
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Atom, Const, Eqn, Span, Var
+from ksc.ir.nodes import Atom, Const, Eqn, Span, Var, const
 from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type
 from ksc.ops.cpp import LOGICAL_AND, PRIMARY, CppExpr
 from ksc.passes.small.literal import elements_of
@@ -262,7 +262,7 @@ def _nest(
         _loops(p, eqn, sizes, finish, Context(writer, scope), region.first, region.last, lanes, joined=joined)
 
     # Neighbouring threads of a grid take neighbouring elements.
-    joined = p.target.is_grid and len(sizes) > 1
+    joined = p.target.is_grid and len(sizes) > 1 and all(size != const(0) for size in eqn.args)
     count = " * ".join(size.cpp.within(PRIMARY) for size in (sizes if joined else sizes[:1]))
     print_region(p, region, count, eqn, at, ranges)
 

@@ -1,0 +1,108 @@
+"""Python on the shim's threads: random programs as PyTorch runs them, and the kernels of the examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ksc.cli.target import import_file
+from ksc.codegen import GeneratedSource, Unit
+from ksc.codegen.cuda import generate
+from ksc.derive import derive
+from ksc.errors import UnsupportedError
+from ksc.ir.interpret import interpret
+from ksc.ir.nodes import Program
+from ksc.passes import optimise
+from tests.codegen.harness import stored_as
+from tests.cuda.cases import Case, cases
+from tests.cuda.grid import Device, Library
+from tests.strategies.tensors import seeded_program
+from tests.strategies.tensors_cases import TensorCase, TensorPoint, arrays, assert_near
+from tests.strategies.tensors_checks import RefusedError, seeds, traced
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+DERIVATIONS = ("", "v", "j", "vj")
+MEMORY = {"scratch_bytes": 8 << 20, "scratch_per_thread": 4096}
+
+
+def test_random_programs_of_tensors() -> None:
+    found: list[tuple[TensorPoint, dict[str, Program], GeneratedSource]] = []
+    for seed in range(10):
+        with TensorCase(seeded_program(seed)) as case:
+            for at, point in enumerate(case.points()[:1]):
+                try:
+                    ir = traced(point)
+                except RefusedError:
+                    continue
+                if point.tame:
+                    derived = {letters: optimise(derive(ir, letters)) for letters in DERIVATIONS}
+                    unit = Unit(f"tensors{seed}_{at}", list(derived.items()), "float64", kind="tensor")
+                    try:
+                        found.append((point, derived, generate(unit)))
+                    except UnsupportedError as refused:
+                        assert refused.code == "KS119" and "calls itself" in refused.message
+    assert len(found) >= 5
+    library = Library([source for _, _, source in found])
+    for point, derived, source in found:
+        for letters, program in derived.items():
+            more = seeds(point)[letters]
+            wanted = point.run(program, *more)
+            given = arrays([*point.args, *(value for part in more for value in part)])
+            columns = [
+                np.asarray(value, stored_as(param.type, "float64"))
+                for value, param in zip(given, program.main.params, strict=True)
+            ]
+            for deterministic in (False, True):
+                device, outs = library.tensors(
+                    source.entries[letters],
+                    program,
+                    columns,
+                    [np.shape(value) for value in wanted],
+                    device=Device(deterministic=deterministic, **MEMORY),
+                )
+                assert device.error is None, (device.error, point.case.random)
+                assert_near(outs, wanted, 1e-8, f"CUDA {letters!r} of {point.case.random!r}")
+
+
+def rand(*sizes: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*sizes, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def examples() -> dict[str, tuple[Program, list[np.ndarray]]]:
+    """The programs of kernels of the examples, as calls of them make them, with their arguments."""
+    found = {}
+
+    def called(place: str, name: str, *args: torch.Tensor) -> None:
+        kernel = getattr(import_file(EXAMPLES / f"{place}.py"), name)
+        kernel(*args)
+        special = kernel._last_called()
+        found[name] = (special.program, [a.numpy() if isinstance(a, torch.Tensor) else np.asarray(a) for a in args])
+
+    called("dl-capsule/sqrl", "vsqrl", rand(70, 4, 4))
+    icf = 0.3 * rand(3, 6, seed=3)
+    called("ml-gmm/gmm", "gmm_objective", rand(3, seed=1), rand(3, 3, seed=2), icf, rand(80, 3), 0.7, 2)
+    lstm = [rand(24, 5), rand(24, 6), rand(24)]
+    called("dl-lstm/lstm_cell", "lstm", rand(4, 3, 5), rand(3, 6, seed=1), rand(3, 6, seed=2), *lstm)
+    return found
+
+
+def test_examples() -> None:
+    found: list[Case] = []
+    for name, (program, args) in examples().items():
+        found += cases(name, program, args, ("", "v"))
+    sources = [
+        generate(Unit(f"{case.name}_{case.derivation}", [("", case.program)], "float64", kind="tensor"))
+        for case in found
+    ]
+    library = Library(sources)
+    for case, source in zip(found, sources, strict=True):
+        expected = interpret(case.program, case.arguments)
+        device, outs = library.tensors(
+            source.entries[""], case.program, case.arguments, [np.shape(v) for v in expected], device=Device(**MEMORY)
+        )
+        assert device.error is None, (case.name, device.error)
+        for out, value in zip(outs, expected, strict=True):
+            np.testing.assert_allclose(out, value, rtol=1e-9, atol=1e-12, err_msg=f"{case.name} {case.derivation!r}")
+    assert not any("// On one thread" in source.text for source in sources)
