@@ -15,8 +15,8 @@ from docs.generators.markdown import code, table
 from ksc.frontend import expressions as expression_handlers
 from ksc.frontend import operators, refuse
 from ksc.frontend import statements as statement_handlers
-from ksc.frontend.library import BUILTINS
 from ksc.frontend.lists import DICT_METHODS, LIST_METHODS
+from ksc.frontend.python import BUILTINS
 
 # Each module of functions enters them in the tables.
 from ksc.frontend.tensors import functions as _functions  # noqa: F401
