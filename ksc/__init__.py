@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ksc.checkpointing import checkpoint
     from ksc.custom import custom_jvp, custom_vjp, stop_gradient
     from ksc.decorators import elementwise, register, vmap
-    from ksc.exports import export
+    from ksc.exports import export, load
     from ksc.functional import block_csr, grad, gradcheck, hessian, hvp, jacobian, jvp, value_and_grad, vjp
     from ksc.kernel import Kernel
     from ksc.plotting import plot
@@ -35,7 +35,7 @@ _HOMES = {
     **dict.fromkeys(("grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"), "functional"),
     "block_csr": "functional",
     "Kernel": "kernel",
-    "export": "exports",
+    **dict.fromkeys(("export", "load"), "exports"),
     "callback": "callback",
     "checkpoint": "checkpointing",
     "plot": "plotting",
@@ -56,6 +56,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "load",
     "plot",
     "register",
     "stop_gradient",

@@ -12,9 +12,11 @@ import torch
 from ksc.errors import ArgumentError
 from ksc.exports.collect import collect
 from ksc.exports.files import new_folder
+from ksc.exports.manifest import read
+from ksc.exports.runtime import ExportedLibrary, open_library
 from ksc.exports.targets import TARGETS, find_target
 
-__all__ = ["TARGETS", "export"]
+__all__ = ["TARGETS", "export", "load"]
 
 
 def export(
@@ -64,8 +66,24 @@ def export(
         dtypes=[dtypes] if isinstance(dtypes, torch.dtype) else dtypes,
         derivations=derivations,
         static_sizes=static_sizes,
+        maps=chosen.maps,
     )
     folder = Path(path).absolute()
     with new_folder(folder) as ready:
         chosen.write(library, ready, **{**chosen.options, **options})
     return folder
+
+
+def load(path: str | os.PathLike[str]) -> ExportedLibrary:
+    """The kernels of an export for PyTorch, each an attribute; they are called as they were before.
+
+    Raises ArgumentError where the folder holds no such export, ImportError where it is for another torch or processor.
+    """
+    folder = Path(path).absolute()
+    data = read(folder)
+    if "machines" not in data:
+        raise ArgumentError(
+            f"{folder} is an export for {data['target']}, which Python does not load",
+            remedy=f"build it as its README says, or export for one of {', '.join(n for n in TARGETS if n != 'cpp')}",
+        )
+    return open_library(folder / data["package"])

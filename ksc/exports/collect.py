@@ -31,8 +31,12 @@ def collect(
     dtypes: Iterable[torch.dtype],
     derivations: Sequence[str] | None,
     static_sizes: bool,
+    maps: bool = False,
 ) -> Library:
-    """The library of these kernels; see ``ksc.exports.export``. Raises ArgumentError, UnsupportedError."""
+    """The library of these kernels; see ``ksc.exports.export``. With ``maps``, the vmap of a kernel is a derivation.
+
+    Raises ArgumentError, UnsupportedError.
+    """
     named = _named(kernels)
     inputs = _inputs(named, kernels, example_inputs)
     wanted = tuple(dict.fromkeys(dtypes))
@@ -42,7 +46,7 @@ def collect(
     if not wanted:
         raise ArgumentError("no dtype is exported", remedy="leave dtypes out for float32")
     found = tuple(
-        _exported(as_name, kernel, inputs[as_name], wanted, derivations, static_sizes)
+        _exported(as_name, kernel, inputs[as_name], wanted, derivations, static_sizes, maps)
         for as_name, kernel in named.items()
     )
     return Library(identifier_or_refuse(name or found[0].name, "library"), found)
@@ -120,12 +124,13 @@ def _exported(
     dtypes: tuple[torch.dtype, ...],
     derivations: Sequence[str] | None,
     static_sizes: bool,
+    maps: bool,
 ) -> ExportedKernel:
     if inputs is None:
-        special = _any_sizes(kernel)
-        flat = None
+        special, flat, orders = _any_sizes(kernel), None, None
     else:
-        special, flat = _like(kernel, inputs, static_sizes)
+        special, found = _like(kernel, inputs, static_sizes)
+        flat, orders = tuple(map(_as_tensor, found)), tuple(leaf.order for leaf in found)
     if special.calls_back:
         raise UnsupportedError(
             f"{name} calls back into Python, which is not there where an exported kernel runs",
@@ -134,14 +139,16 @@ def _exported(
         )
     wanted = special.usual if derivations is None else tuple(dict.fromkeys(("", *derivations)))
     for derivation in wanted:
-        steps(special.spec, derivation)
-    return ExportedKernel(name, kernel, special, wanted, dtypes, flat)
+        letters = [letter for letter, _, _ in steps(special.spec, derivation)]
+        if "m" in letters and not (maps and special.takes_tensors):
+            raise ArgumentError(
+                f"the vmap of {name} is no derivation here", remedy="export knossos.vmap(kernel) instead"
+            )
+    return ExportedKernel(name, kernel, special, wanted, dtypes, flat, orders)
 
 
-def _like(
-    kernel: Kernel, inputs: tuple[Any, ...], static_sizes: bool
-) -> tuple[Specialisation, tuple[torch.Tensor, ...]]:
-    """The program for arguments like these, and these as the operator takes them."""
+def _like(kernel: Kernel, inputs: tuple[Any, ...], static_sizes: bool) -> tuple[Specialisation, list[Leaf]]:
+    """The program for arguments like these, and these."""
     interface = kernel._interface
     values = bind(interface.signature, kernel.__name__, inputs, {})
     flat: list[Leaf] = []
@@ -153,7 +160,7 @@ def _like(
     if static_sizes:
         leaves = iter(flat)
         params = [map_leaves(param, lambda leaf: _with_sizes(leaf, next(leaves))) for param in params]
-    return kernel._special(params, tuple(map(Lanes.of, flat))), tuple(map(_as_tensor, flat))
+    return kernel._special(params, tuple(map(Lanes.of, flat))), flat
 
 
 def _with_sizes(leaf: Abstract, given: Leaf) -> Abstract:

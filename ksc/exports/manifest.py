@@ -37,11 +37,15 @@ def _kernel(kernel: ExportedKernel) -> dict[str, Any]:
         "lift": kernel.spec.lift,
         "dtypes": [str(dtype).removeprefix("torch.") for dtype in kernel.dtypes],
         "derivations": list(kernel.derivations),
-        "arguments": [
-            {"name": arg.name, **_slot(slot)} for arg, slot in zip(kernel.spec.args, primal.args, strict=True)
-        ],
+        "arguments": described_arguments(kernel),
         "results": [_slot(slot) for slot in primal.results],
     }
+
+
+def described_arguments(kernel: ExportedKernel) -> list[dict[str, Any]]:
+    """The flat arguments."""
+    slots = kernel.signature("").args
+    return [{"name": arg.name, **_slot(slot)} for arg, slot in zip(kernel.spec.args, slots, strict=True)]
 
 
 def _slot(slot: Slot) -> dict[str, Any]:

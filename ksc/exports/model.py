@@ -39,6 +39,7 @@ class ExportedKernel:
         derivations: the primal, ``""``, first; see ``ksc.derive``.
         dtypes: of its floats.
         inputs: the flat arguments of an example call as the operator takes them, None where there is no example.
+        orders: of each of them the order of its dimensions, those that are mapped first.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ExportedKernel:
     derivations: tuple[str, ...]
     dtypes: tuple[torch.dtype, ...]
     inputs: tuple[torch.Tensor, ...] | None
+    orders: tuple[tuple[int, ...], ...] | None
 
     @property
     def spec(self) -> OpSpec:

@@ -17,8 +17,8 @@ from ksc.torch.spec import ArgSpec, Kind, OpSpec
 SizeRef = tuple[Literal["arg", "result"], int, int]
 """Dimension ``[2]`` of argument or result number ``[1]`` of the primal."""
 
-_DERIVATION = re.compile(r"(?:[vj][01]*)*(?:b[01]*)?")
-_STEP = re.compile(r"([vjb])([01]*)")
+_DERIVATION = re.compile(r"(?:[vjm][01]*)*(?:b[01]*)?")
+_STEP = re.compile(r"([vjbm])([01]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +51,36 @@ class Signature:
 
 
 def signature(spec: OpSpec, derivation: str, result_names: Sequence[str]) -> Signature:
-    """The operands of a derivation. Raises ArgumentError where there is no such derivation."""
+    """The operands of a derivation without ``m``. Raises ArgumentError where there is no such derivation."""
     current = _primal(spec, result_names)
-    for letter, seeds in steps(spec, derivation):
+    for letter, seeds, _ in steps(spec, derivation):
         current = _derived(current, letter, seeds)
     return current
 
 
-def steps(spec: OpSpec, derivation: str) -> list[tuple[str, str]]:
-    """The letters of a derivation, each with its digits. Raises ArgumentError where it is none of this kernel."""
+def steps(spec: OpSpec, derivation: str) -> list[tuple[str, str, int]]:
+    """The letters of a derivation, each with its digits and how many there may be.
+
+    Raises ArgumentError where it is none of this kernel.
+    """
     if _DERIVATION.fullmatch(derivation) is None:
         raise ArgumentError(
             f"{derivation!r} is not a derivation that can be exported",
-            remedy="v is the vjp, j the jvp, b the value and the vjp, vj the jvp of the vjp; "
-            "export knossos.vmap(kernel) for the vmap",
+            remedy="v is the vjp, j the jvp, b the value and the vjp, vj the jvp of the vjp",
         )
-    if derivation and not (spec.float_args and spec.float_results):
+    if derivation.strip("m01") and not (spec.float_args and spec.float_results):
         raise ArgumentError(f"{spec.title} has no derivative: it takes or gives no float")
-    found = [(step[1], step[2]) for step in _STEP.finditer(derivation)]
+    found = []
     current = _primal(spec, [""] * len(spec.results))
-    for letter, seeds in found:
-        wanted = len(_floats(current.args if letter == "j" else current.results))
-        if seeds and (len(seeds) != wanted or "1" not in seeds):
-            raise ArgumentError(f"{derivation!r} of {spec.title} takes {wanted} digit(s) after {letter}, one of them 1")
-        current = _derived(current, letter, seeds)
+    for step in _STEP.finditer(derivation):
+        letter, seeds = step[1], step[2]
+        of = current.args if letter == "m" else _floats(current.args if letter == "j" else current.results)
+        if seeds and (len(seeds) != len(of) or "1" not in seeds):
+            raise ArgumentError(
+                f"{derivation!r} of {spec.title} takes {len(of)} digit(s) after {letter}, one of them 1"
+            )
+        found.append((letter, seeds, len(of)))
+        current = current if letter == "m" else _derived(current, letter, seeds)
     return found
 
 

@@ -32,7 +32,7 @@ _log = logging.getLogger("ksc")
 FLAGS_VARIABLE = "KSC_CORE_FLAGS"
 
 _HERE = Path(__file__).resolve().parent
-_SOURCES = _HERE / "csrc"
+SOURCES = _HERE / "csrc"
 _FOLDER = "core"
 _FLAGS = (
     "-std=c++20",
@@ -45,26 +45,33 @@ _FLAGS = (
     "-Wno-maybe-uninitialized",
 )
 _MODULE = "ksc.torch._core"
+_EXPORTS_ONLY = frozenset({"cpu", "exported", "standalone"})
+_PYTHON_ONLY = frozenset(
+    {"binding", "callback", "core", "fastcall", "guards", "layout", "module", "python", "python_host"}
+)
 
 
-def _flags() -> tuple[str, ...]:
+def core_flags() -> tuple[str, ...]:
     """The flags of the core, last those of ``KSC_CORE_FLAGS``."""
     return (*_FLAGS, *shlex.split(os.environ.get(FLAGS_VARIABLE, "")))
 
 
-def _source_files() -> list[Path]:
-    files = [path for path in _SOURCES.rglob("*") if path.suffix in (".cpp", ".h", ".hpp")]
-    return [*sorted(files), prelude_dir() / "ks" / "runtime.h"]
+def source_digest(*, standalone: bool = False) -> str:
+    """A hash of the core's sources as they are, and of its flags; ``standalone`` for the core of exported libraries."""
+    files = [path for path in SOURCES.rglob("*") if path.suffix in (".cpp", ".h", ".hpp")]
+    headers = ("cpu.h", "runtime.h", "sizes.h", "stack.h")
+    digest = hashlib.sha256()
+    for path in (*sorted(files), *(prelude_dir() / "ks" / name for name in headers)):
+        if path.stem not in (_PYTHON_ONLY if standalone else _EXPORTS_ONLY):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update("\0".join(core_flags()).encode())
+    return digest.hexdigest()
 
 
 def core_filename() -> str:
     """The file name of the core for the running Python and torch and the sources as they are."""
-    digest = hashlib.sha256()
-    for path in _source_files():
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update("\0".join(_flags()).encode())
     version = torch.__version__.replace("+", "_")
-    return f"core-torch{version}-{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}.so"
+    return f"core-torch{version}-{sys.implementation.cache_tag}-{source_digest()[:16]}.so"
 
 
 def build_folder() -> Path:
@@ -91,11 +98,15 @@ def find() -> Path | None:
 def _command(output: Path) -> list[str]:
     from torch.utils.cpp_extension import include_paths, library_paths
 
-    command = [*find_compiler().command, *_flags(), f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    command = [
+        *find_compiler().command,
+        *core_flags(),
+        f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}",
+    ]
     command += [f"-I{prelude_dir()}"]
     for folder in (*include_paths(), sysconfig.get_path("include")):
         command += ["-isystem", folder]
-    command += ["-idirafter", str(_SOURCES / "shims"), str(_SOURCES / "core.cpp"), "-o", str(output)]
+    command += ["-idirafter", str(SOURCES / "shims"), str(SOURCES / "core.cpp"), "-o", str(output)]
     command += [f"-L{folder}" for folder in library_paths()]
     return [*command, "-ltorch_python", "-ltorch", "-ltorch_cpu", "-lc10"]
 

@@ -63,6 +63,21 @@ def sqrl(x: torch.Tensor):
 vsqrl = knossos.vmap(sqrl)
 
 
+@knossos.vmap(in_dims=1)
+def sums(x: torch.Tensor):
+    return torch.sum(x)
+
+
+@knossos.elementwise
+def once(x: float) -> float:
+    return x * x
+
+
+@knossos.vmap
+def added(x: float, y: float) -> float:
+    return x + y
+
+
 @dataclass
 class Camera:
     focal: torch.Tensor

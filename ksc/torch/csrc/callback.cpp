@@ -27,8 +27,6 @@ PyObject* views(const ks_value* values, int count) {
     return list;
 }
 
-}  // namespace
-
 int run_callback(
     const ks_runtime* runtime,
     const char* name,
@@ -53,6 +51,10 @@ int run_callback(
         return 1;
     }
 }
+
+}  // namespace
+
+decltype(ks_runtime::callback) const kCallback = run_callback;
 
 PyObject* set_callback_host(PyObject*, PyObject* host) {
     Py_XSETREF(callback_host, Py_NewRef(host));

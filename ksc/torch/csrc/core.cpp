@@ -12,6 +12,7 @@
 #include "meta.cpp"
 #include "module.cpp"
 #include "operator.cpp"
+#include "python_host.cpp"
 #include "shapes.cpp"
 #include "tensors.cpp"
 #include "threads.cpp"

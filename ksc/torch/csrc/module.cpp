@@ -5,6 +5,7 @@
 #include "fastcall.h"
 #include "operator.h"
 #include "python.h"
+#include "python_host.h"
 
 namespace ksc {
 namespace {
@@ -84,8 +85,8 @@ PyObject* declare(PyObject*, PyObject* args) {
         return nullptr;
     }
     declare_family(
-        name, {parse_slots(arg_slots), parse_slots(result_slots)}, parse_shapes(shapes), partial_seeds != 0, loader,
-        error);
+        kNamespace, name, {parse_slots(arg_slots), parse_slots(result_slots)}, parse_shapes(shapes), partial_seeds != 0,
+        std::make_unique<PythonHost>(loader, error));
     Py_RETURN_NONE;
     END_HANDLE_TH_ERRORS
 }

@@ -1,25 +1,21 @@
 #include "operator.h"
 
+#include <cstdlib>
 #include <set>
 #include <utility>
 
 #include <ATen/core/function_schema.h>
 #include <ATen/core/enum_tag.h>
-#include <torch/csrc/Dtype.h>
-#include <torch/csrc/DynamicTypes.h>
 #include <torch/library.h>
 
 #include "autograd.h"
 #include "batching.h"
 #include "elementwise.h"
 #include "meta.h"
-#include "python.h"
 #include "tensors.h"
 
 namespace ksc {
 namespace {
-
-constexpr char kNamespace[] = "knossos";
 
 // A boxed kernel that knows its operator.
 using BoxedKernel = void (*)(Operator&, c10::DispatchKeySet, torch::jit::Stack*);
@@ -41,9 +37,15 @@ torch::CppFunction bind(Operator& op, BoxedKernel kernel) {
 }
 
 // Never destroyed: at the end of the process the dispatcher may be gone before.
-torch::Library& library() {
-    static auto* const fragment =
-        new torch::Library(torch::Library::FRAGMENT, kNamespace, std::nullopt, __FILE__, __LINE__);
+torch::Library& library(const std::string& space) {
+    static auto* const fragments = new std::map<std::string, std::unique_ptr<torch::Library>>();
+    static auto* const mutex = new std::mutex();
+    const std::lock_guard<std::mutex> lock(*mutex);
+    std::unique_ptr<torch::Library>& fragment = (*fragments)[space];
+    if (fragment == nullptr) {
+        fragment =
+            std::make_unique<torch::Library>(torch::Library::FRAGMENT, space, std::nullopt, __FILE__, __LINE__);
+    }
     return *fragment;
 }
 
@@ -157,7 +159,7 @@ Operator::Operator(
       float_results_(floats(signature_.results)) {}
 
 std::string Operator::qualified_name() const {
-    return std::string(kNamespace) + "::" + family_.name() + (derivation_.empty() ? "" : "." + derivation_);
+    return family_.space() + "::" + family_.name() + (derivation_.empty() ? "" : "." + derivation_);
 }
 
 Operator& Operator::derived(char letter) {
@@ -186,11 +188,11 @@ Operator& Operator::derived(char letter, const std::vector<bool>& seeds) {
 }
 
 void Operator::define() {
-    const std::string name = std::string(kNamespace) + "::" + family_.name();
+    const std::string name = family_.space() + "::" + family_.name();
     c10::FunctionSchema schema(
         name, derivation_, schema_arguments(args(), true), schema_arguments(results(), false));
     schema.setAliasAnalysis(c10::AliasAnalysisKind::FROM_SCHEMA);
-    torch::Library& fragment = library();
+    torch::Library& fragment = library(family_.space());
     fragment.def(std::move(schema), {at::Tag::pt2_compliant_tag});
     const std::string qualified = qualified_name();
     const char* const target = qualified.c_str();
@@ -204,52 +206,32 @@ void Operator::define() {
 }
 
 void* Operator::load(at::ScalarType dtype) {
-    const WithGil gil;
-    PyObject* const dtype_object = reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype));
-    PyObject* const address = PyObject_CallFunction(family_.loader(), "sO", derivation_.c_str(), dtype_object);
-    if (address == nullptr) {
-        throw_python_error();
-    }
-    void* const pointer = PyLong_AsVoidPtr(address);
-    Py_DECREF(address);
-    if (pointer == nullptr) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_RuntimeError, "the loader of a kernel gave a null entry");
-        }
-        throw_python_error();
-    }
-    instances_[float_dtype_index(dtype)].store(pointer, std::memory_order_release);
-    return pointer;
+    void* const entry = family_.host().load(derivation_, dtype);
+    instances_[float_dtype_index(dtype)].store(entry, std::memory_order_release);
+    return entry;
 }
 
 void Operator::raise(const Call& call) const {
     if (call.exception()) {
         std::rethrow_exception(call.exception());
     }
-    const WithGil gil;
-    PyObject* const error =
-        PyObject_CallFunction(family_.error(), "iis", call.code(), call.line(), call.message().c_str());
-    if (error != nullptr) {
-        PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
-        Py_DECREF(error);
-    }
-    throw_python_error();
+    family_.host().raise(call.code(), call.line(), call.message());
+    // GCC takes a virtual function at no word that it does not return.
+    std::abort();
 }
 
 Family::Family(
+    std::string space,
     std::string name,
     Signature signature,
     std::optional<ShapeTable> shapes,
     bool partial_seeds,
-    PyObject* loader,
-    PyObject* error)
-    : name_(std::move(name)),
+    std::unique_ptr<KernelHost> host)
+    : space_(std::move(space)),
+      name_(std::move(name)),
       shapes_(std::move(shapes)),
       partial_seeds_(partial_seeds),
-      loader_(loader),
-      error_(error) {
-    Py_INCREF(loader_);
-    Py_INCREF(error_);
+      host_(std::move(host)) {
     primal_ = &declare("", std::move(signature), nullptr, '\0', {});
 }
 
@@ -285,22 +267,23 @@ Operator& Family::find_or_declare(const Operator& from, char letter, const std::
 
 Family* find_family(const std::string& name) {
     const std::lock_guard<std::mutex> lock(families_mutex());
-    const auto found = families().find(name);
+    const auto found = families().find(std::string(kNamespace) + "::" + name);
     return found == families().end() ? nullptr : found->second.get();
 }
 
 Family& declare_family(
+    std::string space,
     std::string name,
     Signature signature,
     std::optional<ShapeTable> shapes,
     bool partial_seeds,
-    PyObject* loader,
-    PyObject* error) {
+    std::unique_ptr<KernelHost> host) {
+    const std::string qualified = space + "::" + name;
     const std::lock_guard<std::mutex> lock(families_mutex());
-    TORCH_CHECK_TYPE(families().count(name) == 0, "the operator ", kNamespace, "::", name, " is declared already");
-    auto family =
-        std::make_unique<Family>(name, std::move(signature), std::move(shapes), partial_seeds, loader, error);
-    return *(families()[name] = std::move(family));
+    TORCH_CHECK_TYPE(families().count(qualified) == 0, "the operator ", qualified, " is declared already");
+    auto family = std::make_unique<Family>(
+        std::move(space), std::move(name), std::move(signature), std::move(shapes), partial_seeds, std::move(host));
+    return *(families()[qualified] = std::move(family));
 }
 
 }  // namespace ksc

@@ -1,8 +1,6 @@
 // A declared function and the dispatcher operators of its derivations.
 #pragma once
 
-#include <Python.h>
-
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -17,6 +15,7 @@
 #include <c10/core/ScalarType.h>
 #include <ks/runtime.h>
 
+#include "host.h"
 #include "runtime.h"
 #include "shapes.h"
 
@@ -97,7 +96,7 @@ class Operator {
         return reinterpret_cast<Entry>(entry != nullptr ? entry : load(dtype));
     }
 
-    // Raises the KernelRuntimeError of a call that failed.
+    // Raises the error of a call that failed.
     [[noreturn]] void raise(const Call& call) const;
 
     void define();
@@ -119,27 +118,26 @@ class Operator {
     std::array<std::atomic<Operator*>, 4> derived_{};  // v, j, b, m
 };
 
-// A function declared from Python, with all its derivations. Lives until the process ends, as operators do.
+// A declared function, with all its derivations. Lives until the process ends, as operators do.
 class Family {
   public:
-    // `loader(derivation, dtype) -> address` and `error(code, line, message) -> exception` are kept. `partial_seeds` says
-    // that the loader knows derivations in which some seeds are zero; else zeros are handed to the kernel. A tensor
-    // kernel has `shapes`, an elementwise one has none.
+    // The operators are called `space`::`name`. `partial_seeds` says that the host knows derivations in which some seeds
+    // are zero; else zeros are handed to the kernel. A tensor kernel has `shapes`, an elementwise one has none.
     Family(
+        std::string space,
         std::string name,
         Signature signature,
         std::optional<ShapeTable> shapes,
         bool partial_seeds,
-        PyObject* loader,
-        PyObject* error);
+        std::unique_ptr<KernelHost> host);
 
+    const std::string& space() const { return space_; }
     const std::string& name() const { return name_; }
     bool partial_seeds() const { return partial_seeds_; }
     bool takes_tensors() const { return shapes_.has_value(); }
     const ShapeTable& shapes() const { return *shapes_; }
     Operator& primal() const { return *primal_; }
-    PyObject* loader() const { return loader_; }
-    PyObject* error() const { return error_; }
+    KernelHost& host() const { return *host_; }
 
     Operator& find_or_declare(const Operator& from, char letter, const std::vector<bool>& seeds);
 
@@ -151,26 +149,29 @@ class Family {
         char letter,
         const std::vector<bool>& seeds);
 
+    std::string space_;
     std::string name_;
     std::optional<ShapeTable> shapes_;
     bool partial_seeds_;
-    PyObject* loader_;
-    PyObject* error_;
+    std::unique_ptr<KernelHost> host_;
     std::mutex mutex_;
     std::map<std::string, std::unique_ptr<Operator>> operators_;
     Operator* primal_;
 };
 
-// The family of that name, or nullptr.
+// Where functions are declared from Python.
+inline constexpr char kNamespace[] = "knossos";
+
+// The family of that name there, or nullptr.
 Family* find_family(const std::string& name);
 
 // Raises a TypeError where the name is taken.
 Family& declare_family(
+    std::string space,
     std::string name,
     Signature signature,
     std::optional<ShapeTable> shapes,
     bool partial_seeds,
-    PyObject* loader,
-    PyObject* error);
+    std::unique_ptr<KernelHost> host);
 
 }  // namespace ksc

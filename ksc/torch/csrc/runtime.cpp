@@ -2,11 +2,11 @@
 
 #include "threads.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+
+#include <ks/stack.h>
 
 namespace ksc {
 namespace {
@@ -14,32 +14,10 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kFirstChunk = size_t{64} << 10;
 constexpr size_t kLargestChunkKept = size_t{64} << 20;
-// Left below a recursion for the host's error path and the frames of library functions.
-constexpr size_t kStackReserve = size_t{128} << 10;
 
 Arena& thread_arena() {
     static thread_local Arena arena;
     return arena;
-}
-
-const char* find_stack_limit() {
-    pthread_attr_t attributes;
-    if (pthread_getattr_np(pthread_self(), &attributes) != 0) {
-        return nullptr;
-    }
-    void* lowest = nullptr;
-    size_t size = 0;
-    const int status = pthread_attr_getstack(&attributes, &lowest, &size);
-    pthread_attr_destroy(&attributes);
-    if (status != 0) {
-        return nullptr;
-    }
-    return static_cast<const char*>(lowest) + std::min(kStackReserve, size / 4);
-}
-
-const char* thread_stack_limit() {
-    static thread_local const char* const limit = find_stack_limit();
-    return limit;
 }
 
 }  // namespace
@@ -149,8 +127,8 @@ ThreadRuntime::ThreadRuntime(Call& call) : context_{&call, &thread_arena()}, mar
     runtime_.error = [](const ks_runtime* runtime, int code, int line, const char* message) {
         context(runtime).call->record(code, line, message);
     };
-    runtime_.stack_limit = thread_stack_limit();
-    runtime_.callback = run_callback;
+    runtime_.stack_limit = ks::thread_stack_limit();
+    runtime_.callback = kCallback;
     runtime_.threads = thread_count;
     runtime_.parallel = run_parts;
 }

@@ -61,14 +61,8 @@ class Call {
     std::exception_ptr exception_;
 };
 
-// The callback of every ks_runtime of the core, see callback.cpp.
-int run_callback(
-    const ks_runtime* runtime,
-    const char* name,
-    const ks_value* args,
-    int arg_count,
-    const ks_value* results,
-    int result_count);
+// The callback of every ks_runtime, see callback.cpp; null where there is no Python.
+extern decltype(ks_runtime::callback) const kCallback;
 
 // A ks_runtime for one range of a call, on the thread that constructs it; what it allocates is gone with it.
 class ThreadRuntime {

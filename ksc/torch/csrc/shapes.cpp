@@ -3,45 +3,16 @@
 #include <algorithm>
 #include <sstream>
 
+#include <ks/sizes.h>
+
 #include "operator.h"
 
 namespace ksc {
 namespace {
 
-struct SizeFailure {
-    const char* message;
-};
+using Ints = ks::size_arithmetic;
 
-// Arithmetic on sizes, as in Python; ints stop where they overflow.
-struct Ints {
-    static int64_t add(int64_t a, int64_t b) {
-        int64_t r = 0;
-        return __builtin_add_overflow(a, b, &r) ? overflow() : r;
-    }
-    static int64_t sub(int64_t a, int64_t b) {
-        int64_t r = 0;
-        return __builtin_sub_overflow(a, b, &r) ? overflow() : r;
-    }
-    static int64_t mul(int64_t a, int64_t b) {
-        int64_t r = 0;
-        return __builtin_mul_overflow(a, b, &r) ? overflow() : r;
-    }
-    static int64_t idiv(int64_t a, int64_t b) {
-        if (b == 0 || (b == -1 && a == std::numeric_limits<int64_t>::min())) {
-            throw SizeFailure{"integer division or modulo by zero"};
-        }
-        return a / b - ((a % b != 0) && ((a < 0) != (b < 0)) ? 1 : 0);
-    }
-    static int64_t imod(int64_t a, int64_t b) { return sub(a, mul(idiv(a, b), b)); }
-    static int64_t min(int64_t a, int64_t b) { return std::min(a, b); }
-    static int64_t max(int64_t a, int64_t b) { return std::max(a, b); }
-    static bool is_negative(int64_t a) { return a < 0; }
-
-  private:
-    static int64_t overflow() { throw SizeFailure{"a size is too large for 64 bits"}; }
-};
-
-// The same on symbolic ints; where both are plain, it is the arithmetic of ints.
+// The arithmetic of sizes on symbolic ints; where both are plain, it is the arithmetic of ints.
 struct Symbolic {
     using S = c10::SymInt;
     static S add(const S& a, const S& b) { return plain(a, b) ? S(Ints::add(*a.maybe_as_int(), *b.maybe_as_int())) : a + b; }
@@ -106,7 +77,7 @@ AllDims<Int> primal_sizes(const Operator& op, const ShapeArgs<Int>& args) {
         for (const SizeOp& step : table.ops) {
             done.push_back(evaluate<Int>(step, args, done));
         }
-    } catch (const SizeFailure& failure) {
+    } catch (const ks::size_failure& failure) {
         stop(op, 0, failure.message);
     }
     AllDims<Int> sizes(table.results.size());

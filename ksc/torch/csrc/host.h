@@ -1,0 +1,24 @@
+// Where a declared function gets its kernels from, and what becomes of their errors.
+#pragma once
+
+#include <string>
+
+#include <c10/core/ScalarType.h>
+
+namespace ksc {
+
+class KernelHost {
+  public:
+    KernelHost() = default;
+    KernelHost(const KernelHost&) = delete;
+    KernelHost& operator=(const KernelHost&) = delete;
+    virtual ~KernelHost() = default;
+
+    // The compiled entry of a derivation in a dtype, on any thread; raises where there is none.
+    virtual void* load(const std::string& derivation, at::ScalarType dtype) = 0;
+
+    // Raises the error of a kernel that stopped at a line of the user's file.
+    [[noreturn]] virtual void raise(int code, int line, const std::string& message) = 0;
+};
+
+}  // namespace ksc

@@ -1,0 +1,40 @@
+#include "python_host.h"
+
+#include <torch/csrc/Dtype.h>
+#include <torch/csrc/DynamicTypes.h>
+
+#include "python.h"
+
+namespace ksc {
+
+PythonHost::PythonHost(PyObject* loader, PyObject* error) : loader_(Py_NewRef(loader)), error_(Py_NewRef(error)) {}
+
+void* PythonHost::load(const std::string& derivation, at::ScalarType dtype) {
+    const WithGil gil;
+    PyObject* const dtype_object = reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype));
+    PyObject* const address = PyObject_CallFunction(loader_, "sO", derivation.c_str(), dtype_object);
+    if (address == nullptr) {
+        throw_python_error();
+    }
+    void* const pointer = PyLong_AsVoidPtr(address);
+    Py_DECREF(address);
+    if (pointer == nullptr) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_RuntimeError, "the loader of a kernel gave a null entry");
+        }
+        throw_python_error();
+    }
+    return pointer;
+}
+
+void PythonHost::raise(int code, int line, const std::string& message) {
+    const WithGil gil;
+    PyObject* const error = PyObject_CallFunction(error_, "iis", code, line, message.c_str());
+    if (error != nullptr) {
+        PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
+        Py_DECREF(error);
+    }
+    throw_python_error();
+}
+
+}  // namespace ksc
