@@ -54,7 +54,9 @@ struct binary16 {
     }
 };
 
-#if defined(__FLT16_MAX__) && !defined(__CUDACC__)
+// GCC has the type in C++ for x86 from 12 on, for ARM from 13 on; the macro it has for both.
+#if defined(__FLT16_MAX__) && !defined(__CUDACC__) && \
+    (defined(__clang__) || !defined(__aarch64__) || __GNUC__ >= 13)
 using half = _Float16;
 #else
 using half = binary16;

@@ -140,7 +140,7 @@ def test_a_cpp_program_trains_with_it(tmp_path: Path) -> None:
     run(CMAKE, "--build", build)
     told = run(build / "train")
     assert "torchlib::nn::Relu3" in told
-    assert "python" not in run("ldd", build / "train")
+    assert "libpython" not in run("ldd", build / "train")
     # In Python, by torch.ops alone, in a model that another process has exported.
     library = folder / "lib" / os.uname().machine / "libtorchlib.so"
     script = f"""
