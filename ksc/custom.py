@@ -97,6 +97,8 @@ class custom_vjp(CustomRule):  # noqa: N801  the spelling that JAX's users know
     >>> def backward(residuals, y_bar: float):
     ...     return (min(max(y_bar, -1.0), 1.0),)
     >>> clipped.defvjp(forward, backward)
+    >>> knossos.grad(clipped)(2.0)
+    1.0
 
     ``forward`` takes the arguments and gives the results and what ``backward`` is to know. ``backward`` takes the
     arguments at ``nondiff_argnums``, what ``forward`` left, and a cotangent in the structure of the results (None for
@@ -125,6 +127,8 @@ class custom_jvp(CustomRule):  # noqa: N801  the spelling that JAX's users know
     ... def rule(primals, tangents):
     ...     (x,), (x_dot,) = primals, tangents
     ...     return log1pexp(x), x_dot * (1.0 - 1.0 / (1.0 + math.exp(x)))
+    >>> knossos.grad(log1pexp)(0.0)
+    0.5
 
     The rule takes the arguments at ``nondiff_argnums``, then a tuple of the other ones and a tuple of their tangents
     (None for what is no float). It gives the results and their tangents; None there is zero. Reverse mode is its
@@ -144,6 +148,11 @@ class custom_jvp(CustomRule):  # noqa: N801  the spelling that JAX's users know
 @traced_by(trace_stop_gradient)
 def stop_gradient(x: T) -> T:
     """``x`` taken as a constant by every derivative.
+
+    >>> def straight_through(x: float) -> float:
+    ...     return x + knossos.stop_gradient(round(x) - x)
+    >>> knossos.value_and_grad(straight_through)(2.3)
+    (2.0, 1.0)
 
     Inside kernels numbers, tensors and structures of them; outside, tensors are detached, and what else there is is
     given back as it is.

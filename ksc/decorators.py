@@ -72,6 +72,14 @@ def register() -> Registers: ...
 def register(f: Callable[..., Any] | None = None) -> Kernel | Registers:
     """A kernel without mapping: numbers and tensors in, numbers and tensors out, as the function says.
 
+    >>> @knossos.register
+    ... def norm(x: torch.Tensor):
+    ...     return torch.sqrt(torch.sum(x * x))
+    >>> norm(torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    >>> norm.grad(torch.tensor([3.0, 4.0]))
+    tensor([0.6000, 0.8000])
+
     Args:
         f: the function; left out, a decorator is given.
     """
@@ -90,6 +98,13 @@ def elementwise() -> Maps: ...
 @made_of_constants
 def elementwise(f: Callable[..., Any] | None = None) -> Kernel | Maps:
     """A kernel that maps a scalar function over tensors of any shapes that broadcast together, as PyTorch's own do.
+
+    >>> @knossos.elementwise
+    ... def hinge(x: float, y: float) -> float:
+    ...     return x - y if x > y else 0.0
+    >>> hinge(torch.tensor([[0.0], [2.0]]), torch.tensor([0.5, 1.5]))
+    tensor([[0.0000, 0.0000],
+            [1.5000, 0.5000]])
 
     Args:
         f: a function of numbers with one or several results; left out, a decorator is given.
@@ -115,6 +130,17 @@ def vmap(f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: Out
     A lane sees tensors of one dimension less. A parameter annotated ``float``, ``int`` or ``bool`` receives a number,
     so a function of such numbers alone is mapped over every dimension that the tensors have; they agree in shape. The
     vmap of a vmap maps over one dimension more.
+
+    >>> @knossos.vmap
+    ... def total_until(x: torch.Tensor, bound: float) -> float:
+    ...     total = 0.0
+    ...     for value in x:
+    ...         total += value
+    ...         if total > bound:
+    ...             break
+    ...     return total
+    >>> total_until(torch.tensor([[1.0, 5.0, 7.0], [1.0, 2.0, 0.5]]), 4.0)
+    tensor([6.0000, 3.5000])
 
     Args:
         f: the function; left out, a decorator is given.

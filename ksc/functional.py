@@ -30,6 +30,16 @@ def grad(f: Function, argnums: Argnums = 0) -> Kernel:
 
     Where ``f`` maps over tensors this is the derivative at each lane.
     Raises DifferentiationError, on the first call, where there is no such gradient.
+
+    >>> @knossos.register
+    ... def product(x: float, y: float) -> float:
+    ...     return x * y * y
+    >>> knossos.grad(product)(2.0, 3.0)
+    9.0
+    >>> knossos.grad(product, argnums=("x", "y"))(2.0, 3.0)
+    (9.0, 12.0)
+    >>> knossos.grad(knossos.grad(product, "y"), "y")(2.0, 3.0)
+    4.0
     """
     return as_kernel(f).gradient(argnums)
 
@@ -50,6 +60,14 @@ def jacobian(
     ``argnums``; in the place of each float of that a tensor with the sizes of the result and then those of the
     argument, as ``torch.func.jacrev`` gives it. What is no float has None in its place. Where ``f`` maps over tensors
     this is the Jacobian at each lane.
+
+    >>> def squares(x: torch.Tensor):
+    ...     return x * x
+    >>> knossos.jacobian(squares)(torch.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
+    >>> knossos.jacobian(squares, sparse="csr")(torch.tensor([1.0, 2.0])).values()
+    tensor([2., 4.])
 
     Args:
         f: a function or kernel.
@@ -100,6 +118,13 @@ def hessian(
 ) -> Kernel | SparseJacobian:
     """The kernel of the second derivatives of ``f``, which gives one float: the Jacobian of its gradient.
 
+    >>> def product_of_all(x: torch.Tensor):
+    ...     return torch.prod(x)
+    >>> knossos.hessian(product_of_all)(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([[0., 3., 2.],
+            [3., 0., 1.],
+            [2., 1., 0.]])
+
     ``mode`` and ``sparse`` are as for ``jacobian``.
     """
     return as_kernel(f).hessian.chosen(argnums, mode, sparse)
@@ -108,6 +133,11 @@ def hessian(
 @traced_by(trace_hvp)
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """The Hessian of ``f``, which gives one float, times a tangent, without the Hessian: forward over reverse.
+
+    >>> def product_of_all(x: torch.Tensor):
+    ...     return torch.prod(x)
+    >>> knossos.hvp(product_of_all, (torch.tensor([1.0, 2.0, 3.0]),), (torch.tensor([1.0, 0.0, 0.0]),))
+    tensor([0., 3., 2.])
 
     Args:
         f: a function or kernel.
@@ -130,6 +160,12 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
 def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
     """The results of ``f`` and its pullback, as ``torch.func.vjp`` gives them.
 
+    >>> def squares(x: torch.Tensor):
+    ...     return x * x
+    >>> y, pullback = knossos.vjp(squares, torch.tensor([1.0, 2.0]))
+    >>> pullback(torch.tensor([1.0, 10.0]))
+    (tensor([ 2., 40.]),)
+
     Returns:
         The results, and a function that takes a cotangent for each float result and gives a tuple with a
         cotangent for each of ``primals``, None for one that is no float.
@@ -148,6 +184,11 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """The results of ``f`` and their tangents, as ``torch.func.jvp`` gives them.
 
+    >>> def squares(x: torch.Tensor):
+    ...     return x * x
+    >>> knossos.jvp(squares, (torch.tensor([1.0, 2.0]),), (torch.tensor([1.0, 10.0]),))
+    (tensor([1., 4.]), tensor([ 2., 40.]))
+
     ``tangents`` has one entry for each of ``primals``; that of an argument that is no float is None.
     Raises ArgumentError where the two do not correspond.
     """
@@ -161,6 +202,11 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 
 def gradcheck(f: Function, inputs: Sequence[Any], **options: Any) -> bool:
     """Check both derivatives of ``f`` against finite differences, by ``torch.autograd.gradcheck``, in float64.
+
+    >>> def product(x: float, y: float) -> float:
+    ...     return x * y * y
+    >>> knossos.gradcheck(product, (2.0, 3.0))
+    True
 
     Args:
         f: a function or kernel.

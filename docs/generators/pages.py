@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from docs.generators import architecture, errors, figures, language, showing
+from docs.generators import architecture, errors, exporting, figures, language, showing
 from docs.generators.running import run_blocks
 
 GENERATORS: Mapping[str, Callable[..., str]] = {
@@ -28,8 +28,13 @@ GENERATORS: Mapping[str, Callable[..., str]] = {
     "cpp": showing.cpp,
     "ir": showing.ir,
     "part": showing.part,
+    "commands": showing.commands,
     "record": showing.record,
+    "definition": showing.definition,
+    "targets": exporting.targets,
+    "exported": exporting.exported,
     "figure": figures.figure,
+    "accuracy": figures.accuracy,
 }
 
 _LINE = re.compile(r"^<!-- generate: (.+?) -->$", re.MULTILINE)

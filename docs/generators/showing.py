@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from docs.generators.markdown import fence
+from ksc.cli import parser
 from ksc.cli.target import load_kernel
 from ksc.ops import exponential, special, trigonometric
 
@@ -24,6 +27,14 @@ def part(file: str, name: str) -> str:
     if found is None:
         raise LookupError(f"{file} has no part {name}")
     return fence("python", found[1], caption=file)
+
+
+def definition(file: str, name: str) -> str:
+    """A function of a file of the repository."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    node = next(node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == name)
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    return fence("python", "\n".join(text.splitlines()[first - 1 : node.end_lineno]), caption=file)
 
 
 def cpp(target: str, function: str = "", args: str | None = None) -> str:
@@ -68,3 +79,18 @@ def _named(call: ast.Call) -> list[object]:
     """The name that a call gives to a record, as its first argument or by keyword."""
     given = [*call.args[:1], *(each.value for each in call.keywords if each.arg == "name")]
     return [node.value for node in given if isinstance(node, ast.Constant)]
+
+
+def commands() -> str:
+    """The commands of ``ksc``, with their help."""
+    parts = []
+    for action in parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                parts.append(f"### ksc {name}\n\n{fence('text', _help(command))}")
+    return "\n\n".join(parts)
+
+
+def _help(command: argparse.ArgumentParser) -> str:
+    command.formatter_class = partial(argparse.HelpFormatter, width=84, max_help_position=24)
+    return command.format_help()
