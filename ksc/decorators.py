@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, get_args, overload
 
 from ksc.errors import ArgumentError
 from ksc.frontend.special import made_of_constants
 from ksc.kernel import Kernel
-from ksc.mapping import InDims, Level, Mapping, OutDims
+from ksc.mapping import Backend, InDims, Level, Mapping, OutDims
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,8 @@ class Maps(Protocol):
     def __call__(self, f: Callable[..., R], /) -> Kernel[..., R]: ...
 
 
-def _kernel(f: Callable[..., Any], mapping: Mapping) -> Kernel:
+def _kernel(f: Callable[..., Any], mapping: Mapping, backend: Backend | None) -> Kernel:
+    mapping = _on(backend, mapping, f)
     if not isinstance(f, Kernel):
         return Kernel(f, mapping)
     # Of a function of numbers vmap and elementwise are nearly the same; else the mapping would be lost.
@@ -58,18 +60,26 @@ def _kernel(f: Callable[..., Any], mapping: Mapping) -> Kernel:
     return Kernel(f.__wrapped__, mapping, f.steps)
 
 
-def _mapped(f: Callable[..., Any], level: Level) -> Kernel:
+def _mapped(f: Callable[..., Any], level: Level, backend: Backend | None) -> Kernel:
     if isinstance(f, Kernel) and f.mapping.lift != "broadcast":
-        return Kernel(f.__wrapped__, f.mapping.over(level), f.steps)
-    return _kernel(f, Mapping("same", (level,)))
+        return Kernel(f.__wrapped__, _on(backend, f.mapping.over(level), f), f.steps)
+    return _kernel(f, Mapping("same", (level,)), backend)
+
+
+def _on(backend: Backend | None, mapping: Mapping, f: Callable[..., Any]) -> Mapping:
+    """The mapping with a backend: the one given, else that of the kernel ``f``."""
+    chosen = backend or (f.mapping.backend if isinstance(f, Kernel) else "compile")
+    if chosen not in get_args(Backend):
+        raise ArgumentError(f"there is no backend {chosen!r}", remedy=f"one of {', '.join(get_args(Backend))}")
+    return replace(mapping, backend=chosen)
 
 
 @overload
-def register(f: Callable[P, R]) -> Kernel[P, R]: ...
+def register(f: Callable[P, R], *, backend: Backend | None = None) -> Kernel[P, R]: ...
 @overload
-def register() -> Registers: ...
+def register(*, backend: Backend | None = None) -> Registers: ...
 @made_of_constants
-def register(f: Callable[..., Any] | None = None) -> Kernel | Registers:
+def register(f: Callable[..., Any] | None = None, *, backend: Backend | None = None) -> Kernel | Registers:
     """A kernel without mapping: numbers and tensors in, numbers and tensors out, as the function says.
 
     >>> @knossos.register
@@ -82,21 +92,25 @@ def register(f: Callable[..., Any] | None = None) -> Kernel | Registers:
 
     Args:
         f: the function; left out, a decorator is given.
+        backend: ``"interpret"`` runs the program in Python, slowly, so that ``pdb`` stops in the function and in its
+            derivatives; None for compiled code, or what the kernel ``f`` has.
     """
     mapping = Mapping("scalar")
-    return _kernel(f, mapping) if f is not None else lambda g: _kernel(g, mapping)
+    return _kernel(f, mapping, backend) if f is not None else lambda g: _kernel(g, mapping, backend)
 
 
 @overload
-def elementwise(f: Callable[..., float]) -> NumberKernel: ...
+def elementwise(f: Callable[..., float], *, backend: Backend | None = None) -> NumberKernel: ...
 @overload
-def elementwise(f: Callable[..., tuple[float, ...]]) -> Kernel[..., tuple[Tensor, ...]]: ...
+def elementwise(
+    f: Callable[..., tuple[float, ...]], *, backend: Backend | None = None
+) -> Kernel[..., tuple[Tensor, ...]]: ...
 @overload
-def elementwise(f: Callable[..., Any]) -> Kernel: ...
+def elementwise(f: Callable[..., Any], *, backend: Backend | None = None) -> Kernel: ...
 @overload
-def elementwise() -> Maps: ...
+def elementwise(*, backend: Backend | None = None) -> Maps: ...
 @made_of_constants
-def elementwise(f: Callable[..., Any] | None = None) -> Kernel | Maps:
+def elementwise(f: Callable[..., Any] | None = None, *, backend: Backend | None = None) -> Kernel | Maps:
     """A kernel that maps a scalar function over tensors of any shapes that broadcast together, as PyTorch's own do.
 
     >>> @knossos.elementwise
@@ -108,23 +122,31 @@ def elementwise(f: Callable[..., Any] | None = None) -> Kernel | Maps:
 
     Args:
         f: a function of numbers with one or several results; left out, a decorator is given.
+        backend: ``"interpret"`` runs the program in Python, slowly, so that ``pdb`` stops in the function and in its
+            derivatives; None for compiled code, or what the kernel ``f`` has.
     """
     mapping = Mapping("broadcast")
-    return _kernel(f, mapping) if f is not None else lambda g: _kernel(g, mapping)
+    return _kernel(f, mapping, backend) if f is not None else lambda g: _kernel(g, mapping, backend)
 
 
-@overload
-def vmap(f: Callable[..., float], in_dims: InDims = 0, out_dims: OutDims = 0) -> NumberKernel: ...
 @overload
 def vmap(
-    f: Callable[..., tuple[float, ...]], in_dims: InDims = 0, out_dims: OutDims = 0
+    f: Callable[..., float], in_dims: InDims = 0, out_dims: OutDims = 0, *, backend: Backend | None = None
+) -> NumberKernel: ...
+@overload
+def vmap(
+    f: Callable[..., tuple[float, ...]], in_dims: InDims = 0, out_dims: OutDims = 0, *, backend: Backend | None = None
 ) -> Kernel[..., tuple[Tensor, ...]]: ...
 @overload
-def vmap(f: Callable[..., R], in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel[..., R]: ...
+def vmap(
+    f: Callable[..., R], in_dims: InDims = 0, out_dims: OutDims = 0, *, backend: Backend | None = None
+) -> Kernel[..., R]: ...
 @overload
-def vmap(f: None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Maps: ...
+def vmap(f: None = None, in_dims: InDims = 0, out_dims: OutDims = 0, *, backend: Backend | None = None) -> Maps: ...
 @made_of_constants
-def vmap(f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: OutDims = 0) -> Kernel | Maps:
+def vmap(
+    f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: OutDims = 0, *, backend: Backend | None = None
+) -> Kernel | Maps:
     """A kernel that maps a function over tensors, like ``torch.func.vmap``, but with data-dependent control flow.
 
     A lane sees tensors of one dimension less. A parameter annotated ``float``, ``int`` or ``bool`` receives a number,
@@ -147,6 +169,8 @@ def vmap(f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: Out
         in_dims: the mapped dimension, for all parameters or one for each, or in a tuple for each part of one; None for
             what all lanes share. A number is always shared.
         out_dims: where the mapped dimension stands in the results, for all or one for each of the flat results.
+        backend: ``"interpret"`` runs the program in Python, slowly, so that ``pdb`` stops in the function and in its
+            derivatives; None for compiled code, or what the kernel ``f`` has.
 
     Raises:
         ArgumentError: the dimensions do not fit the function.
@@ -154,7 +178,7 @@ def vmap(f: Callable[..., Any] | None = None, in_dims: InDims = 0, out_dims: Out
     level = Level(_as_tuples(in_dims), _as_tuples(out_dims))
     if in_dims is None:
         raise ArgumentError("at least one parameter is mapped", remedy="use register to map none")
-    return _mapped(f, level) if f is not None else lambda g: _mapped(g, level)
+    return _mapped(f, level, backend) if f is not None else lambda g: _mapped(g, level, backend)
 
 
 def _as_tuples(dims: Any) -> Any:

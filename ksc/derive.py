@@ -27,10 +27,13 @@ _TRANSFORMS = {"v": "vjp", "b": "vjp with the value", "j": "jvp", "m": "vmap"}
 _STEP = re.compile(r"([vjbm])([01]*)")
 
 
-def derive(program: Program, derivation: str) -> Program:
-    """The program that ``derivation`` makes of ``program``, not yet optimised."""
+def derive(program: Program, derivation: str, *, prepared: bool = True) -> Program:
+    """The program that ``derivation`` makes of ``program``, not yet optimised.
+
+    Where it is not ``prepared``, nothing is fused before it is differentiated: every statement keeps its own equations.
+    """
     for letter, seeds in _steps(derivation):
-        program = prepare(program)
+        program = prepare(program) if prepared else program
         with timed(f"transform {_TRANSFORMS[letter]}"):
             program = _transformed(program, letter, seeds)
     return program

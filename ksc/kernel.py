@@ -363,7 +363,8 @@ class Kernel(FastCallable, Generic[P, R]):
             for value, template, name, dims in zip(values, interface.templates, interface.names, in_dims, strict=True)
         ]
         lanes = tuple(map(Lanes.of, flat))
-        refined = self._small.refine(params, flat)
+        steps_in_python = self.mapping.backend == "interpret"
+        refined = None if steps_in_python else self._small.refine(params, flat)
         if refined is not None:
             try:
                 return self._special(refined, lanes), flat

@@ -16,7 +16,7 @@ from ksc.ir.nodes import Program, walk
 from ksc.ir.sizes import ShapeProgram
 from ksc.ir.text import exact_fingerprint, fingerprint
 from ksc.ir.types import TensorType, Type
-from ksc.mapping import Mapping
+from ksc.mapping import Backend, Mapping
 from ksc.recall.facts import Facts
 from ksc.timings import timed
 from ksc.torch.spec import ArgSpec, OpSpec, ResultSpec
@@ -26,6 +26,10 @@ from ksc.transforms.shapes import shapes
 if TYPE_CHECKING:
     from ksc.specialise import Lanes
     from ksc.steps import Step
+
+
+_BACKENDS: dict[Backend, str] = {"compile": "", "interpret": "interpreted"}
+"""What the name of an operator says of its backend."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +88,7 @@ def lower(
     lift = "tensor" if takes_tensors else mapping.lift
     numbers = found.values_used if found is not None else ()
     spec = OpSpec(
-        name=f"{kernel_name(fn)}_{fingerprint(program)[:12]}_{lift}",
+        name=f"{kernel_name(fn)}_{fingerprint(program)[:12]}_{lift}{_BACKENDS[mapping.backend]}",
         args=tuple(
             ArgSpec(
                 path.replace(".", "_"),

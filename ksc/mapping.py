@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -14,6 +14,7 @@ from ksc.torch.spec import Lift
 InDims = int | None | tuple["InDims", ...]
 OutDims = int | tuple[int, ...]
 Flags = tuple[bool, ...]
+Backend = Literal["compile", "interpret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,14 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """``lift`` as in ``ksc.torch.spec``, of a function of numbers; ``levels`` are the vmaps, the outermost first."""
+    """``lift`` as in ``ksc.torch.spec``, of a function of numbers; ``levels`` are the vmaps, the outermost first.
+
+    ``backend`` says whether operators are compiled, or interpreted in Python.
+    """
 
     lift: Lift
     levels: tuple[Level, ...] = ()
+    backend: Backend = "compile"
 
     @property
     def name(self) -> str:
@@ -63,7 +68,7 @@ class Mapping:
 
     def over(self, level: Level) -> Mapping:
         """The same, mapped once more."""
-        return Mapping("same", (level, *self.levels))
+        return Mapping("same", (level, *self.levels), self.backend)
 
     def in_dims(self, count: int) -> list[tuple[InDims, ...]]:
         """For each of ``count`` parameters its in_dims at each level."""

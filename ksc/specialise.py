@@ -102,6 +102,7 @@ class Specialisation:
         self._programs: dict[str, Program] = {}
         self._built: dict[tuple[str, Dtype], BuiltKernel] = {}
         self._reference = reference
+        self._mapping = mapping
 
         def lowered() -> Lowered:
             from ksc.lowering import lower
@@ -263,7 +264,20 @@ class Specialisation:
 
     def loaded(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:
         """The entry of the derivation, ready to be called; builds it where the cache does not have it."""
+        if self._mapping.backend == "interpret":
+            return self._interpreted(derivation, dtype)
         built = self.built(derivation, dtype)
         with timed("load"):
             loaded = load(built)
         return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
+
+    def _interpreted(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:
+        """The entry of the derivation in Python, of the program as it was written."""
+        from ksc.derive import derive
+        from ksc.passes.dce import remove_dead_code
+        from ksc.passes.forget_rules import forget_rules
+        from ksc.stepped.entry import python_entry
+
+        with self._nest_refused():
+            program = remove_dead_code(forget_rules(derive(self.program, derivation, prepared=False)))
+            return python_entry(program, DTYPES[dtype], "tensor" if self.takes_tensors else "elementwise")

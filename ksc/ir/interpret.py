@@ -56,7 +56,7 @@ def interpret(
         KernelRuntimeError: an assert failed, an index or a size was out of range, an integer was divided by zero, or
             the recursion was too deep.
     """
-    machine = _Machine(program, Representation(width), max_depth, output or sys.stdout.write)
+    machine = Machine(program, Representation(width), max_depth, output or sys.stdout.write)
     params = program.main.params
     if len(args) != len(params):
         raise ArgumentError(f"{program.entry} takes {len(params)} arguments, not {len(args)}")
@@ -67,14 +67,16 @@ def interpret(
 
 
 @dataclass(slots=True)
-class _Cell:
+class Cell:
     """An accumulator."""
 
     value: Value
 
 
 @dataclass(slots=True)
-class _Machine:
+class Machine:
+    """A program being run: how its values are held, and what its ops mean."""
+
     program: Program
     represent: Representation
     max_depth: int
@@ -194,11 +196,11 @@ class _Machine:
         return replace(type_, sizes=(*sizes, *element.sizes))
 
 
-def _if(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+def _if(machine: Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
     return (yield from machine.block(eqn.blocks[0 if values[0] else 1], (), env))
 
 
-def _for(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+def _for(machine: Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
     (body,) = eqn.blocks
     count, carried = max(values[0], 0), values[1:]
     rows: list[Values] = [()] * count
@@ -208,7 +210,7 @@ def _for(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps
     return carried + machine.stack(eqn, rows, [count], body.results[len(carried) :], env)
 
 
-def _while(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+def _while(machine: Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
     cond, body = eqn.blocks
     carried = values
     rows: list[Values] = []
@@ -219,7 +221,7 @@ def _while(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Ste
     return carried + machine.stack(eqn, rows, [len(rows)], body.results[len(carried) :], env)
 
 
-def _build(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+def _build(machine: Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
     (body,) = eqn.blocks
     sizes = _sizes(values, eqn.span)
     rows = []
@@ -228,7 +230,7 @@ def _build(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Ste
     return machine.stack(eqn, rows, sizes, body.results, env)
 
 
-def _reduce(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+def _reduce(machine: Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
     (body,) = eqn.blocks
     monoid = eqn.params["monoid"]
     types = [result.type for result in body.results]
@@ -244,19 +246,19 @@ def _reduce(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> St
     return total
 
 
-def _withacc(machine: _Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
+def _withacc(machine: Machine, eqn: Eqn, values: Values, env: Environment) -> Steps:
     (body,) = eqn.blocks
-    cells = tuple(_Cell(copied(value)) for value in values)
+    cells = tuple(Cell(copied(value)) for value in values)
     results = yield from machine.block(body, cells, env)
     return tuple(cell.value for cell in cells) + results
 
 
-def _index(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _index(machine: Machine, eqn: Eqn, values: Values) -> Values:
     array, *at = values
     return (element(array, _in_range(array, at, eqn.span)),)
 
 
-def _update(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _update(machine: Machine, eqn: Eqn, values: Values) -> Values:
     array, *at, value = values
     where = _in_range(array, at, eqn.span)
     fresh = array.copy()
@@ -268,11 +270,11 @@ def _update(machine: _Machine, eqn: Eqn, values: Values) -> Values:
     return (fresh,)
 
 
-def _size(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _size(machine: Machine, eqn: Eqn, values: Values) -> Values:
     return (int(values[0].shape[eqn.params["dim"]]),)
 
 
-def _acc_add(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _acc_add(machine: Machine, eqn: Eqn, values: Values) -> Values:
     cell, *at, value = values
     if not at:
         cell.value = _combined(machine, eqn, "add", cell.value, value, eqn.args[-1].type)
@@ -282,7 +284,7 @@ def _acc_add(machine: _Machine, eqn: Eqn, values: Values) -> Values:
     return ()
 
 
-def _callback(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _callback(machine: Machine, eqn: Eqn, values: Values) -> Values:
     # Host functions take tensors of torch, which programs without callbacks can do without.
     import torch
 
@@ -298,37 +300,37 @@ def _callback(machine: _Machine, eqn: Eqn, values: Values) -> Values:
     return tuple(place if place.ndim else place.item() for place in places)
 
 
-def _as_array(machine: _Machine, value: Value, type_: Type) -> np.ndarray[Any, Any]:
+def _as_array(machine: Machine, value: Value, type_: Type) -> np.ndarray[Any, Any]:
     elem = type_.elem if isinstance(type_, TensorType) else type_
     return np.array(value, machine.represent.dtype(elem))
 
 
-def _tuple(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _tuple(machine: Machine, eqn: Eqn, values: Values) -> Values:
     return (values,)
 
 
-def _get(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _get(machine: Machine, eqn: Eqn, values: Values) -> Values:
     return (values[0][eqn.params["n"]],)
 
 
-def _box(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _box(machine: Machine, eqn: Eqn, values: Values) -> Values:
     return (values,)
 
 
-def _unbox(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _unbox(machine: Machine, eqn: Eqn, values: Values) -> Values:
     (box,) = values
     if box is None:
         raise KernelRuntimeError("a null box was opened", span=eqn.span)
     return tuple(box)
 
 
-def _assert(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _assert(machine: Machine, eqn: Eqn, values: Values) -> Values:
     if not values[0]:
         raise KernelRuntimeError(eqn.params["message"] or "assertion failed", span=eqn.span)
     return ()
 
 
-def _print(machine: _Machine, eqn: Eqn, values: Values) -> Values:
+def _print(machine: Machine, eqn: Eqn, values: Values) -> Values:
     machine.output("".join(format_value(value) for value in values))
     return ()
 
@@ -375,14 +377,14 @@ SCALAR_MONOIDS: Mapping[str, Callable[[Value, Value], Value]] = {
 """How a monoid combines two scalars; a NaN stays."""
 
 
-def _combined(machine: _Machine, eqn: Eqn, monoid: str, a: Value, b: Value, type_: Type) -> Value:
+def _combined(machine: Machine, eqn: Eqn, monoid: str, a: Value, b: Value, type_: Type) -> Value:
     try:
         return machine.represent.combine(SCALAR_MONOIDS[monoid], a, b, type_)
     except ValueError as mismatch:
         raise KernelRuntimeError(f"{eqn.op} of tensors of different sizes: {mismatch}", span=eqn.span) from None
 
 
-STRUCTURED_OPS: Mapping[str, Callable[[_Machine, Eqn, Values, Environment], Steps]] = {
+STRUCTURED_OPS: Mapping[str, Callable[[Machine, Eqn, Values, Environment], Steps]] = {
     "if": _if,
     "for": _for,
     "while": _while,
@@ -391,7 +393,7 @@ STRUCTURED_OPS: Mapping[str, Callable[[_Machine, Eqn, Values, Environment], Step
     "withacc": _withacc,
 }
 
-PLAIN_OPS: Mapping[str, Callable[[_Machine, Eqn, Values], Values]] = {
+PLAIN_OPS: Mapping[str, Callable[[Machine, Eqn, Values], Values]] = {
     "index": _index,
     "update": _update,
     "size": _size,

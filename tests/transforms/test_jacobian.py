@@ -63,18 +63,18 @@ def counted(program, args, op):
     from ksc.ir import interpret as module
 
     count = 0
-    scalar = module._Machine.scalar
+    scalar = module.Machine.scalar
 
     def watched(machine, eqn, values):
         nonlocal count
         count += eqn.op == op
         return scalar(machine, eqn, values)
 
-    module._Machine.scalar = watched
+    module.Machine.scalar = watched
     try:
         interpret(program, args)
     finally:
-        module._Machine.scalar = scalar
+        module.Machine.scalar = scalar
     return count
 
 
