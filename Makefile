@@ -21,16 +21,22 @@ CORE := build/.core
 CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test docs opinfo sanitize bench lint format typecheck wheel clean distclean doctor
+.PHONY: help demo test test-gpu docs opinfo sanitize bench lint format typecheck wheel clean distclean doctor
 
 help: ## say what there is to make
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 demo: $(CORE) ## from relu3 to a trained network
 	$(PY) -m ksc demo
 
 test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them, JOBS=1 runs them one by one
 	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+# What looks for races, and what nvcc says, has tests of its own that need no GPU.
+GPU_TESTS := tests/cuda/test_grid.py tests/cuda/test_lanes.py tests/cuda/test_programs.py
+
+test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc, and compare them with the CPU
+	KSC_TEST_GPU=1 $(PY) -m pytest $(GPU_TESTS) $(PYTEST_ARGS)
 
 docs: $(DOCS) $(CORE) ## build/doc/html/index.html: the site, warnings being errors
 	$(PY) -m sphinx -W --keep-going -E -q -b html -d build/doc/doctrees docs build/doc/html
