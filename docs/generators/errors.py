@@ -31,6 +31,11 @@ OTHERS: Mapping[str, ErrorCode] = {
             "report it, unless the message names the machine",
         ),
         ErrorCode("KS503", "a library that was built cannot be opened", "`ksc cache clear`, and see the message"),
+        ErrorCode(
+            "KS504",
+            "nvcc is not found, or asked for GPUs that do not exist",
+            "install the CUDA toolkit, or set `CUDA_HOME`",
+        ),
         ErrorCode("KS600", "the folder of built kernels cannot be used", "give another one by `KSC_BUILD_DIR`"),
         ErrorCode(
             "KS601", "others can write to the folder of built kernels, or to one above it", "see the message: a `chmod`"
