@@ -4,9 +4,53 @@
 #ifndef KS_POLYNOMIAL_H
 #define KS_POLYNOMIAL_H
 
+#include <cstdint>
+
 #include "ks/macros.h"
 
 namespace ks {
+
+// 2^n for -127 < n < 128, from n + 12583039, in whose last bits n + 127 stands: they become the exponent.
+KS_FN float power_of_two(float shifted) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &shifted, sizeof bits);
+    bits <<= 23;
+    float power;
+    __builtin_memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+// e^x, of `most` for what is larger: the square of e^(x / 2) = 2^n e^(r / 2), where 2^n is a normal number for all x, so
+// that one multiplication overflows to infinity and underflows to subnormals as it should. At most 3.2 ULP.
+KS_FN float exp_polynomial(float x, float most = 89.0f) {
+    const float above = -104.0f > x ? -104.0f : x;
+    const float t = most < above ? most : above;
+    const float shifted = t * 0.72134752f + 12583039.0f;
+    const float n = shifted - 12583039.0f;
+    const float r = (t - n * 1.38629150f) - n * 2.8572135e-6f;
+    float p = 2.1592092e-5f * r + 2.61522e-4f;
+    p = p * r + 2.604268e-3f;
+    p = p * r + 2.0833151e-2f;
+    p = p * r + 0.124999985f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    const float root = p * power_of_two(shifted);
+    return root * root;
+}
+
+// log(1 + y) for 0 <= y <= 1, to 2 ULP.
+KS_FN float log1p_of_share(float y) {
+    float p = -3.2910742e-3f * y + 2.008846e-2f;
+    p = p * y - 5.7460483e-2f;
+    p = p * y + 0.10661371f;
+    p = p * y - 0.15344977f;
+    p = p * y + 0.19692121f;
+    p = p * y - 0.2495802f;
+    p = p * y + 0.33330464f;
+    p = p * y - 0.4999993f;
+    p = p * y + 1.0f;
+    return p * y;
+}
 
 // Below 0.97 x + x P(x^2), above 1 - Q(|x|)^8, which is 1 from 4 on: at most 3 ULP. The coefficients are minimax fits,
 // rounded one after the other.
@@ -29,7 +73,7 @@ KS_FN float erf_polynomial(float x) {
     q = q * t + 1.0002708f;
     const float fourth = (q * q) * (q * q);
     const float value = size < 0.97f ? size + size * p : 1.0f - fourth * fourth;
-    return __builtin_copysignf(x == x ? value : x, x);
+    return __builtin_copysignf(value, x);
 }
 
 }  // namespace ks

@@ -31,7 +31,6 @@ KS_UNARY(trunc, trunc)
 KS_UNARY(round, rint)
 KS_UNARY(sqrt, sqrt)
 KS_UNARY(cbrt, cbrt)
-KS_UNARY(exp, exp)
 KS_UNARY(exp2, exp2)
 KS_UNARY(expm1, expm1)
 KS_UNARY(log, log)
@@ -58,6 +57,13 @@ KS_BINARY(fmod, fmod)
 KS_BINARY(remainder, remainder)
 KS_BINARY(copysign, copysign)
 KS_BINARY(nextafter, nextafter)
+
+KS_FN double exp(double x) { return ::exp(x); }
+#ifdef __CUDACC__
+KS_FN float exp(float x) { return ::expf(x); }
+#else
+KS_FN float exp(float x) { return exp_polynomial(x); }
+#endif
 
 KS_FN double erf(double x) { return ::erf(x); }
 KS_FN float erf(float x) { return erf_polynomial(x); }
@@ -191,9 +197,16 @@ template <class T> KS_FN T sigmoid(T x) {
     const T small = exp(-abs(x));
     return (x >= T(0) ? T(1) : small) / (T(1) + small);
 }
+// e / (1 + e) where e = exp(x); beyond 20 it is 1, so that e need not grow.
+KS_FN float sigmoid(float x) {
+    const float e = exp_polynomial(x, 20.0f);
+    return e / (1.0f + e);
+}
 
 // log(1 + exp(x)).
 template <class T> KS_FN T softplus(T x) { return (x < T(0) ? T(0) : x) + log1p(exp(-abs(x))); }
+
+KS_FN float softplus(float x) { return (x < 0.0f ? 0.0f : x) + log1p_of_share(exp_polynomial(-abs(x))); }
 
 // log(exp(a) + exp(b)).
 template <class T> KS_FN T logaddexp(T a, T b) {

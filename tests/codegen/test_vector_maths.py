@@ -15,11 +15,21 @@ from ksc.paths import prelude_dir
 
 FUNCTIONS = {
     "erf_float": ("float", "ks::erf"),
+    "exp_float": ("float", "ks::exp"),
+    "sigmoid_float": ("float", "ks::sigmoid"),
+    "softplus_float": ("float", "ks::softplus"),
     "tanh_double": ("double", "ks::tanh"),
 }
 """Functions of our own, not of the C library; docs/design/0012 has the table of all errors."""
 
-BOUNDS = {"erf_float": 3.0, "tanh_double": 4.0}
+BOUNDS = {"erf_float": 3.0, "exp_float": 3.2, "sigmoid_float": 4.0, "softplus_float": 4.0, "tanh_double": 4.0}
+
+EXACT = {
+    "exp_float": np.exp,
+    "sigmoid_float": scipy.special.expit,
+    "softplus_float": lambda x: np.logaddexp(x, 0.0),
+}
+"""In double precision, right to far more places than a float has."""
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["contracted", "exact"])
@@ -78,6 +88,33 @@ def test_erf_where_the_two_parts_meet(library):
     assert errors(got, scipy.special.erf(x.astype(np.float64)), np.finfo(np.float32).tiny).max() <= BOUNDS["erf_float"]
 
 
+@pytest.mark.parametrize("name", EXACT)
+def test_exponentials_over_all_floats(library, name):
+    x = every_exponent()
+    near = np.random.default_rng(0).uniform(-110.0, 95.0, 2_000_000).astype(np.float32)
+    x = np.r_[x, near, np.float32([np.inf, -np.inf, 0.0, -0.0, 88.72284, -87.33655, -103.97208, -103.97209])]
+    got = apply(library, name, x)
+    nan = np.isnan(x)
+    assert np.isnan(got[nan]).all()
+    with np.errstate(over="ignore", under="ignore"):
+        exact = EXACT[name](x[~nan].astype(np.float64))
+        infinite = np.isinf(exact.astype(np.float32))
+    got = got[~nan]
+    np.testing.assert_array_equal(got[infinite], np.inf)
+    assert np.isfinite(got[~infinite]).all()
+    with np.errstate(over="ignore"):
+        worst = errors(got[~infinite], exact[~infinite], np.finfo(np.float32).smallest_subnormal).max()
+    assert worst <= BOUNDS[name]
+    assert not np.signbit(got).any()
+
+
+def test_exponentials_at_zero_and_at_infinity(library):
+    x = np.float32([0.0, -0.0, np.inf, -np.inf])
+    assert apply(library, "exp_float", x).tolist() == [1.0, 1.0, np.inf, 0.0]
+    assert apply(library, "sigmoid_float", x).tolist() == [0.5, 0.5, 1.0, 0.0]
+    assert apply(library, "softplus_float", x).tolist() == [np.float32(np.log(2.0))] * 2 + [np.inf, 0.0]
+
+
 def test_tanh_of_doubles(library):
     rng = np.random.default_rng(0)
     sizes = np.exp2(rng.uniform(-1074, 10, 2000))
@@ -92,7 +129,7 @@ def test_tanh_of_doubles(library):
     assert np.isnan(apply(library, "tanh_double", np.array([np.nan]))).all()
 
 
-@pytest.mark.parametrize("name", ["erf_float"])
+@pytest.mark.parametrize("name", ["erf_float", *EXACT])
 def test_lanes_do_not_depend_on_their_place(library, name):
     """A loop's vectorised body and its remainder give the same bits."""
     x = np.random.default_rng(0).standard_normal(64).astype(np.float32) * 2

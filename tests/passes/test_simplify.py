@@ -54,6 +54,15 @@ RULES = [
     ("Float", "(mul (mul x 0.5) (mul 2.0 y))", "(mul x y)"),
     ("Float", "(mul 1e200 (mul 1e200 x))", "(mul 1e200 (mul 1e200 x))"),
     ("Float", "(mul y (mul x x))", "(mul (mul x x) y)"),
+    ("Float", "(div (mul 3.0 x) 6.0)", "(mul 0.5 x)"),
+    ("Float", "(div (mul 3.0 (mul x y)) 1e200)", "(div (mul 3.0 (mul x y)) 1e200)"),
+    ("Float", "(div (mul x y) 3.0)", "(div (mul x y) 3.0)"),
+    ("Float", "(log1p (exp (neg (abs x))))", "(softplus (neg (abs x)))"),
+    ("Float", "(log1p (exp (mul -2.0 (mul x x))))", "(softplus (mul -2.0 (mul x x)))"),
+    ("Float", "(log1p (exp (mul (sqrt x) (neg (abs y)))))", "(softplus (mul (sqrt x) (neg (abs y))))"),
+    ("Float", "(log1p (exp x))", "(log1p (exp x))"),
+    ("Float", "(log1p (exp (mul -2.0 x)))", "(log1p (exp (mul -2.0 x)))"),
+    ("Float", "(log1p (exp (neg (mul x y))))", "(log1p (exp (neg (mul x y))))"),
     ("Float", "(add 1.0 2.0)", "3.0"),
     ("Float", "(sin 0.0)", "0.0"),
     ("Float", "(max x x)", "x"),
@@ -93,7 +102,7 @@ def test_rule(type_, before, after):
 
 
 SPECIAL = [0.0, -0.0, 1.0, -1.5, math.inf, -math.inf, math.nan, 1e-310, 1.7e308]
-LAST_PLACE = ("pow", "0.5) (mul", "3.0")
+LAST_PLACE = ("pow", "0.5) (mul", "3.0", "sqrt")
 
 
 def bits(values):

@@ -206,7 +206,53 @@ def _div(context: Context, eqn: Eqn) -> Atom | None:
         mantissa, exponent = math.frexp(b.value)
         if abs(mantissa) == 0.5 and -100 < exponent < 100:
             return context.apply("mul", a, const(1.0 / b.value))
+        return _constant_quotient(context, a, b)
     return None
+
+
+def _constant_quotient(context: Context, a: Atom, b: Const) -> Atom | None:
+    """(c x) / d as (c / d) x."""
+    product = _defined(context, a, "mul")
+    if product is None or not context.used_once(a) or not _is_moderate(float(b.value)):
+        return None
+    factor = _factor(context, a)
+    if factor is None or factor[0] == 1.0 or not factor[1]:
+        return None
+    rest, *others = factor[1]
+    for other in others:
+        rest = context.apply("mul", rest, other)
+    return context.apply("mul", const(factor[0] / float(b.value)), rest)
+
+
+def _log1p(context: Context, eqn: Eqn) -> Atom | None:
+    """log(1 + e^x) where x is not above zero, so that e^x lies between 0 and 1, which it is simpler for."""
+    power = _defined(context, eqn.args[0], "exp")
+    if power is None or not _is_nonpositive(context, power.args[0]):
+        return None
+    return context.apply("softplus", power.args[0])
+
+
+def _is_nonpositive(context: Context, atom: Atom) -> bool:
+    """Whether a number is zero, negative or NaN for certain."""
+    if isinstance(atom, Const):
+        return not isinstance(atom.value, str) and atom.value <= 0
+    eqn = context.definition(atom)
+    if eqn is None or eqn.op not in ("neg", "mul"):
+        return False
+    if eqn.op == "neg":
+        return _is_nonnegative(context, eqn.args[0])
+    a, b = eqn.args
+    return any(_is_nonpositive(context, x) and _is_nonnegative(context, y) for x, y in ((a, b), (b, a)))
+
+
+def _is_nonnegative(context: Context, atom: Atom) -> bool:
+    """Whether a number is zero, positive or NaN for certain."""
+    if isinstance(atom, Const):
+        return not isinstance(atom.value, str) and atom.value >= 0
+    eqn = context.definition(atom)
+    if eqn is None:
+        return False
+    return eqn.op in ("abs", "exp", "sqrt") or (eqn.op == "mul" and eqn.args[0] is eqn.args[1])
 
 
 def _neg(context: Context, eqn: Eqn) -> Atom | None:
@@ -299,6 +345,7 @@ RULES: Mapping[str, Rule] = {
     "sub": _sub,
     "mul": _mul,
     "div": _div,
+    "log1p": _log1p,
     "neg": _neg,
     "pow": _pow,
     "powi": _pow,
