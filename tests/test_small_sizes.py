@@ -95,3 +95,36 @@ def test_sizes_in_either_order():
     for n in (3, 20, 3, 4, 20):
         a, b = torch.randn(6, n), torch.randn(6, n)
         torch.testing.assert_close(kernel(a, b), (a * b).sum(1))
+
+
+def centred(x: torch.Tensor):
+    return x - torch.sum(x) * (x * x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sizes", [(8,), (4, 4), (2, 2, 4), (2, 8), (1, 8), (7,), (4,)])
+def test_sums_over_a_lane(sizes, dtype):
+    kernel = knossos.vmap(centred)
+    xs = torch.randn(37, *sizes, dtype=dtype, requires_grad=True)
+    seeds = torch.randn_like(xs)
+    dims = tuple(range(1, xs.dim()))
+    want = xs - xs.sum(dims, keepdim=True) * (xs * xs)
+    torch.testing.assert_close(kernel(xs), want)
+    (bar,) = torch.autograd.grad(want, xs, seeds)
+    torch.testing.assert_close(kernel.vjp(xs.detach(), seeds), bar)
+    sums = 1 if xs[0].numel() in (8, 16) else 0
+    assert source(kernel).count(f"ks::tree_sum<{xs[0].numel()}") == sums
+
+
+@pytest.mark.parametrize("place", range(16))
+def test_each_term_of_a_sum_counts_once(place):
+    xs = torch.zeros(1, 4, 4)
+    xs.view(-1)[place] = 3.0
+    assert knossos.vmap(centred)(xs).sum() == 3.0 - 3.0 * 9.0
+
+
+def test_special_numbers_in_sums_over_a_lane():
+    xs = torch.ones(3, 16)
+    xs[0, 5], xs[1, 11], xs[2, 3] = torch.inf, torch.nan, -torch.inf
+    got = knossos.vmap(centred)(xs.reshape(3, 4, 4)).reshape(3, 16)
+    torch.testing.assert_close(got, xs - xs.sum(1, keepdim=True) * (xs * xs), equal_nan=True)

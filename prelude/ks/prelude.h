@@ -14,6 +14,7 @@
 #include "ks/parallel.h"
 #include "ks/runtime.h"
 #include "ks/scalar.h"
+#include "ks/sums.h"
 #include "ks/tape.h"
 #include "ks/tensor.h"
 

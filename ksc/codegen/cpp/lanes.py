@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from ksc.codegen.cpp.writer import Writer
 from ksc.ir.nodes import Block, Const, Eqn, Var, walk
-from ksc.ir.types import TensorType
+from ksc.ir.types import FloatType, TensorType
 from ksc.ops import PRIMITIVES
 
 MOST_STEPS = 256
@@ -51,6 +51,20 @@ def is_row(eqn: Eqn) -> bool:
     """Whether a ``build`` stores elements next to each other that are computed in a few steps without loops."""
     (body,) = eqn.blocks
     return eqn.op == "build" and (count(eqn) or 0) >= ROW and not list(_steps(body))
+
+
+def is_tree(eqn: Eqn) -> bool:
+    """Whether a ``reduce`` sums up a row of elements, as many as can be halved again and again, in a step each."""
+    (body,) = eqn.blocks
+    return (
+        eqn.op == "reduce"
+        and eqn.params["monoid"] == "add"
+        and all(isinstance(out.type, FloatType) for out in eqn.outs)
+        and len(eqn.outs) == 1
+        and count(eqn) in (8, 16, 32, 64)
+        and (len(body.params) == 1 or is_flat_nest(eqn))
+        and all(inner.op in PRIMITIVES or inner.op in ("index", "size") for inner in walk(body))
+    )
 
 
 def is_flat_nest(eqn: Eqn) -> bool:

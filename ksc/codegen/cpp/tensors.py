@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
-from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
+from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, is_tree, mentions_runtime
 from ksc.codegen.cpp.literals import string_literal
 from ksc.codegen.cpp.memory import allocate, element_sizes, place_in, scratch
 from ksc.codegen.cpp.names import Scope, is_temporary
@@ -147,6 +147,9 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
     sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
     _refuse_negative(p, eqn.args, sizes, eqn.span, at)
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
+    if is_tree(eqn) and not p.across_lanes:
+        _print_tree(p, eqn, at)
+        return
     names = {}
     unsized = set()
     for k in live:
@@ -192,6 +195,33 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
     shared = [_shared(p, monoid, names[k], eqn.outs[k].type) for k in live]
     pragma = f"{lanes}({', '.join(numbers)})" if lanes and numbers else None
     _nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared)
+
+
+def _print_tree(p: Printer, eqn: Eqn, at: Context) -> None:
+    """A sum of so few terms that they are added in pairs, which takes no more steps than a tree is high."""
+    (body,), (out,) = eqn.blocks, eqn.outs
+    inside = Context(at.writer.fork(), Scope(at.scope))
+    if len(body.params) == 1:
+        k = inside.scope.declare(body.params[0].name)
+        p.bind(body.params[0], name_expr(k))
+    else:
+        p.flat[body.params] = k = inside.scope.declare("k")
+    facts, branch_free = p.in_range.facts, p.branch_free
+    for param, size in zip(body.params, eqn.args, strict=True):
+        p.in_range.loop(param, size)
+    p.branch_free = True
+
+    def give(results: Sequence[Atom], inside: Context) -> None:
+        value = p.value(results[0])
+        inside.writer.statement(f"return {value.text};", value.span)
+
+    p.block(body, Finish(give), inside)
+    p.in_range.facts, p.branch_free = facts, branch_free
+    name = p.declare(out, at)
+    head = f"{declaration(out.type, name, p.float_type)} = ks::tree_sum<{count(eqn)}, {p.float_type}>"
+    at.writer.line(f"{head}([&](int64_t {k}) {{", eqn.span)
+    at.writer.lines.extend(inside.writer.lines)
+    at.writer.line("});", eqn.span)
 
 
 def _shared(p: Printer, monoid: str, name: str, type_: Type) -> Shared:

@@ -31,6 +31,7 @@
 #include "ks/macros.h"
 #include "ks/operand.h"
 #include "ks/scalar.h"
+#include "ks/sums.h"
 #include "ks/tape.h"
 #include "ks/tensor.h"
 
