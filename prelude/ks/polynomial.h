@@ -20,11 +20,9 @@ KS_FN float power_of_two(float shifted) {
     return power;
 }
 
-// e^x, of `most` for what is larger: the square of e^(x / 2) = 2^n e^(r / 2), where 2^n is a normal number for all x, so
-// that one multiplication overflows to infinity and underflows to subnormals as it should. At most 3.2 ULP.
-KS_FN float exp_polynomial(float x, float most = 89.0f) {
-    const float above = -104.0f > x ? -104.0f : x;
-    const float t = most < above ? most : above;
+// e^t for |t| <= 104: the square of e^(t / 2) = 2^n e^(r / 2), where 2^n is a normal number for all of these, so that one
+// multiplication overflows to infinity and underflows to subnormals as it should. At most 3.2 ULP.
+KS_FN float exp_within(float t) {
     const float shifted = t * 0.72134752f + 12583039.0f;
     const float n = shifted - 12583039.0f;
     const float r = (t - n * 1.38629150f) - n * 2.8572135e-6f;
@@ -38,7 +36,18 @@ KS_FN float exp_polynomial(float x, float most = 89.0f) {
     return root * root;
 }
 
-// log(1 + y) for 0 <= y <= 1, to 2 ULP.
+// e^x, and e^-|x|. Two bounds, one after the other, would be choices of which one decides the other; compilers follow such
+// paths through the polynomial, which is then no longer one for all lanes.
+KS_FN float exp_polynomial(float x) {
+    const float size = __builtin_fabsf(x);
+    return exp_within(__builtin_copysignf(104.0f < size ? 104.0f : size, x));
+}
+KS_FN float exp_of_minus(float x) {
+    const float size = __builtin_fabsf(x);
+    return exp_within(-(104.0f < size ? 104.0f : size));
+}
+
+// log(1 + y) for 0 <= y <= 1, to 2 ULP; with a sum at its end, which no addition that follows can be fused with.
 KS_FN float log1p_of_share(float y) {
     float p = -3.2910742e-3f * y + 2.008846e-2f;
     p = p * y - 5.7460483e-2f;
@@ -48,15 +57,24 @@ KS_FN float log1p_of_share(float y) {
     p = p * y - 0.2495802f;
     p = p * y + 0.33330464f;
     p = p * y - 0.4999993f;
-    p = p * y + 1.0f;
-    return p * y;
+    return p * y * y + y;
+}
+
+// The smaller of two numbers that are not negative, by their bits; of NaN and a number the number.
+KS_FN float least_size(float a, float b) {
+    int32_t bits, other;
+    __builtin_memcpy(&bits, &a, sizeof a);
+    __builtin_memcpy(&other, &b, sizeof b);
+    bits = bits < other ? bits : other;
+    __builtin_memcpy(&a, &bits, sizeof a);
+    return a;
 }
 
 // Below 0.97 x + x P(x^2), above 1 - Q(|x|)^8, which is 1 from 4 on: at most 3 ULP. The coefficients are minimax fits,
 // rounded one after the other.
 KS_FN float erf_polynomial(float x) {
     const float size = __builtin_fabsf(x);
-    const float t = size > 4.0f ? 4.0f : size;
+    const float t = least_size(size, 4.0f);
     const float square = t * t;
     float p = 7.9885467e-5f * square - 8.0476061e-4f;
     p = p * square + 5.1922123e-3f;
@@ -72,7 +90,7 @@ KS_FN float erf_polynomial(float x) {
     q = q * t - 0.14248316f;
     q = q * t + 1.0002708f;
     const float fourth = (q * q) * (q * q);
-    const float value = size < 0.97f ? size + size * p : 1.0f - fourth * fourth;
+    const float value = size >= 0.97f ? 1.0f - fourth * fourth : size + size * p;
     return __builtin_copysignf(value, x);
 }
 

@@ -123,7 +123,8 @@ KS_FN double select(bool c, double a, double b) {
 template <class T> KS_FN T clamp_min(T a, T low) { return a < low || low != low ? low : a; }
 template <class T> KS_FN T clamp_max(T a, T high) { return a > high || high != high ? high : a; }
 template <class T> KS_FN T clamp(T a, T low, T high) { return clamp_max(clamp_min(a, low), high); }
-template <class T> KS_FN T sign(T x) { return T(x > T(0)) - T(x < T(0)); }
+// Zero for NaN as for zero.
+template <class T> KS_FN T sign(T x) { return abs(x) > T(0) ? copysign(T(1), x) : T(0); }
 
 // Quotients and remainders.
 
@@ -197,16 +198,15 @@ template <class T> KS_FN T sigmoid(T x) {
     const T small = exp(-abs(x));
     return (x >= T(0) ? T(1) : small) / (T(1) + small);
 }
-// e / (1 + e) where e = exp(x); beyond 20 it is 1, so that e need not grow.
 KS_FN float sigmoid(float x) {
-    const float e = exp_polynomial(x, 20.0f);
-    return e / (1.0f + e);
+    const float small = exp_of_minus(x);
+    return (x >= 0.0f ? 1.0f : small) / (1.0f + small);
 }
 
 // log(1 + exp(x)).
 template <class T> KS_FN T softplus(T x) { return (x < T(0) ? T(0) : x) + log1p(exp(-abs(x))); }
 
-KS_FN float softplus(float x) { return (x < 0.0f ? 0.0f : x) + log1p_of_share(exp_polynomial(-abs(x))); }
+KS_FN float softplus(float x) { return (x < 0.0f ? 0.0f : x) + log1p_of_share(exp_of_minus(x)); }
 
 // log(exp(a) + exp(b)).
 template <class T> KS_FN T logaddexp(T a, T b) {

@@ -57,6 +57,10 @@ RULES = [
     ("Float", "(div (mul 3.0 x) 6.0)", "(mul 0.5 x)"),
     ("Float", "(div (mul 3.0 (mul x y)) 1e200)", "(div (mul 3.0 (mul x y)) 1e200)"),
     ("Float", "(div (mul x y) 3.0)", "(div (mul x y) 3.0)"),
+    ("Float", "(erf (div x 5.0))", "(erf (mul 0.2 x))"),
+    ("Float", "(let (t (div x 5.0)) (exp (neg (mul t t))))", "(exp (neg (mul 0.04000000000000001 (mul x x))))"),
+    ("Float", "(exp (div x y))", "(exp (div x y))"),
+    ("Float", "(floor (div x 5.0))", "(floor (div x 5.0))"),
     ("Float", "(log1p (exp (neg (abs x))))", "(softplus (neg (abs x)))"),
     ("Float", "(log1p (exp (mul -2.0 (mul x x))))", "(softplus (mul -2.0 (mul x x)))"),
     ("Float", "(log1p (exp (mul (sqrt x) (neg (abs y)))))", "(softplus (mul (sqrt x) (neg (abs y))))"),
@@ -102,7 +106,7 @@ def test_rule(type_, before, after):
 
 
 SPECIAL = [0.0, -0.0, 1.0, -1.5, math.inf, -math.inf, math.nan, 1e-310, 1.7e308]
-LAST_PLACE = ("pow", "0.5) (mul", "3.0", "sqrt")
+LAST_PLACE = ("pow", "0.5) (mul", "3.0", "sqrt", "5.0")
 
 
 def bits(values):

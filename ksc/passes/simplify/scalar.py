@@ -1,10 +1,11 @@
 """Identities of the scalar primitives.
 
-On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with three exceptions that a
+On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with four exceptions that a
 person would also make: a power with a small whole constant exponent is written as multiplications, as PyTorch
-computes it; constant factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``; and
+computes it; constant factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``;
 adjoints or tangents of one divisor are added before they are divided, ``x_bar / s + y_bar / s`` becoming
-``(x_bar + y_bar) / s``. Each may differ in the last place.
+``(x_bar + y_bar) / s``; and what exp or erf is taken of is multiplied rather than divided by a constant. Each may
+differ in the last place.
 """
 
 from __future__ import annotations
@@ -224,6 +225,29 @@ def _constant_quotient(context: Context, a: Atom, b: Const) -> Atom | None:
     return context.apply("mul", const(factor[0] / float(b.value)), rest)
 
 
+def _of_products(context: Context, eqn: Eqn) -> Atom | None:
+    """f(x / c) as f(x (1 / c)) for a function of which the last place of its argument decides nothing."""
+    (arg,) = eqn.args
+    product = _with_reciprocals(context, arg)
+    return None if product is None else context.apply(eqn.op, product)
+
+
+def _with_reciprocals(context: Context, atom: Atom, depth: int = 0) -> Atom | None:
+    """A product, its factors multiplied with reciprocals where they are divided by constants; None if none is."""
+    eqn = context.definition(atom)
+    if eqn is None or depth == DEEPEST_PRODUCT or eqn.op not in ("neg", "mul", "div"):
+        return None
+    if eqn.op == "div":
+        a, b = eqn.args
+        if isinstance(b, Const) and _is_moderate(float(b.value)):
+            return context.apply("mul", const(1.0 / float(b.value)), a)
+        return None
+    factors = [_with_reciprocals(context, arg, depth + 1) for arg in eqn.args]
+    if all(factor is None for factor in factors):
+        return None
+    return context.apply(eqn.op, *(new or old for new, old in zip(factors, eqn.args, strict=True)))
+
+
 def _log1p(context: Context, eqn: Eqn) -> Atom | None:
     """log(1 + e^x) where x is not above zero, so that e^x lies between 0 and 1, which it is simpler for."""
     power = _defined(context, eqn.args[0], "exp")
@@ -345,6 +369,8 @@ RULES: Mapping[str, Rule] = {
     "sub": _sub,
     "mul": _mul,
     "div": _div,
+    "erf": _of_products,
+    "exp": _of_products,
     "log1p": _log1p,
     "neg": _neg,
     "pow": _pow,
