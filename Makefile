@@ -11,6 +11,7 @@ PY := $(BIN)/python
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+ADBENCH ?=
 JOBS ?= 2
 
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
@@ -56,8 +57,9 @@ sanitize: $(INSTALLED) ## run all tests, generated code and core under AddressSa
 opinfo: $(INSTALLED) ## put PyTorch's own samples through kernels; build/doc/opinfo.md says what became of them
 	$(PY) -m tests.ops.opinfo.report
 
-bench: $(CORE) ## time kernels beside their peers; BENCH_ARGS="--kernels relu3 --threads 1" and the like narrow it
+bench: $(CORE) ## time kernels beside their peers, JAX, Numba and Warp too after `pip install -e .[bench]`; BENCH_ARGS="--kernels relu3 --threads 1" narrows it
 	$(PY) -m ksc.bench $(BENCH_ARGS)
+	$(PY) examples/adbench/compare.py $(ADBENCH)
 	$(PY) -m ksc.bench.startup
 
 doctor: $(INSTALLED) ## say what is there and what is missing
@@ -104,7 +106,7 @@ $(INSTALLED): pyproject.toml setup.py | $(PY)
 	}
 	@echo 'Installing $(TORCH) and the rest into $(VENV) (a few minutes the first time)'
 	$(PIP) install '$(TORCH)'
-	$(PIP) install -e '.[test,examples,bench]' '$(TORCH)'
+	$(PIP) install -e '.[test,examples]' '$(TORCH)'
 	@touch $@
 
 $(DEV): $(INSTALLED)

@@ -32,6 +32,13 @@ def gelu_pt(x: torch.Tensor) -> torch.Tensor:
 gelu_pt_builtin = torch.nn.functional.gelu
 
 
+def gelu_jax(x):
+    """The same in JAX, on one of its arrays."""
+    from jax.scipy.special import erf
+
+    return 0.5 * x * (1.0 + erf(x / math.sqrt(2.0)))
+
+
 def gelu_bench_configs():
     """As many numbers as in the other activations; see docs/Benchmarking.md."""
     for size in (16, 255 * 255, 2**20, 2**24):

@@ -37,6 +37,22 @@ def relu3_lane(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x < 0.0, 0.0, torch.where(x < 1.0, 1 / 3 * x**3, x - 2 / 3))
 
 
+def relu3_jax(x):
+    """The same in JAX, on one of its arrays."""
+    from jax import numpy
+
+    return numpy.where(x < 0.0, 0.0, numpy.where(x < 1.0, 1 / 3 * x**3, x - 2 / 3))
+
+
+def relu3_warp(x: float):
+    """One number as NVIDIA Warp takes it, which does not mix whole numbers with others."""
+    if x < 0.0:
+        return 0.0
+    if x < 1.0:
+        return x * x * x / 3.0
+    return x - 2.0 / 3.0
+
+
 def relu3_bench_configs():
     """Numbers on all three pieces, a handful of them and more than caches hold; see docs/Benchmarking.md."""
     for size in (16, 255 * 255, 2**20, 2**24):

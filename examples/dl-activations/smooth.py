@@ -35,6 +35,20 @@ silu_pt_builtin = torch.nn.functional.silu
 softplus_pt_builtin = torch.nn.functional.softplus
 
 
+def silu_jax(x):
+    """The same in JAX, on one of its arrays."""
+    from jax.nn import sigmoid
+
+    return x * sigmoid(x)
+
+
+def softplus_jax(x):
+    """The same in JAX, on one of its arrays."""
+    from jax import numpy
+
+    return numpy.log1p(numpy.exp(-numpy.abs(x))) + numpy.maximum(x, 0.0)
+
+
 def silu_bench_configs():
     """As many numbers as in the other activations; see docs/Benchmarking.md."""
     for size in (16, 255 * 255, 2**20, 2**24):

@@ -48,6 +48,15 @@ def vsqrl_lane(x: torch.Tensor) -> torch.Tensor:
 sqrl_pt = vsqrl_lane
 
 
+def vsqrl_jax(x):
+    """The same in JAX, on one of its arrays, vectorised by hand."""
+    from jax import numpy
+
+    y = numpy.sum(x, (1, 2), keepdims=True)
+    t = numpy.where(y < 0.0, -0.125 * x, 1 / 2 * x**2)
+    return numpy.mean(numpy.sin(t) * t, (1, 2))
+
+
 def sqrl_bench_configs():
     """One block."""
     yield torch.randn(4, 4)

@@ -6,7 +6,7 @@
     NAME_pt_WHAT            other ways in PyTorch, such as an operator of its own
     NAME_lane               one lane in PyTorch, to be mapped by torch.func.vmap
     NAME_jax                the same in JAX, on its arrays
-    NAME_warp               the same by Warp, on tensors of torch
+    NAME_warp               the function of one number, in what Warp takes of Python
     NAME.hand.cpp           beside the file: written by hand, with the entries that a generated kernel has
 
 Only the first three have to be there.
@@ -43,7 +43,7 @@ class Benchmark:
         pytorch: functions of torch by name, the one vectorised by hand first.
         lane: one lane in torch.
         jax: on arrays of JAX.
-        warp: on tensors of torch.
+        warp: of one number.
         hand: the file written by hand.
     """
 

@@ -10,6 +10,7 @@ import torch
 
 from ksc.bench import handwritten
 from ksc.bench.convention import Benchmark, Function
+from ksc.bench.lifted import by_warp
 
 Mode = Literal["forward", "backward", "both"]
 MODES: tuple[Mode, ...] = ("forward", "backward", "both")
@@ -37,8 +38,9 @@ def peers(
         if not wanted or name in wanted or name == OURS:
             calls[name] = _torch_call(make(), args, mode)
     for name, make_call in _others(benchmark, args, mode):
-        if not wanted or name in wanted:
-            calls[name] = make_call()
+        call = make_call() if not wanted or name in wanted else None
+        if call is not None:
+            calls[name] = call
     return calls
 
 
@@ -57,7 +59,7 @@ def _functions(benchmark: Benchmark, args: tuple[torch.Tensor, ...]) -> Iterator
         yield "func.vmap", lambda: torch.func.vmap(lane)
     warp = benchmark.warp
     if warp is not None and importlib.util.find_spec("warp") is not None:
-        yield "Warp", lambda: warp
+        yield "Warp", lambda: by_warp(warp)
 
 
 def _compiled(function: Function) -> Function:
@@ -83,7 +85,7 @@ def _torch_call(function: Function, args: tuple[torch.Tensor, ...], mode: Mode) 
 
 def _others(
     benchmark: Benchmark, args: tuple[torch.Tensor, ...], mode: Mode
-) -> Iterator[tuple[str, Callable[[], Call]]]:
+) -> Iterator[tuple[str, Callable[[], Call | None]]]:
     if benchmark.jax is not None and importlib.util.find_spec("jax") is not None:
         function = benchmark.jax
         yield "JAX", lambda: _jax_call(function, args, mode)
@@ -107,12 +109,16 @@ def _jax_call(function: Function, args: tuple[torch.Tensor, ...], mode: Mode) ->
     return lambda: jax.block_until_ready(both(seed, *arrays))
 
 
-def _numba_call(function: Function, args: tuple[torch.Tensor, ...]) -> Call:
+def _numba_call(function: Function, args: tuple[torch.Tensor, ...]) -> Call | None:
+    """A call of what Numba makes of the function; None where it calls what Numba does not know, as torch."""
     import numba  # type: ignore[import-not-found, unused-ignore]
 
     compiled = numba.vectorize(function)
     arrays = [arg.numpy() for arg in args]
-    compiled(*arrays)
+    try:
+        compiled(*arrays)
+    except numba.core.errors.TypingError:
+        return None
     return lambda: compiled(*arrays)
 
 

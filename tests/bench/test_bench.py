@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import numpy
 import pytest
+import scipy.special
 import torch
 
 from ksc.bench.__main__ import main
@@ -83,6 +88,56 @@ def test_a_benchmark_without_a_peer_is_refused(tmp_path: Path) -> None:
     file.write_text(CUBE.replace("cube_pt(", "cube_other("))
     with pytest.raises(ArgumentError, match="no function cube_pt"):
         find(file)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -> None:
+    """A module in the place of one that need not be installed."""
+    module = ModuleType(name)
+    vars(module).update(members)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.mark.parametrize(
+    "file", ["dl-activations/relu3.py", "dl-activations/gelu.py", "dl-activations/smooth.py", "dl-capsule/sqrl.py"]
+)
+def test_what_jax_is_given_computes_the_same(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "jax", numpy=numpy)
+    stand_in(monkeypatch, "jax.nn", sigmoid=scipy.special.expit)
+    stand_in(monkeypatch, "jax.scipy", special=scipy.special)
+    stand_in(monkeypatch, "jax.scipy.special", erf=scipy.special.erf)
+    for benchmark in find(EXAMPLES / file):
+        if benchmark.name == "sqrl":
+            continue
+        assert benchmark.jax is not None
+        (x,) = next(benchmark.cases())
+        torch.testing.assert_close(torch.as_tensor(benchmark.jax(x.numpy())), benchmark.pytorch["pt"](x))
+
+
+def test_what_warp_is_given_computes_the_same() -> None:
+    (relu3,) = find(EXAMPLES / "dl-activations/relu3.py")
+    assert relu3.warp is not None
+    xs = torch.linspace(-2.0, 2.0, 41)
+    got = torch.tensor([relu3.warp(x) for x in xs.tolist()])
+    torch.testing.assert_close(got, relu3.pytorch["pt"](xs))
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_what_numba_does_not_know_is_no_peer(knows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TypingError(Exception):
+        pass
+
+    def call(x: object) -> object:
+        if not knows:
+            raise TypingError
+        return x
+
+    core = SimpleNamespace(errors=SimpleNamespace(TypingError=TypingError))
+    stand_in(monkeypatch, "numba", vectorize=lambda function: call, core=core)
+    file = tmp_path / "cube.py"
+    file.write_text(CUBE)
+    (cube,) = find(file)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "numba" or None)
+    assert ("Numba" in peers(cube, (torch.randn(16),), "forward", only=["Numba"])) is knows
 
 
 def test_labels() -> None:

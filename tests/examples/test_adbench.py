@@ -132,4 +132,6 @@ def test_an_instance_is_reported(place: str, capsys: pytest.CaptureFixture[str],
 
 def test_what_is_written_by_hand_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     example("adbench/compare").main(["--seconds", "0"])
-    assert len(capsys.readouterr().out.splitlines()) == 6
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert {line.count("|") for line in lines} == {8}
