@@ -166,6 +166,46 @@ torch.export.save(program, {str(tmp_path / "model.pt2")!r})
     torch.testing.assert_close(found, out * out + last)
 
 
+def test_a_model_compiled_by_aotinductor_holds_the_kernels(package: Path, tmp_path: Path) -> None:
+    script = f"""
+import torch
+torch.ops.load_library({str(package / "pylib" / "lib" / os.uname().machine / "libpylib.so")!r})
+class Model(torch.nn.Module):
+    def forward(self, x):
+        out, last = torch.ops.pylib.prefix(torch.ops.pylib.relu3(x), 2, torch.tensor(0.5))
+        return out * 2 + last
+x = torch.linspace(-1, 2, 6)
+program = torch.export.export(Model(), (x,), dynamic_shapes=({{0: torch.export.Dim("n", min=3)}},))
+path = torch._inductor.aoti_compile_and_package(program, package_path={str(tmp_path / "model.pt2")!r})
+compiled = torch._inductor.aoti_load_package(path)
+x = torch.linspace(-1, 3, 9)
+torch.testing.assert_close(compiled(x), Model()(x))
+"""
+    done = python(script, TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_vmap_of_a_tensor_kernel_is_exported_where_asked(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KSC_COMPILE_FLAGS", "-O1")
+        folder = knossos.export(
+            kernels.sqrl,
+            tmp_path / "out",
+            target="libtorch",
+            name="mapped",
+            derivations=["v", "m", "vm"],
+            example_inputs=(torch.rand(4, 4),),
+            isa=("native",),
+        )
+    sqrl = knossos.load(folder).sqrl
+    x = torch.randn(3, 4, 4)
+    torch.testing.assert_close(torch.func.vmap(sqrl)(x), kernels.vsqrl(x))
+    slopes = torch.func.vmap(torch.func.grad(sqrl))(x)
+    torch.testing.assert_close(slopes, kernels.vsqrl.vjp(x, torch.ones(3)))
+    with pytest.raises(NotImplementedError, match="without the derivative mm"):
+        torch.func.vmap(torch.func.vmap(sqrl))(x[None])
+
+
 def test_a_cross_compiler_makes_code_for_another_machine(tmp_path: Path) -> None:
     folder = knossos.export(kernels.vsqrl, tmp_path / "out", target="cpp", example_inputs=(torch.rand(2, 4, 4),))
     sources = sorted((folder / "src").glob("*.cpp"))
