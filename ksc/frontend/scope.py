@@ -61,13 +61,12 @@ def _collect_bound(node: ast.AST, names: set[str]) -> None:
 
 def read_names(node: ast.AST) -> Names:
     """Every name read anywhere in ``node``, nested functions included."""
-    found = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)}
-    augmented = {
-        inner.target.id
-        for inner in ast.walk(node)
-        if isinstance(inner, ast.AugAssign) and isinstance(inner.target, ast.Name)
-    }
-    return frozenset(found | augmented)
+    found = set()
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Name(id=name, ctx=ast.Load()) | ast.AugAssign(target=ast.Name(id=name)):
+                found.add(name)
+    return frozenset(found)
 
 
 def captured_names(body: Iterable[ast.AST]) -> Names:
@@ -86,6 +85,16 @@ def live_before(stmts: Sequence[ast.stmt], after: After) -> Names:
     for stmt in reversed(stmts):
         live = _live_statement(stmt, replace(after, live=live))
     return live
+
+
+def live_after_each(stmts: Sequence[ast.stmt], after: After) -> list[Names]:
+    """For each of ``stmts``, what ``live_before`` says of those behind it; one walk for all."""
+    live = after.live
+    found = []
+    for stmt in reversed(stmts):
+        found.append(live)
+        live = _live_statement(stmt, replace(after, live=live))
+    return found[::-1]
 
 
 def _live_statement(stmt: ast.stmt, after: After) -> Names:

@@ -13,23 +13,23 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.functions import define
 from ksc.frontend.loops import run_for, run_while
 from ksc.frontend.refuse import describe_node
-from ksc.frontend.scope import After, always_leaves, live_before, may_leave
+from ksc.frontend.scope import After, Names, always_leaves, live_after_each, may_leave
 from ksc.frontend.subscripts import augment_subscript, augment_value
 from ksc.frontend.values import NONE, Static
 
 
 def run_block(frame: Frame, stmts: Sequence[ast.stmt], after: After) -> Flow:
     """Trace statements one after another, and tell how control leaves them."""
-    for k, stmt in enumerate(stmts):
+    for k, (stmt, live) in enumerate(zip(stmts, live_after_each(stmts, after), strict=True)):
         rest = stmts[k + 1 :]
         if isinstance(stmt, ast.If):
-            flow, complete = _run_if(frame, stmt, rest, after)
+            flow, complete = _run_if(frame, stmt, rest, after, live)
             if complete:
                 return flow
         elif isinstance(stmt, ast.Continue) and after.tail == "loop":
             return GO_ON
         else:
-            flow = _run(frame, stmt, after.inner(live_before(rest, after)))
+            flow = _run(frame, stmt, after.inner(live))
         if not flow.plain:
             return sequence(frame, flow, partial(run_block, frame, rest, after), after, stmt)
     return end_of(after, frame.span(stmts[-1]) if stmts else None)
@@ -43,10 +43,13 @@ def _run(frame: Frame, stmt: ast.stmt, after: After) -> Flow:
     return handler(frame, stmt, after)
 
 
-def _run_if(frame: Frame, stmt: ast.If, rest: Sequence[ast.stmt], after: After) -> tuple[Flow, bool]:
-    """Trace an ``if``, and what follows it where only one side gets there: then the flow is that of all of it."""
+def _run_if(frame: Frame, stmt: ast.If, rest: Sequence[ast.stmt], after: After, live: Names) -> tuple[Flow, bool]:
+    """Trace an ``if``, and what follows it where only one side gets there: then the flow is that of all of it.
+
+    The names that are ``live`` may be read by what follows.
+    """
     cond = truth(frame, stmt.test)
-    inner = after.inner(live_before(rest, after)) if rest else after
+    inner = after.inner(live) if rest else after
     if isinstance(cond, Static):
         chosen = stmt.body if cond.value else stmt.orelse
         if may_leave(chosen):

@@ -8,10 +8,10 @@ the results of the first one, which must have no effect: it moves down.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from ksc.ir.liveness import has_effect
-from ksc.ir.nodes import Block, Eqn, Function, Program
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import assemble, effectful_functions, read_vars, substitute_block
 
 
@@ -26,27 +26,34 @@ def merge_ifs(program: Program) -> Program:
 
 
 def _merge(block: Block, effectful: Collection[str]) -> Block:
-    eqns: list[Eqn] = []
+    # An equation that has moved down leaves None behind.
+    eqns: list[Eqn | None] = []
+    latest: dict[Atom, int] = {}
+    last_read: dict[Var, int] = {}
     for eqn in block.eqns:
-        first = _partner(eqns, eqn, effectful) if eqn.op == "if" else None
-        if first is not None:
-            eqn = _together(eqns.pop(first), eqn)
+        if eqn.op == "if":
+            (cond,) = eqn.args
+            k = latest.get(cond)
+            first = eqns[k] if k is not None else None
+            if k is not None and first is not None and _moves(first, k, last_read, effectful):
+                eqn = _together(first, eqn)
+                eqns[k] = None
+            latest[cond] = len(eqns)
+        last_read.update(dict.fromkeys(read_vars([eqn]), len(eqns)))
         eqns.append(eqn)
     merged = []
-    for eqn in eqns:
-        blocks = tuple(_merge(inner, effectful) for inner in eqn.blocks)
-        merged.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
-    return Block(block.params, tuple(merged), block.results, block.span)
+    for one in eqns:
+        if one is not None:
+            blocks = tuple(_merge(inner, effectful) for inner in one.blocks)
+            merged.append(Eqn(one.outs, one.op, one.args, one.params, blocks, one.span))
+    return Block(block.params, tuple(merged), block.results)
 
 
-def _partner(eqns: list[Eqn], second: Eqn, effectful: Collection[str]) -> int | None:
-    for k in reversed(range(len(eqns))):
-        first = eqns[k]
-        if first.op == "if" and first.args == second.args:
-            read = read_vars(eqns[k + 1 :])
-            movable = not has_effect(first, effectful, ()) and not _adds(first)
-            return k if movable and not any(out in read for out in first.outs) else None
-    return None
+def _moves(first: Eqn, k: int, last_read: Mapping[Var, int], effectful: Collection[str]) -> bool:
+    """Whether the equation number k may move below all that come after it."""
+    if any(last_read.get(out, -1) > k for out in first.outs):
+        return False
+    return not has_effect(first, effectful, ()) and not _adds(first)
 
 
 def _adds(eqn: Eqn) -> bool:

@@ -1,0 +1,85 @@
+"""Making a kernel takes steps in proportion to its size: twice the program, about twice the calls of each stage."""
+
+import sys
+
+import pytest
+
+from ksc.codegen import Unit
+from ksc.codegen.cpp import generate
+from ksc.frontend import Abstract, trace
+from ksc.ir.nodes import walk
+from ksc.ir.types import Float, TensorType
+from ksc.passes import PIPELINE, prepare
+from ksc.transforms import vjp
+
+HEAD = "import torch\n\n"
+VECTOR = TensorType(1, Float)
+
+
+def program_of(tmp_path, params, lines, result):
+    """The function ``f`` of these statements, from a file of its own."""
+    file = tmp_path / f"program{len(lines)}.py"
+    body = "".join(f"    {line}\n" for line in lines)
+    file.write_text(f"{HEAD}def f({params}):\n{body}    return {result}\n")
+    namespace = {}
+    exec(compile(file.read_text(), file, "exec"), namespace)
+    return namespace["f"]
+
+
+SHAPES = {
+    "statements": ("x: float, y: float", [Float, Float], ["x = x * y + {k}.5", "y = y - x / 3.0"], "x + y"),
+    "branches": (
+        "x: float, y: float",
+        [Float, Float],
+        ["if x > {k}.0:", "    x = x * y", "else:", "    y = y - x"],
+        "x + y",
+    ),
+    "loops": (
+        "x: torch.Tensor, s: float",
+        [VECTOR, Float],
+        ["for i in range(x.shape[0]):", "    s = s * x[i] + {k}.0"],
+        "s",
+    ),
+    "tensors": ("x: torch.Tensor", [VECTOR], ["x = torch.sin(x) * torch.sum(x) + {k}.0"], "torch.sum(x)"),
+}
+
+
+def calls(step, *args):
+    """What a step gives, and how many functions were called meanwhile."""
+    number = 0
+
+    def count(frame, event, arg):
+        nonlocal number
+        number += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        result = step(*args)
+    finally:
+        sys.setprofile(before)
+    return result, number
+
+
+def stages(tmp_path, shape, size):
+    params, types, lines, result = SHAPES[shape]
+    written = [line.format(k=k) for k in range(size) for line in lines]
+    fn = program_of(tmp_path, params, written, result)
+    counts = {}
+    traced, counts["trace"] = calls(trace, fn, [Abstract(type_) for type_ in types])
+    program, counts["prepare"] = calls(prepare, traced.program)
+    program, counts["vjp"] = calls(vjp, program)
+    for step in PIPELINE:
+        program, counts[step.name] = calls(step.run, program)
+    unit = Unit("f", [("", program)], "float64", "tensor" if VECTOR in types else "elementwise")
+    _, counts["generate"] = calls(generate, unit)
+    return counts, sum(1 for _ in walk(program.main.body))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_twice_the_program_takes_twice_the_steps(shape, tmp_path):
+    small, few = stages(tmp_path, shape, 12)
+    large, many = stages(tmp_path, shape, 24)
+    assert many < 2.2 * few
+    slow = {name: (small[name], large[name]) for name in small if large[name] > 2.5 * small[name] + 2000}
+    assert slow == {}
