@@ -87,21 +87,21 @@ def rename(atom: Atom, name: str, builder: Builder) -> Atom:
     return atom
 
 
-def filled(builder: Builder, like: Atom, skip: int, value: Atom) -> Atom:
+def filled(builder: Builder, like: Atom, skip: int, value: Atom, name: str = "zeros") -> Atom:
     """A tensor with the sizes of ``like``, its ``skip`` leading dimensions left out, and ``value`` everywhere."""
     assert isinstance(like.type, TensorType)
     dims = range(skip, like.type.rank)
     sizes = [builder.emit("size", [like], [Integer], names=["n"], params={"dim": dim})[0] for dim in dims]
     params = tuple(Var("i", Integer) for _ in dims)
     type_ = TensorType(len(dims), value.type, like.type.sizes[skip:])
-    return builder.emit("build", sizes, [type_], names=["zeros"], blocks=[Block(params, (), (value,))])[0]
+    return builder.emit("build", sizes, [type_], names=[name], blocks=[Block(params, (), (value,))])[0]
 
 
-def zero(builder: Builder, like: Atom) -> Atom:
-    """The zero tangent of the value ``like``."""
+def zero(builder: Builder, like: Atom, suffix: str = "_bar") -> Atom:
+    """The zero tangent of the value ``like``, a tensor named after it: what is added to it is its adjoint."""
     match like.type:
         case TensorType(elem=elem):
-            return filled(builder, like, 0, scalar_zero(tangent_type(elem)))
+            return filled(builder, like, 0, scalar_zero(tangent_type(elem)), f"{atom_name(like)}{suffix}")
         case type_:
             return scalar_zero(tangent_type(type_))
 

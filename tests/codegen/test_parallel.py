@@ -85,7 +85,7 @@ def test_a_map_shares_nothing() -> None:
 
 def test_a_shared_argument_has_its_adjoint_once_for_each_range() -> None:
     text = source(shared, "v", torch.ones(3, 5), torch.ones(5))
-    assert [part for part in shared_parts(text) if part] == [", ks::summed(zeros_2)"]
+    assert [part for part in shared_parts(text) if part] == [", ks::summed(w_bar)"]
     text = source(shared, "v", torch.ones(3, 2), torch.ones(2))
     assert [part for part in shared_parts(text) if part] == [", ks::summed(w_bar), ks::summed(w_bar_2)"]
 

@@ -25,7 +25,7 @@ def _filled(
     filled = []
     for k in which:
         dot = dots[k]
-        filled.append(zero(builder, results[k]) if dot is None else dot)
+        filled.append(zero(builder, results[k], "_dot") if dot is None else dot)
     return filled
 
 

@@ -44,7 +44,7 @@ class Sweep:
     def dot_or_zero(self, atom: Atom, builder: Builder) -> Atom:
         """The tangent of an atom, made up where it is zero."""
         known = self.dot(atom)
-        return zero(builder, atom) if known is None else known
+        return zero(builder, atom, "_dot") if known is None else known
 
     def run(self, eqns: Sequence[Eqn], builder: Builder) -> None:
         """Emit equations and their tangents."""
