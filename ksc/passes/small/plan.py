@@ -138,6 +138,14 @@ class _Survey:
         if small_sizes(var.type) is not None:
             self.needs.setdefault(var, set()).update(loops)
 
+    def link(self, param: Var, out: Var) -> None:
+        """What a block takes and what its equation gives are held together, or neither is."""
+        self.enter(param)
+        self.enter(out)
+        self.linked.append((param, out))
+        if small_sizes(param.type) != small_sizes(out.type):
+            self.lost.update((param, out))
+
     def static(self, atoms: Sequence[Atom]) -> frozenset[Eqn] | None:
         """The loops that the atoms depend on, None where they are not known in each iteration."""
         found: set[Eqn] = set()
@@ -154,10 +162,11 @@ class _Survey:
             loops = self.static(at)
             if loops is None:
                 self.lost.add(tensor)
-            else:
-                self.needs.setdefault(tensor, set()).update(loops)
+                return
+            self.reading |= loops
+            if tensor in self.needs:
+                self.needs[tensor] |= loops
                 self.used.add(tensor)
-                self.reading |= loops
 
     def eqn(self, eqn: Eqn) -> None:
         # An accumulator that is handed on is needed in one piece.
@@ -194,7 +203,7 @@ class _Survey:
 
     def part(self, eqn: Eqn) -> None:
         (out,), source = eqn.outs, eqn.args[0]
-        if isinstance(source, Var) and source in self.needs and source not in self.lost:
+        if isinstance(out.type, TensorType) and isinstance(source, Var) and source in self.needs:
             self.enter(out)
             self.linked.append((source, out))
 
@@ -220,15 +229,11 @@ class _Survey:
         for block in eqn.blocks:
             params = block.params[len(block.params) - n :]
             for param, out in zip(params, eqn.outs, strict=False):
-                self.enter(param)
-                self.enter(out)
-                self.linked.append((param, out))
+                self.link(param, out)
 
     def withacc(self, eqn: Eqn) -> None:
         for param, init, out in zip(eqn.blocks[0].params, eqn.args, eqn.outs, strict=False):
-            self.enter(param)
-            self.enter(out)
-            self.linked.append((param, out))
+            self.link(param, out)
             self.flows.append((init, out))
         for out, result in zip(eqn.outs[len(eqn.args) :], eqn.blocks[0].results, strict=True):
             self.enter(out)

@@ -70,16 +70,21 @@ class _Rewriter:
         self.env[var] = new
         return new
 
-    def elements(self, atom: Atom) -> tuple[Atom, ...]:
-        """The elements of a small tensor."""
+    def elements(self, atom: Atom, sizes: Sequence[int]) -> tuple[Atom, ...]:
+        """The elements of a tensor of these sizes, which its type may not tell."""
         if atom in self.pieces:
             return self.pieces[atom]
         assert isinstance(atom.type, TensorType) and isinstance(atom, Var)
         tensor = replace(atom, self.env)
-        outs = _scalars(atom)
-        for out, at in zip(outs, _places(atom.type), strict=True):
-            self.out.append(Eqn((out,), "index", (tensor, *at)))
-        return outs
+        outs = []
+        for place in product(*map(range, sizes)):
+            outs.append(Var(atom.name, atom.type.elem))
+            self.out.append(Eqn((outs[-1],), "index", (tensor, *map(const, place))))
+        return tuple(outs)
+
+    def parts(self, value: Atom, sizes: Sequence[int]) -> tuple[Atom, ...]:
+        """The elements of what is put in the place of a part of these sizes, which may be one element."""
+        return self.elements(value, sizes) if isinstance(value.type, TensorType) else (self.whole(value),)
 
     def whole(self, atom: Atom) -> Atom:
         """The atom, a tensor that is held being put together."""
@@ -92,11 +97,12 @@ class _Rewriter:
             self.out.append(literal(tensor, small_sizes(atom.type) or (), elements))
         return self.made[key]
 
-    def spread(self, atoms: Iterable[Atom], likes: Iterable[Atom]) -> list[Atom]:
+    def spread(self, atoms: Iterable[Atom], likes: Iterable[Var | None]) -> list[Atom]:
         """The atoms, the elements of one where what it goes to is held."""
         new: list[Atom] = []
         for atom, like in zip(atoms, likes, strict=True):
-            new.extend(self.elements(atom) if like in self.plan.held else (self.whole(atom),))
+            held = small_sizes(like.type) if like is not None and like in self.plan.held else None
+            new.extend((self.whole(atom),) if held is None else self.elements(atom, held))
         return new
 
     def bind(self, out: Var, sizes: Sequence[int], elements: Sequence[Atom], like: Eqn) -> None:
@@ -171,20 +177,22 @@ class _Rewriter:
         tensor, *_, value = eqn.args
         if eqn.outs[0] not in self.plan.held:
             return False
-        elements = list(self.elements(tensor))
-        span = _span(tensor, at)
-        new = self.elements(value) if isinstance(value.type, TensorType) else (self.whole(value),)
+        (out,) = eqn.outs
+        sizes = small_sizes(out.type) or ()
+        elements = list(self.elements(tensor, sizes))
+        span = _span(out, at)
+        new = self.parts(value, sizes[len(at) :])
         if span is None or len(new) != span.stop - span.start:
             self._fail(eqn)
         else:
             elements[span] = new
-        self.pieces[eqn.outs[0]] = tuple(elements)
+        self.pieces[out] = tuple(elements)
         return True
 
     def add(self, eqn: Eqn, at: Sequence[Atom]) -> None:
         acc, *_, value = eqn.args
         span = _span(acc, at)
-        new = self.elements(value) if isinstance(value.type, TensorType) else (self.whole(value),)
+        new = self.parts(value, (small_sizes(acc.type) or ())[len(at) :])
         if span is None or len(new) != span.stop - span.start:
             self._fail(eqn)
             return
@@ -198,7 +206,8 @@ class _Rewriter:
     def inline(self, block: Block, outs: Sequence[Var]) -> None:
         """Emit the equations of a block, whose results are ``outs``."""
         self.eqns(block.eqns)
-        for out, value in zip(outs, [self._value(result) for result in block.results], strict=True):
+        values = [self._value(result, out) for result, out in zip(block.results, outs, strict=True)]
+        for out, value in zip(outs, values, strict=True):
             self._let(out, value)
 
     def chosen(self, eqn: Eqn) -> bool:
@@ -215,44 +224,48 @@ class _Rewriter:
         n = eqn.params.get("carries", 0)
         counts = eqn.args[: len(eqn.args) - n] if eqn.op == "for" else eqn.args
         places = list(product(*(range(int(size.value)) for size in counts if isinstance(size, Const))))
-        carried = [self._value(init) for init in eqn.args[len(eqn.args) - n :]] if n else []
+        carries = body.params[len(body.params) - n :] if n else ()
+        inits = eqn.args[len(eqn.args) - n :] if n else ()
+        carried = [self._value(init, carry) for init, carry in zip(inits, carries, strict=True)]
         rows: list[list[_Value]] = []
         reverse = eqn.params.get("reverse", False)
         self.copies += 1
         for place in reversed(places) if reverse else places:
             self.env.update(zip(body.params, map(const, place), strict=False))
-            for param, value in zip(body.params[len(place) :], carried, strict=True):
-                self._let(param, value)
+            for carry, value in zip(carries, carried, strict=True):
+                self._let(carry, value)
             self.eqns(body.eqns)
-            values = [self._value(result) for result in body.results]
-            carried = values[:n]
-            rows.append(values[n:])
+            carried = [self._value(a, carry) for a, carry in zip(body.results, carries, strict=False)]
+            rows.append([self._value(a, a) for a in body.results[n:]])
         self.copies -= 1
         if reverse:
             rows.reverse()
-        for out, value in zip(eqn.outs, carried, strict=False):
-            self._let(out, value)
+        for out, carry in zip(eqn.outs, carries, strict=False):
+            self._let(carry, carried[carries.index(carry)])
+            self._let(out, self._value(carry, out))
         for out, column in zip(eqn.outs[n:], zip(*rows, strict=True), strict=True):
-            elements = [element for value in column for element in self._flat(value)]
+            part = small_sizes(body.results[eqn.outs.index(out)].type) or ()
+            elements = [element for value in column for element in self._flat(value, part)]
             if eqn.op == "reduce":
                 self.env[out] = self._combined(eqn, elements)
             else:
-                part = body.results[eqn.outs.index(out)].type
                 counted = [int(count.value) for count in counts if isinstance(count, Const)]
-                self.bind(out, (*counted, *(small_sizes(part) or ())), elements, eqn)
+                self.bind(out, (*counted, *part), elements, eqn)
 
-    def _value(self, atom: Atom) -> _Value:
-        """The elements of a tensor that is in pieces, or what the atom is called here."""
-        return self.pieces[atom] if atom in self.pieces else replace(atom, self.env)
+    def _value(self, atom: Atom, target: Atom) -> _Value:
+        """What ``target`` is to be: the elements of a tensor in pieces, where its type tells the sizes, or an atom."""
+        if atom in self.pieces and small_sizes(target.type) == small_sizes(atom.type):
+            return self.pieces[atom]
+        return self.whole(atom)
 
-    def _flat(self, value: _Value) -> tuple[Atom, ...]:
+    def _flat(self, value: _Value, sizes: Sequence[int]) -> tuple[Atom, ...]:
         if isinstance(value, tuple):
             return value
-        return self.elements(value) if isinstance(value.type, TensorType) else (value,)
+        return self.elements(value, sizes) if isinstance(value.type, TensorType) else (value,)
 
     def _let(self, var: Var, value: _Value) -> None:
         if var in self.plan.held:
-            value = self._flat(value)
+            value = self._flat(value, small_sizes(var.type) or ())
         if isinstance(value, tuple):
             self.pieces[var] = value
         else:
@@ -302,9 +315,7 @@ class _Rewriter:
         made = dict(self.made)
         params = self.variables(block.params)
         self.eqns(block.eqns)
-        results: list[Atom] = []
-        for result, like in zip(block.results, likes, strict=True):
-            results.extend(self.elements(result) if like in self.plan.held else (self.whole(result),))
+        results = self.spread(block.results, likes)
         eqns, self.out, self.made = self.out, around, made
         return Block(tuple(params), tuple(eqns), tuple(results))
 
@@ -320,10 +331,6 @@ def _scalars(var: Var) -> tuple[Var, ...]:
         case _:
             raise AssertionError(f"{var!r} is no tensor")
     return tuple(Var(var.name, elem) for _ in range(prod(small_sizes(var.type) or ())))
-
-
-def _places(type_: Type) -> list[tuple[Const, ...]]:
-    return [tuple(map(const, place)) for place in product(*map(range, small_sizes(type_) or ()))]
 
 
 def _span(tensor: Atom, at: Sequence[Atom]) -> slice | None:
