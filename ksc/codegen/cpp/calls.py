@@ -64,6 +64,8 @@ def print_box(p: Printer, eqn: Eqn, at: Context) -> None:
 
 def print_unbox(p: Printer, eqn: Eqn, at: Context) -> None:
     """The fields of a record by name."""
+    if p.walk is not None:
+        p.walk.glance()
     value = p.value(eqn.args[0])
     if len(eqn.outs) == 1:
         p.define(eqn.outs[0], Expr(CppExpr(f"{value.cpp.within(PRIMARY)}->r0"), value.reads, None, eqn.span), at)
