@@ -91,8 +91,9 @@ def find_or_build(
     def compile_source(file: Path, library: Path) -> list[str]:
         from ksc.compiler.driver import compile_library
 
+        placed = options.moved(file.parent, writable_store().place(name, key))
         with timed("C++ compiler"):
-            flags = compile_library(file, library, compiler=compiler, options=options, include=prelude_dir())
+            flags = compile_library(file, library, compiler=compiler, options=placed, include=prelude_dir())
         return [*compiler.command, *flags, *options.link_flags()]
 
     return _build(name, generate, compile_source, compiler, key, source_key(identity, options))

@@ -8,7 +8,8 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 DEBUG_VARIABLE = "KSC_DEBUG"
 FLAGS_VARIABLE = "KSC_COMPILE_FLAGS"
@@ -38,6 +39,12 @@ class BuildOptions:
             debug=environ.get(DEBUG_VARIABLE, "0") not in ("", "0"),
             extra=tuple(shlex.split(environ.get(FLAGS_VARIABLE, ""))),
         )
+
+    def moved(self, built: Path, kept: Path) -> BuildOptions:
+        """The same for what is built in one folder and kept in another, where a debugger finds the source."""
+        if not self.debug:
+            return self
+        return replace(self, extra=(*self.extra, f"-ffile-prefix-map={built}={kept}"))
 
     def compile_flags(self) -> list[str]:
         """For the compiler. Never ``-ffast-math``: it breaks NaN and infinity, and sets flush-to-zero on loading."""
