@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ksc.cli.progress import progress
 from ksc.cli.target import TargetError, load_module
 from ksc.compiler.cached_build import processors
 from ksc.errors import KnossosError
@@ -47,10 +48,12 @@ def run_all(target: str, dtypes: Iterable[str], *, as_json: bool) -> int:
         raise TargetError(f"{target} has no kernels", remedy="decorate functions with knossos.vmap or knossos.register")
     outcomes = []
     with ThreadPoolExecutor(max_workers=min(len(jobs), processors())) as pool:
-        for outcome in pool.map(lambda job: _build(module, *job), jobs):
-            outcomes.append(outcome)
-            if not as_json:
-                print(outcome, flush=True)
+        found = pool.map(lambda job: _build(module, *job), jobs)
+        with progress(found, len(jobs), "kernels", quiet=as_json) as (built, report):
+            for outcome in built:
+                outcomes.append(outcome)
+                if not as_json:
+                    report(str(outcome))
     if as_json:
         print(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     return 1 if any(outcome.error is not None for outcome in outcomes) else 0
