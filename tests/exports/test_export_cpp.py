@@ -112,6 +112,33 @@ def test_recorded_values_and_derivatives_hold(tmp_path: Path) -> None:
     assert "libtorch" not in run("ldd", build / "librelu3.so")
 
 
+CONSUMER = """cmake_minimum_required(VERSION 3.16)
+project(consumer LANGUAGES C CXX)
+find_package(hyp REQUIRED)
+add_executable(consumer main.c)
+target_link_libraries(consumer PRIVATE hyp::hyp)
+"""
+MAIN = """#include <hyp.h>
+int main(void) {
+    double length = 0;
+    return hyp_hyp_f64(0, 3.0, 4.0, &length) != 0 || length != 5.0;
+}
+"""
+
+
+def test_another_project_finds_what_was_installed(tmp_path: Path) -> None:
+    folder = knossos.export(kernels.hyp, tmp_path / "hyp", target="cpp", dtypes=torch.float64, derivations=[])
+    build, installed, consumer = tmp_path / "build", tmp_path / "installed", tmp_path / "consumer"
+    run(CMAKE, "-S", folder, "-B", build, "-DBUILD_TESTING=OFF", f"-DCMAKE_INSTALL_PREFIX={installed}")
+    run(CMAKE, "--build", build, "--target", "install")
+    consumer.mkdir()
+    (consumer / "CMakeLists.txt").write_text(CONSUMER)
+    (consumer / "main.c").write_text(MAIN)
+    run(CMAKE, "-S", consumer, "-B", consumer / "build", f"-DCMAKE_PREFIX_PATH={installed}")
+    run(CMAKE, "--build", consumer / "build")
+    run(consumer / "build" / "consumer")
+
+
 def test_no_illegal_instruction_is_reached(tmp_path: Path) -> None:
     march, missing = ("x86-64-v3", "sse3,avx2") if IS_X86 else ("armv8.2-a", "lse")
     folder = knossos.export(kernels.vsqrl, tmp_path / "fast", target="cpp", example_inputs=(torch.rand(2, 4, 4),))
