@@ -73,7 +73,9 @@ class _Reuse:
                 branches[args[0]] = (*earlier, branch)
             eqns.append((Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span), branch))
         results = tuple(replace(result, self.env) for result in block.results)
-        return Block(block.params, tuple(eqn if of is None else _exporting(eqn, of) for eqn, of in eqns), results)
+        return Block(
+            block.params, tuple(eqn if of is None else _exporting(eqn, of) for eqn, of in eqns), results, block.span
+        )
 
     def key(self, eqn: Eqn) -> Key | None:
         if eqn.op not in PRIMITIVES and eqn.op != "index":
@@ -123,5 +125,7 @@ def _exporting(eqn: Eqn, branch: _Branch) -> Eqn:
             outs.append(out)
             results[side].append(value)
             results[1 - side].append(nothing)
-    blocks = tuple(Block((), block.eqns, tuple(row)) for block, row in zip(eqn.blocks, results, strict=True))
+    blocks = tuple(
+        Block((), block.eqns, tuple(row), block.span) for block, row in zip(eqn.blocks, results, strict=True)
+    )
     return Eqn(tuple(outs), eqn.op, eqn.args, eqn.params, blocks, eqn.span)

@@ -46,7 +46,7 @@ def _merge(block: Block, effectful: Collection[str]) -> Block:
         if one is not None:
             blocks = tuple(_merge(inner, effectful) for inner in one.blocks)
             merged.append(Eqn(one.outs, one.op, one.args, one.params, blocks, one.span))
-    return Block(block.params, tuple(merged), block.results)
+    return Block(block.params, tuple(merged), block.results, block.span)
 
 
 def _moves(first: Eqn, k: int, last_read: Mapping[Var, int], effectful: Collection[str]) -> bool:

@@ -57,7 +57,7 @@ class _Rewriter:
     def outermost(self, block: Block) -> Block:
         self.eqns(block.eqns)
         results = tuple(map(self.whole, block.results))
-        return Block(block.params, tuple(self.out), results)
+        return Block(block.params, tuple(self.out), results, block.span)
 
     # Atoms.
 
