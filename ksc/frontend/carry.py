@@ -134,14 +134,14 @@ class Loop:
 
     def trace_for(self, count: Atom, index: Var, start: Callable[[], None]) -> Flow:
         """A ``for`` of the IR over ``index``, bound by ``start``: nothing leaves the loop early."""
-        block = self._body_block(self._settle(start), index)
+        block = self._body_block(self._settle(start, index), index)
         self._emit("for", [count], [block], reverse=False)
         return run_else(self.frame, self.stmt, GO_ON, self.after)
 
     def trace_counted_while(self, count: Atom, index: Var, start: Callable[[], None]) -> Flow:
         """A range whose body may leave the loop: a ``while`` that counts."""
         frame, stmt = self.frame, self.stmt
-        body = self._settle(start)
+        body = self._settle(start, index)
         counter = Var(index.name, index.type)
 
         def test() -> Value:
@@ -167,13 +167,13 @@ class Loop:
 
     # What is carried.
 
-    def _settle(self, start: Callable[[], None]) -> Body:
-        """Trace the body until the templates of what is carried through no longer change."""
+    def _settle(self, start: Callable[[], None], *index: Var) -> Body:
+        """Trace the body, which may read ``index``, until the templates of what is carried through stay the same."""
         reconsidered = False
         while True:
             mark = len(self.frame.functions.entries)
             body = self._trace(start)
-            if not self._widen(body):
+            if not self._widen(body, index):
                 idle = [cell for cell in self.contents if body.store[cell] is body.started[cell]]
                 if reconsidered or not idle:
                     if self.keeps_sizes:
@@ -225,10 +225,10 @@ class Loop:
                 value = unbound(name, None)
             frame.env[name] = Binding(value, None)
 
-    def _widen(self, body: Body) -> bool:
+    def _widen(self, body: Body, index: Sequence[Var]) -> bool:
         """Widen the templates by what the body ends with; whether one that the body reads has changed."""
         frame, changed = self.frame, False
-        inner = [out for eqn in body.builder.eqns for out in eqn.outs]
+        inner = [*index, *(out for eqn in body.builder.eqns for out in eqn.outs)]
         inner += [param for params in body.params.values() for param in params]
         meeting = Meeting(frame.region.store, inner, self.made)
         for name in self.names:
@@ -251,7 +251,10 @@ class Loop:
             self.contents[cell] = new
         flow = body.flow
         self.flags = (_flag(flow.broke), _flag(flow.returned))
-        self.value = meeting.outward(readable(flow.value, body.store), 1)
+        # Nothing in the loop sees what it returns, so what that shares is no reason to trace it again.
+        returned = Meeting(frame.region.store, inner)
+        self.value = returned.outward(readable(flow.value, body.store), 1)
+        returned.settle()
         return meeting.settle() or changed
 
     def _widen_grown(self, body: Body, meeting: Meeting) -> bool:
