@@ -10,6 +10,7 @@ from ksc.passes.branch_values import reuse_branch_values
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
+from ksc.passes.guards import require_before_loops
 from ksc.passes.hoist import hoist_invariants
 from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
@@ -18,6 +19,7 @@ from ksc.passes.simplify import simplify
 from ksc.passes.small import hold_small_tensors
 from ksc.passes.starts import fill_starts
 from ksc.passes.stores import turn_accumulations_into_stores
+from ksc.passes.tabulate import tabulate_invariants
 from ksc.timings import timed
 
 
@@ -33,6 +35,7 @@ class Pass:
 PREPARE: tuple[Pass, ...] = (
     Pass("inline", inline_small, "a function of tensors is fused with what its caller does"),
     Pass("requirements", repeat_requirements, "the reverse of a loop knows the sizes that the loop knew"),
+    Pass("guards", require_before_loops, "slices whose indices are known to be in range are views"),
     Pass("fuse", fuse, "a fused body is computed again in its reverse, so its derivative has no temporaries either"),
 )
 """What is done to a program with tensors before it is differentiated. Numbers are left as they were written."""
@@ -45,6 +48,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("dce", remove_dead_code, "what nobody reads must not stand in the way of merging"),
     Pass("stores", turn_accumulations_into_stores, "sizes have one name now; an elementwise loop stays one"),
     Pass("requirements", repeat_requirements, "a reversed loop knows what the loop knew; fuse asks which indices fit"),
+    Pass("guards", require_before_loops, "fuse asks which indices fit; a loop without checks is vectorised"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
     Pass("starts", fill_starts, "a start that is filled is not copied; before its neighbours are filled in one loop"),
     Pass(
@@ -57,6 +61,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("branch values", reuse_branch_values, "what could not be merged, as the second branch reads the first"),
     Pass("simplify again", simplify, "uses are final, so products can be put in the order a person writes"),
     Pass("hoist", hoist_invariants, "a loop computes what changes"),
+    Pass("tabulate", tabulate_invariants, "nor again what a table from before the loop can hold"),
     Pass("cse last", eliminate_common_subexpressions, "what left a loop may be known outside"),
     Pass("dce last", remove_dead_code, "only what is read is worth printing"),
 )

@@ -5,6 +5,7 @@ import pytest
 
 from ksc.errors import KernelRuntimeError
 from ksc.ir.interpret import interpret
+from ksc.ir.nodes import walk
 from ksc.ir.types import TensorType
 from ksc.ir.verify import verify
 from ksc.passes import optimise, prepare
@@ -19,7 +20,7 @@ from ksc.transforms import jvp, vjp
 from tests.ir.random_tensors import random_arguments, random_tensor_program
 from tests.passes.chains import CHAINS
 from tests.passes.temporaries import temporaries
-from tests.transforms.oracle import check_derivatives, size
+from tests.transforms.oracle import check_derivatives
 
 PASSES = (
     resolve_structure,
@@ -106,10 +107,15 @@ def test_no_tensor_is_made_that_is_no_result(name):
     assert counts == TEMPORARIES[name]
 
 
+def size_of_loops(program):
+    """The number of equations in loops; before them stand checks of sizes."""
+    return sum(1 for eqn in program.main.body.eqns for block in eqn.blocks for _ in walk(block))
+
+
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_fused_program_is_smaller(name):
     program = CHAINS[name]
-    assert size(prepare(program)) < size(program)
+    assert size_of_loops(prepare(program)) < size_of_loops(program)
     # A gradient without fusion has to keep tensors and read them back.
     assert len(temporaries(optimise(vjp(prepare(program))))) < len(temporaries(vjp(program)))
 

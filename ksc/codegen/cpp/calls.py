@@ -9,6 +9,7 @@ from ksc.errors import UnsupportedError
 from ksc.ir.nodes import Eqn, Var
 from ksc.ir.types import TensorType
 from ksc.ops.cpp import PRIMARY, CppExpr
+from ksc.passes.guards import MESSAGE as OUT_OF_RANGE
 
 
 def print_call(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -81,8 +82,9 @@ def print_assert(p: Printer, eqn: Eqn, at: Context) -> None:
     condition = p.value(eqn.args[0])
     message = str(eqn.params.get("message") or "assertion failed")
     failing = Expr(CppExpr(negation(condition)), folded=condition.origins)
-    p.fail_if(failing, "KS_ERROR_ASSERT", message, eqn.span, at)
-    p.in_range.assume(eqn.args[0], True)
+    code = "KS_ERROR_INDEX" if message == OUT_OF_RANGE else "KS_ERROR_ASSERT"
+    p.fail_if(failing, code, message, eqn.span, at)
+    p.in_range.asserted(eqn.args[0])
 
 
 def refuse_print(p: Printer, eqn: Eqn, at: Context) -> None:

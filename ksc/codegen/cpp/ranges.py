@@ -82,6 +82,7 @@ class InRange:
         self._clipped: set[Var] = set()
         self._comparisons: dict[Var, Eqn] = {}
         self._clamped: dict[Var, Atom] = {}
+        self._asserted: set[Var] = set()
 
     # What is said.
 
@@ -158,6 +159,12 @@ class InRange:
             self._know(Sum(0, {out: 1}))
             self._know(dividend.plus(Sum(0, {out: 1}), -divisor))
 
+    def asserted(self, condition: Atom) -> None:
+        """The kernel has stopped where ``condition`` does not hold, in the block that is written and those inside."""
+        self.assume(condition, True)
+        if isinstance(condition, Var):
+            self._asserted.add(condition)
+
     def assume(self, condition: Atom, holds: bool) -> None:
         """A Bool is true, or false, from here to the end of the block."""
         for op, a, b in self._comparisons_in(condition, holds):
@@ -202,12 +209,24 @@ class InRange:
 
     # What is asked.
 
-    def is_safe(self, tensor: Atom, dim: int, index: Atom) -> bool:
-        """Whether ``index`` is known to be in range for the dimension."""
+    def is_safe(self, tensor: Atom, dim: int, index: Atom, eqn: Eqn | None = None) -> bool:
+        """Whether ``index`` is known to be in range for the dimension, where ``eqn`` reads or writes there."""
         if not isinstance(tensor, Var):
             return False
         at = self._sum(index)
-        return self._holds(at) and self._holds(self._size(tensor, dim).plus(Sum(-1)).plus(at, -1))
+        if self._holds(at) and self._holds(self._size(tensor, dim).plus(Sum(-1)).plus(at, -1)):
+            return True
+        return eqn is not None and self._is_within(tensor, dim, index, eqn)
+
+    def _is_within(self, tensor: Var, dim: int, index: Atom, eqn: Eqn) -> bool:
+        sizes = self._resolve
+        place = next((read.place for read in sizes.reads.get(tensor, ()) if read.eqn is eqn), None)
+        if place is None or tensor in self._clipped:
+            return False
+        at, size = sizes.polynomial(index), sizes.polynomial(sizes.size(tensor, dim))
+        return sizes.never_negative(at, place, self._asserted) and sizes.never_negative(
+            size - at.plus(1), place, self._asserted
+        )
 
     def has_sizes(self, tensor: Atom, sizes: Sequence[Atom | None]) -> bool:
         """Whether a tensor is known to have all of these sizes."""

@@ -30,7 +30,7 @@ from ksc.passes.small.literal import elements_of
 def print_index(p: Printer, eqn: Eqn, at: Context) -> None:
     """``t(i, j)``, or ``t.part(i)`` for a subtensor; checked unless the index is known to be in range."""
     tensor, *indices = eqn.args
-    check_range(p, tensor, indices, eqn.span, at)
+    check_range(p, tensor, indices, eqn, at)
     p.in_range.same(eqn.outs[0], tensor, len(indices))
     p.define(eqn.outs[0], element(p, tensor, indices, eqn.span), at)
 
@@ -55,7 +55,7 @@ def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
     (out,) = eqn.outs
     tensor, *indices, value = eqn.args
     assert isinstance(tensor, Var)
-    check_range(p, tensor, indices, eqn.span, at)
+    check_range(p, tensor, indices, eqn, at)
     p.in_range.same(out, tensor)
     new = p.value(value)
     assert isinstance(tensor.type, TensorType)
@@ -76,7 +76,7 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
     target = p.value(acc).text
     amount = p.value(value)
     if indices:
-        check_range(p, acc, indices, eqn.span, at)
+        check_range(p, acc, indices, eqn, at)
         places = ", ".join(p.value(i).text for i in indices)
         target = f"{target}.part({places})" if isinstance(value.type, TensorType) else f"{target}({places})"
     if isinstance(value.type, TensorType):
@@ -382,13 +382,13 @@ def _declare_indices(split: Mapping[str, str], eqn: Eqn, writer: Writer) -> None
     writer.lines.extend(body)
 
 
-def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None, at: Context) -> None:
+def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], eqn: Eqn, at: Context) -> None:
     """Stop the kernel where an index is out of range, unless it is known not to be."""
     where = p.value(tensor).cpp.within(PRIMARY)
     conditions = []
     places = []
     for dim, index in enumerate(indices):
-        if not p.in_range.is_safe(tensor, dim, index):
+        if not p.in_range.is_safe(tensor, dim, index, eqn):
             known = p.sizes.get((tensor, dim))
             size = known if known is not None and known in at.scope else f"{where}.size[{dim}]"
             conditions.append(f"ks::outside({p.value(index).text}, {size})")
@@ -398,7 +398,8 @@ def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | 
     if conditions:
         failing = Expr(CppExpr(" || ".join(conditions), LOGICAL_AND if len(conditions) > 1 else PRIMARY))
         name = tensor.name if isinstance(tensor, Var) and not is_temporary(tensor.name) else ""
-        p.stop_if(failing, f"fail_index({_line(span)}, {string_literal(name)}, {{{', '.join(places)}}})", span, at)
+        words = f"{_line(eqn.span)}, {string_literal(name)}, {{{', '.join(places)}}}"
+        p.stop_if(failing, f"fail_index({words})", eqn.span, at)
 
 
 def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None) -> Expr:

@@ -12,6 +12,7 @@ from itertools import takewhile
 
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Var, const
 from ksc.ir.types import Bool, Integer, TensorType, is_scalar
+from ksc.passes.fuse.extremes import Clause, Extremes, clause_of
 from ksc.passes.fuse.polynomial import MOST_TERMS, Monomial, Polynomial, Symbol
 
 Size = Const | Var | tuple[Var, int]
@@ -64,6 +65,7 @@ class Facts:
         reads: where a variable is read.
         counts: for the index of a loop how often that runs.
         carries: for a carried parameter the loop and the number of the carry.
+        clauses: what asserts say of sizes that are not equal.
     """
 
     definitions: dict[Var, tuple[Eqn, int]] = field(default_factory=dict)
@@ -77,6 +79,10 @@ class Facts:
     _top: list[Rule] = field(default_factory=list)
     _asked: list[tuple[Var, int]] = field(default_factory=list)
     _judged: set[Var] = field(default_factory=set)
+    clauses: list[Clause] = field(default_factory=list)
+    _blocks: dict[int, Place] = field(default_factory=dict)
+    _starts: dict[Var, Atom] = field(default_factory=dict)
+    _extremes: dict[tuple[Place, int], Extremes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: Function, *, early: bool = False) -> tuple[Facts, Place]:
@@ -95,7 +101,13 @@ class Facts:
         facts._learn(top, {eqn.args[0] for eqn in prologue if eqn.op == "assert"} if early else None)
         return facts, top
 
+    def inside(self, block: Block, owner: Eqn, place: Place) -> Place:
+        """The place of a block of an equation that stands at ``place``."""
+        known = self._blocks.get(id(block))
+        return known if known is not None and known.owner is owner else Place(owner, place)
+
     def _visit(self, block: Block, place: Place) -> None:
+        self._blocks[id(block)] = place
         for param in block.params:
             self.places[param] = place
         for eqn in block.eqns:
@@ -127,6 +139,8 @@ class Facts:
             self._sizes.clear()
             self._asked.clear()
         self._equate_all((var, place) for var, place in checks if place is not top)
+        clauses = [clause_of(self, var, place) for var, place in checks]
+        self.clauses = [clause for clause in clauses if clause is not None]
 
     def _equate_all(self, checks: Iterable[tuple[Var, Place]]) -> None:
         for cond, place in checks:
@@ -169,6 +183,8 @@ class Facts:
                 self.counts.update(zip(eqn.blocks[0].params, eqn.args, strict=True))
             case "for":
                 self.counts[eqn.blocks[0].params[0]] = eqn.args[0]
+            case "withacc":
+                self._starts.update(zip(eqn.blocks[0].params, eqn.args, strict=True))
         if eqn.op in ("for", "while"):
             body = eqn.blocks[-1]
             skip = len(body.params) - eqn.params["carries"]
@@ -250,6 +266,8 @@ class Facts:
         itself = (tensor, dim)
         if isinstance(tensor.type, TensorType) and tensor.type.sizes[dim] is not None:
             return const(int(tensor.type.sizes[dim] or 0))
+        if tensor in self._starts:
+            return self._size_of_atom(self._starts[tensor], dim) or itself
         if tensor in self.carries:
             eqn, k = self.carries[tensor]
             init = eqn.args[len(eqn.args) - eqn.params["carries"] + k]
@@ -279,7 +297,9 @@ class Facts:
                 return self._carried_size(eqn, k, eqn.args[len(eqn.args) - eqn.params["carries"] + k], dim)
             case "for" if dim == 0:
                 count = self.resolve(eqn.args[0])
-                natural = count.value >= 0 if isinstance(count, Const) else isinstance(count, tuple)  # type: ignore[operator]
+                natural = count in self.counts if isinstance(count, Var) else isinstance(count, tuple)
+                if isinstance(count, Const):
+                    natural = int(count.value) >= 0
                 return count if natural else None
             case "for" | "while" if dim > 0 and not eqn.params.get("nested"):
                 return self._size_of_atom(eqn.blocks[-1].results[k], dim - 1)
@@ -363,6 +383,14 @@ class Facts:
                 return given
         return Polynomial.symbol(var)
 
+    def sides(self, symbol: Symbol | None) -> tuple[Polynomial, ...]:
+        """The two integers of which a ``min`` or ``max`` is one; none for any other symbol."""
+        eqn = self.definition(symbol) if isinstance(symbol, Var) else None
+        if symbol is None or eqn is None or eqn.op not in ("min", "max"):
+            return ()
+        sides = tuple(self.polynomial(self.resolve(arg)) for arg in eqn.args)
+        return () if any(symbol in side.symbols() for side in sides) else sides
+
     def count(self, symbol: Symbol) -> Polynomial | None:
         """For an integer that is at least 0 the number below which it stays, where there is one."""
         if not isinstance(symbol, Var):
@@ -370,9 +398,11 @@ class Facts:
         if symbol in self.counts:
             count = self.resolve(self.counts[symbol])
             clamped = self.definition(count) if isinstance(count, Var) else None
+            # The loop runs, so its count is not the zero.
             if clamped is not None and clamped.op == "max" and clamped.args[1] == const(0):
-                # The loop runs, so its count is not the zero.
                 count = clamped.args[0]
+            elif clamped is not None and clamped.op == "select" and clamped.args[2] == const(0):
+                count = self.resolve(clamped.args[1])
             return self.polynomial(count)
         eqn = self.definition(symbol)
         if eqn is None or eqn.op not in ("imod", "idiv"):
@@ -417,11 +447,12 @@ class Facts:
     def is_natural(self, polynomial: Polynomial) -> bool:
         """Whether no term can be negative."""
         return all(
-            factor > 0 and all(self._symbol_is_natural(symbol) for symbol in monomial)
+            factor > 0 and all(self.symbol_is_natural(symbol) for symbol in monomial)
             for monomial, factor in polynomial.terms.items()
         )
 
-    def _symbol_is_natural(self, symbol: Symbol) -> bool:
+    def symbol_is_natural(self, symbol: Symbol) -> bool:
+        """Whether an unknown integer cannot be negative."""
         if not isinstance(symbol, Var) or symbol in self.counts:
             return True
         eqn = self.definition(symbol)
@@ -476,7 +507,7 @@ class Facts:
             factor = polynomial.coefficient(symbol)
             if factor is not None and factor.terms:
                 polynomial = polynomial + factor * Polynomial.constant(bound)
-        natural = (symbol in least or self._symbol_is_natural(symbol) for symbol in polynomial.symbols())
+        natural = (symbol in least or self.symbol_is_natural(symbol) for symbol in polynomial.symbols())
         if all(factor > 0 for factor in polynomial.terms.values()) and all(natural):
             return True
         for symbol, larger in self._without_min(polynomial):
@@ -515,7 +546,24 @@ class Facts:
                     symbol = _rewritten(self.polynomial(self.resolve(count)), rules).single
                     if symbol is not None:
                         least[symbol] = 1
-        return self._at_least_zero(at, least, rules) and self._at_least_zero(most - at.plus(1), least, rules)
+        if self._at_least_zero(at, least, rules) and self._at_least_zero(most - at.plus(1), least, rules):
+            return True
+        return self.never_negative(at, place) and self.never_negative(most - at.plus(1), place)
+
+    def never_negative(self, polynomial: Polynomial, place: Place, taken: Collection[Var] | None = None) -> bool:
+        """Whether a polynomial cannot be negative at a place, whatever the iteration of the loops around.
+
+        Of asserts only those count whose condition is among ``taken``, if that is given; arithmetic may then wrap.
+        """
+        key = (place, -1 if taken is None else len(taken))
+        known = self._extremes.get(key)
+        if known is None:
+            known = self._extremes[key] = Extremes(self, place, taken)
+        return known.is_natural(polynomial)
+
+    def equated(self, polynomial: Polynomial, place: Place) -> Polynomial:
+        """The polynomial in terms of what the asserts around a place say is equal."""
+        return _rewritten(polynomial, [rule for inside in place.around() for rule in self._equal.get(inside, ())])
 
 
 def _rewritten(polynomial: Polynomial, rules: Sequence[Rule]) -> Polynomial:

@@ -107,6 +107,22 @@ class Polynomial:
                 terms[tuple(rest)] = factor
         return Polynomial(terms)
 
+    def with_value(self, symbol: Symbol, value: Polynomial) -> Polynomial:
+        """The polynomial with ``value`` put in for a symbol."""
+        result = Polynomial({monomial: f for monomial, f in self.terms.items() if symbol not in monomial})
+        for monomial, factor in self.terms.items():
+            if symbol in monomial:
+                term = Polynomial({tuple(s for s in monomial if s is not symbol and s != symbol): factor})
+                for _ in range(monomial.count(symbol)):
+                    term = term * value
+                result = result + term
+        return result
+
+    @property
+    def degree(self) -> int:
+        """The largest number of symbols in a product."""
+        return max(map(len, self.terms), default=0)
+
     def factor_of(self, product: Monomial) -> Polynomial:
         """What ``product`` is multiplied with in the terms that it divides."""
         terms: dict[Monomial, int] = {}

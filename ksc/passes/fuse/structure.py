@@ -55,7 +55,7 @@ class _Resolver:
                 continue
             if new.op == "index":
                 new = self.flat_index(new, eqn, place)
-            blocks = tuple(self.block(inner, Place(eqn, place)) for inner in eqn.blocks)
+            blocks = tuple(self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks)
             new = Eqn(new.outs, new.op, new.args, new.params, blocks, new.span)
             copied = self.copied(new, place) if new.op == "build" else None
             if copied is not None:
@@ -86,7 +86,8 @@ class _Resolver:
                 source = self.facts.untupled(eqn.outs[0])
                 return None if source is eqn.outs[0] else (replace(source, self.env),)
             case "lt" | "max" if eqn.args[1] == const(0):
-                natural = self.facts.is_natural(self.facts.polynomial(self.facts.resolve(eqn.args[0])))
+                value = self.facts.polynomial(self.facts.resolve(eqn.args[0]))
+                natural = self.facts.is_natural(value) or self.facts.never_negative(value, place)
                 return ((const(False) if eqn.op == "lt" else new.args[0]),) if natural else None
             case "select" if isinstance(new.args[0], Const):
                 return (new.args[1 if new.args[0].value else 2],)
