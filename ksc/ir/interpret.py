@@ -326,6 +326,9 @@ def _unbox(machine: Machine, eqn: Eqn, values: Values) -> Values:
 
 def _assert(machine: Machine, eqn: Eqn, values: Values) -> Values:
     if not values[0]:
+        _, dims = eqn.params.get("index", ("", ()))
+        for dim, i, size in zip(dims, values[1::2], values[2::2], strict=True):
+            _in_dimension(i, dim, size, eqn.span)
         raise KernelRuntimeError(eqn.params["message"] or "assertion failed", span=eqn.span)
     return ()
 
@@ -361,9 +364,13 @@ def _sizes(values: Values, span: Span | None) -> Values:
 
 def _in_range(array: np.ndarray[Any, Any], at: Sequence[int], span: Span | None) -> tuple[int, ...]:
     for k, (i, size) in enumerate(zip(at, array.shape, strict=False)):
-        if not 0 <= i < size:
-            raise KernelRuntimeError(f"index {i} is out of range for dimension {k} of size {size}", span=span)
+        _in_dimension(i, k, size, span)
     return tuple(at)
+
+
+def _in_dimension(i: int, dim: int, size: int, span: Span | None) -> None:
+    if not 0 <= i < size:
+        raise KernelRuntimeError(f"index {i} is out of range for dimension {dim} of size {size}", span=span)
 
 
 SCALAR_MONOIDS: Mapping[str, Callable[[Value, Value], Value]] = {

@@ -34,7 +34,9 @@ The plain ops that are not scalar primitives:
                    (and rev, fwd: functions that are its derivatives, given by hand; transpose: the one that is
                    not given is the transpose of the other)
     callback a* size* -> r*, params name, operands, results: a function of the host, see ksc.ir.host
-    box a* -> Box, params name; unbox b -> a*              assert c -> (), params message; print a* -> ()
+    box a* -> Box, params name; unbox b -> a*              print a* -> ()
+    assert c (i n)* -> (), params message; of indices also index: the name of a tensor, and those of its dimensions of
+                   which an index i and the size n are given: what went wrong is the first i that is not in 0..n-1
 """
 
 from __future__ import annotations

@@ -356,8 +356,10 @@ def _unbox(eqn: Eqn, types: Types, program: Program | None) -> Types:
 
 def _assert(eqn: Eqn, types: Types, program: Program | None) -> Types:
     _blocks(eqn, 0)
-    _arity(eqn, 1)
     _param(eqn, "message", str)
+    _, dims = eqn.params.get("index", ("", ()))
+    _arity(eqn, 1 + 2 * len(dims))
+    _integers(eqn, types[1:], "indices and sizes")
     _require(types[0] == Bool, f"the condition of assert must be Bool, not {types[0]}")
     return ()
 

@@ -1,30 +1,34 @@
 """One check before a loop instead of one in each iteration.
 
     (for d … (lam (i …) … (for i … (lam (j …) … (index (add (idiv (mul i (sub i 1)) 2) j) t) …))))
-      ⟶      (require (or (lt d 2) (lte 0 (sub (mul 2 n) (sub (mul d d) d)))) "index out of range")  (for d …)
+      ⟶      ok = (or (lt d 2) (lte 0 (sub (mul 2 n) (sub (mul d d) d))))
+             (if ok (values) (checks d n))  (require ok "index out of range")  (for d …)
 
 The extremes of an index over all iterations are known where it grows, or falls, from each to the next (``extremes``).
-What is required says that an iteration fails if and only if there is one that does, so no error is made or lost; of
-several errors another one may be the first, since this one comes before the loop. Accesses that not every iteration
-makes keep their checks. What follows counts on what was required: slices become views, loops have no branches.
+What is required fails if and only if an iteration does, so no error is made or lost. Which one it is, the function
+``checks`` finds out (``explain``), and stops where the loop would have. Accesses that not every iteration makes keep
+their checks, as do those in a loop in which an assert asks for more than sizes and indices: that may come first. What
+follows counts on what was required: slices become views, loops have no branches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import count
+from typing import Any
 
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Span, Var, const, walk
-from ksc.ir.rewrite import assemble
+from ksc.ir.rewrite import assemble, effectful_functions
 from ksc.ir.types import Integer, TensorType
+from ksc.passes.explain import MESSAGE, Explanation
 from ksc.passes.fuse.extremes import LARGEST_SQUARED, Extremes, Loop, Region, exact, is_bounded, loops_around
-from ksc.passes.fuse.facts import Facts, Place
+from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.polynomial import Polynomial, Symbol
+from ksc.passes.fuse.sizes import Place, Size
 from ksc.passes.fuse.structure import resolve_structure
-
-MESSAGE = "index out of range"
-"""What the code generator says where it finds an index out of range itself."""
 
 
 def require_before_loops(program: Program) -> Program:
@@ -32,7 +36,13 @@ def require_before_loops(program: Program) -> Program:
     if not any(eqn.op in ("index", "update", "acc_add") for f in program.functions.values() for eqn in walk(f.body)):
         return program
     program = resolve_structure(program)
-    functions = {name: _Guards(function).run() for name, function in program.functions.items()}
+    effectful = effectful_functions(program.functions)
+    functions = dict(program.functions)
+    for name, function in program.functions.items():
+        if function.result_types:
+            guards = _Guards(function, effectful, functions)
+            functions[name] = guards.run()
+            functions.update((added.name, added) for added in guards.added)
     return assemble(functions, program.entry, program.boxes, renew=False)
 
 
@@ -43,7 +53,7 @@ class _Guard:
     value: Polynomial
     empty: tuple[Polynomial, ...]
     small: tuple[Symbol, ...]
-    message: str
+    params: Mapping[str, Any]
     span: Span | None
 
     @property
@@ -51,9 +61,19 @@ class _Guard:
         return self.value, frozenset(self.empty)
 
 
+_INDEX: Mapping[str, Any] = {"message": MESSAGE, "index": ("", ())}
+
+_Nest = Sequence[tuple[Eqn, Place]]
+"""Loops around an equation, the outermost first, each with the block that it is in."""
+
+
 class _Guards:
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, effectful: Collection[str], taken: Collection[str]) -> None:
         self.function = function
+        self.effectful = effectful
+        self.taken = taken
+        self.added: list[Function] = []
+        self.orderly: dict[Eqn, bool] = {}
         self.facts, self.top = Facts.of(function)
         self.found: dict[Eqn, dict[object, _Guard]] = {}
         self.gone: set[Eqn] = set()
@@ -62,24 +82,24 @@ class _Guards:
         self.visit(self.function.body, self.top, ())
         if not self.found:
             return self.function
-        return Function(self.function.name, self.block(self.function.body), self.function.span)
+        return Function(self.function.name, self.block(self.function.body, self.top), self.function.span)
 
     # What is to be required where.
 
-    def visit(self, block: Block, place: Place, nest: Sequence[tuple[Eqn, Place]]) -> None:
+    def visit(self, block: Block, place: Place, nest: _Nest) -> None:
         """Look at a block in loops, the outermost first, each iteration of which runs all of it."""
         for eqn in block.eqns:
             if nest:
                 self.look(eqn, place, nest)
             for inner in eqn.blocks:
-                inside: Sequence[tuple[Eqn, Place]] = ()
+                inside: _Nest = ()
                 if eqn.op in ("build", "reduce", "for"):
                     inside = (*nest, (eqn, place))
                 elif eqn.op == "withacc":
                     inside = nest
                 self.visit(inner, self.facts.inside(inner, eqn, place), inside)
 
-    def look(self, eqn: Eqn, place: Place, nest: Sequence[tuple[Eqn, Place]]) -> None:
+    def look(self, eqn: Eqn, place: Place, nest: _Nest) -> None:
         match eqn.op:
             case "index" | "update" | "acc_add":
                 tensor, *at = eqn.args
@@ -91,9 +111,8 @@ class _Guards:
                     if not self.facts.in_range(index, size, place):
                         self.bound(index, self.facts.polynomial(size), eqn, place, nest)
             case "assert":
-                message = str(eqn.params.get("message") or "assertion failed")
                 values = list(self.required(eqn.args[0]))
-                if all(value is not None and self.is_sure(value, message, eqn, place, nest) for value in values):
+                if all(value is not None and self.is_sure(value, eqn, place, nest) for value in values):
                     self.gone.add(eqn)
 
     def required(self, cond: Atom) -> Iterator[Polynomial | None]:
@@ -108,21 +127,19 @@ class _Guards:
         else:
             yield None
 
-    def is_sure(
-        self, value: Polynomial, message: str, eqn: Eqn, place: Place, nest: Sequence[tuple[Eqn, Place]]
-    ) -> bool:
+    def is_sure(self, value: Polynomial, eqn: Eqn, place: Place, nest: _Nest) -> bool:
         """Whether no iteration makes ``value`` negative, if it has to be required."""
         known = Extremes(self.facts, place, None, without=eqn.args[0]).is_natural(value)
-        return known or self.guard(value, message, eqn.span, place, nest)
+        return known or self.guard(value, eqn.params, eqn, place, nest)
 
-    def bound(self, index: Atom, size: Polynomial, eqn: Eqn, place: Place, nest: Sequence[tuple[Eqn, Place]]) -> None:
+    def bound(self, index: Atom, size: Polynomial, eqn: Eqn, place: Place, nest: _Nest) -> None:
         at = self.facts.polynomial(index)
         if not self.facts.never_negative(at, place):
             return
         for most in self.least_of(size):
             value = most - at.plus(1)
             if not self.facts.never_negative(value, place):
-                self.guard(value, MESSAGE, eqn.span, place, nest)
+                self.guard(value, _INDEX, eqn, place, nest)
 
     def least_of(self, size: Polynomial) -> list[Polynomial]:
         """What an index that is not negative has to be below to be below a size."""
@@ -134,9 +151,7 @@ class _Guards:
             return [least for side in sides for least in self.least_of(side)]
         return [sides[0]] if eqn.args[1] == const(0) else [size]
 
-    def guard(
-        self, value: Polynomial, message: str, span: Span | None, place: Place, nest: Sequence[tuple[Eqn, Place]]
-    ) -> bool:
+    def guard(self, value: Polynomial, said: Mapping[str, Any], eqn: Eqn, place: Place, nest: _Nest) -> bool:
         """Require before as many loops as possible that no iteration makes ``value`` negative; whether it is done."""
         value, _ = exact(self.facts, self.facts.equated(value, place))
         extremes = Extremes(self.facts, place, None)
@@ -152,9 +167,9 @@ class _Guards:
                 region = Region(extremes.region.loops[taken:], extremes.region.least, extremes.region.exact)
                 least = extremes.settled(least, region.loops[0], region) if least is not None else None
                 taken += 1
-            if least is None or extremes.region.exact < taken:
+            if least is None or extremes.region.exact < taken or not self.is_orderly(loop, outside):
                 break
-            guard = self.expressed(least, extremes.region.loops[:taken], message, span)
+            guard = self.expressed(least, extremes.region.loops[:taken], said, eqn.span)
             if guard is not None and self.visible(guard, outside):
                 best = loop, guard
         if best is None:
@@ -163,7 +178,35 @@ class _Guards:
         self.found.setdefault(loop, {}).setdefault(guard.key, guard)
         return True
 
-    def expressed(self, least: Polynomial, loops: Sequence[Loop], message: str, span: Span | None) -> _Guard | None:
+    def is_orderly(self, loop: Eqn, outside: Place) -> bool:
+        """Whether the asserts in a loop, any of which may be the first to fail, need only sizes and indices."""
+        known = self.orderly.get(loop)
+        if known is None:
+            explanation = Explanation(self.facts, outside)
+            known = self.orderly[loop] = self.are_orderly(loop.blocks[0], loop, explanation, ())
+        return known
+
+    def are_orderly(self, block: Block, owner: Eqn, explanation: Explanation, around: Sequence[Var]) -> bool:
+        indices = block.params[:1] if owner.op == "for" else block.params if owner.op in ("build", "reduce") else ()
+        around = (*around, *indices)
+        for eqn in block.eqns:
+            if eqn.op == "assert" and not explanation.covers(eqn.args[0], around):
+                return False
+            if eqn.op == "call" and eqn.outs and eqn.params["callee"] in self.effectful:
+                return False
+            if eqn.op in ("if", "while"):
+                if any(self.may_say_more(inner) for part in eqn.blocks for inner in walk(part)):
+                    return False
+            elif not all(self.are_orderly(part, eqn, explanation, around) for part in eqn.blocks):
+                return False
+        return True
+
+    def may_say_more(self, eqn: Eqn) -> bool:
+        return eqn.op == "assert" or (eqn.op == "call" and bool(eqn.outs) and eqn.params["callee"] in self.effectful)
+
+    def expressed(
+        self, least: Polynomial, loops: Sequence[Loop], params: Mapping[str, Any], span: Span | None
+    ) -> _Guard | None:
         """The guard, if it consists of sizes and does not wrap."""
         indices = {loop.index for loop in loops}
         empty = []
@@ -180,7 +223,7 @@ class _Guards:
                     return None
                 if not all(is_bounded(self.facts, symbol) for symbol in monomial):
                     return None
-        return _Guard(least, tuple(dict.fromkeys(empty)), tuple(squared), message, span)
+        return _Guard(least, tuple(dict.fromkeys(empty)), tuple(squared), params, span)
 
     def visible(self, guard: _Guard, place: Place) -> bool:
         symbols = {symbol for p in (guard.value, *guard.empty) for symbol in p.symbols()}
@@ -197,19 +240,39 @@ class _Guards:
 
     # How it is written.
 
-    def block(self, block: Block) -> Block:
+    def block(self, block: Block, place: Place) -> Block:
         eqns: list[Eqn] = []
         for eqn in block.eqns:
             guards = self.found.get(eqn)
             if guards:
                 writer = _Writer(self.facts, Builder(eqn.span))
-                for guard in guards.values():
-                    writer.write(guard)
+                self.require(eqn, place, writer, [(guard, writer.conditions(guard)) for guard in guards.values()])
                 eqns += writer.builder.eqns
             if eqn not in self.gone:
-                blocks = tuple(map(self.block, eqn.blocks))
+                blocks = tuple(self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks)
                 eqns.append(replace(eqn, blocks=blocks) if blocks else eqn)
         return Block(block.params, tuple(eqns), block.results)
+
+    def require(
+        self, loop: Eqn, place: Place, writer: _Writer, required: Sequence[tuple[_Guard, Sequence[Atom]]]
+    ) -> None:
+        """Require what has to hold before a loop; where it does not, say which iteration is the first to fail."""
+        builder = writer.builder
+        explanation = Explanation(self.facts, place)
+        checks = explanation.function(loop, self.name())
+        self.added.append(checks)
+        every = reduce(lambda a, b: builder.apply("and", a, b), [cond for _, conds in required for cond in conds])
+        sizes = [writer.size(size) for size in explanation.params]
+        call = Eqn((), "call", tuple(sizes), {"callee": checks.name}, (), loop.span)
+        builder.emit("if", [every], (), blocks=[Block((), (), ()), Block((), (call,), ())])
+        for guard, conds in required:
+            for cond in conds:
+                builder.emit("assert", [cond], (), params=guard.params, span=guard.span)
+
+    def name(self) -> str:
+        base = f"checks of {self.function.name}"
+        names = {*self.taken, *(added.name for added in self.added)}
+        return next(name for k in count() if (name := f"{base} {k + 1}" if k else base) not in names)
 
 
 class _Writer:
@@ -217,18 +280,19 @@ class _Writer:
         self.facts = facts
         self.builder = builder
 
-    def write(self, guard: _Guard) -> None:
+    def conditions(self, guard: _Guard) -> list[Atom]:
+        """What has to hold: no square wraps, and the value is not negative."""
         empty = [self.builder.apply("lt", self.sum(room), const(0)) for room in guard.empty]
-        for symbol in guard.small:
-            fits = self.builder.apply("lte", self.symbol(symbol), const(LARGEST_SQUARED))
-            self.require([*empty, fits], guard)
-        self.require([*empty, self.builder.apply("lte", const(0), self.sum(guard.value))], guard)
+        small = [self.builder.apply("lte", self.symbol(s), const(LARGEST_SQUARED)) for s in guard.small]
+        return [
+            self.either([*empty, cond]) for cond in (*small, self.builder.apply("lte", const(0), self.sum(guard.value)))
+        ]
 
-    def require(self, conditions: Sequence[Atom], guard: _Guard) -> None:
-        holds, *rest = conditions
-        for other in rest:
-            holds = self.builder.apply("or", holds, other)
-        self.builder.emit("assert", [holds], (), params={"message": guard.message}, span=guard.span)
+    def either(self, conditions: Sequence[Atom]) -> Atom:
+        return reduce(lambda a, b: self.builder.apply("or", a, b), conditions)
+
+    def size(self, size: Size) -> Atom:
+        return self.symbol(size) if isinstance(size, tuple) else size
 
     def symbol(self, symbol: Symbol) -> Atom:
         if isinstance(symbol, Var):

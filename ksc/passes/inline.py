@@ -2,7 +2,8 @@
 
     (def sq Float (x : Float) (mul x x))   (sq (sin a))      ⟶      (mul t t) with t = (sin a)
 
-Functions that may call themselves are never inlined, nor calls that have a derivative given by hand.
+Functions that may call themselves are never inlined, nor calls that have a derivative given by hand. Neither is one
+without results, which only finds out what went wrong.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def inline_small(program: Program) -> Program:
         body = _inline(function.body, inlined) if inlined else function.body
         functions[name] = Function(name, body, function.span)
         size = sum(1 for _ in walk(body))
-        if name != program.entry and name not in recursive and (size <= SMALL or (uses[name] == 1 and size <= GROWN)):
+        only_stops = not function.result_types
+        if name == program.entry or name in recursive or only_stops:
+            continue
+        if size <= SMALL or (uses[name] == 1 and size <= GROWN):
             inlined[name] = body
     return assemble(functions, program.entry, program.boxes)
 

@@ -21,7 +21,8 @@ from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free
 from ksc.ir.types import Float
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.cost import fails
-from ksc.passes.fuse.facts import Facts, Place
+from ksc.passes.fuse.facts import Facts
+from ksc.passes.fuse.sizes import Place
 
 _LONGEST = 16
 """The number of equations up to which an element is computed in a table."""

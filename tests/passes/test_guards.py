@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from ksc.codegen.unit import Unit
 from ksc.derive import derive
 from ksc.errors import KernelRuntimeError, KnossosError
 from ksc.ir.interpret import interpret
-from ksc.ir.nodes import walk
-from ksc.ir.text import parse
+from ksc.ir.nodes import Block, Program, walk
+from ksc.ir.text import parse, to_text
 from ksc.ir.verify import verify
 from ksc.passes import optimise
 from ksc.passes.fuse.facts import Facts
@@ -29,7 +30,7 @@ NEST = """
   (let ((n (size y)))
     (for (i n) ((s 0.0))
       (for (j {count}) ((s s))
-        (let ((at {index}) (a (index at x)))
+        (let ((at {index}){also} (a (index at x)))
           (add s a))))))
 """
 
@@ -37,8 +38,17 @@ NEST = """
 def outcome(program, args):
     try:
         return float(interpret(program, args)[0])
-    except KnossosError:
-        return "stopped"
+    except KnossosError as error:
+        return str(error).rpartition("] ")[2]
+
+
+def without_explanations(program):
+    """The same program, whose checks before loops do not say which iteration fails."""
+    functions = {
+        name: function if function.result_types else replace(function, body=Block(function.params, (), ()))
+        for name, function in program.functions.items()
+    }
+    return Program(functions, program.entry)
 
 
 @given(
@@ -47,28 +57,27 @@ def outcome(program, args):
     squares=st.tuples(st.integers(-1, 1), st.integers(-1, 1)),
     halved=st.booleans(),
     clip=st.booleans(),
+    also=st.sampled_from(["", '(() (require (lt (add i j) 3) "too many"))', "(b (index (add i j) y))"]),
     sizes=st.tuples(st.integers(0, 12), st.integers(0, 4)),
 )
-def test_stops_if_and_only_if_an_iteration_would(count, linear, squares, halved, clip, sizes):
+def test_stops_if_and_only_if_an_iteration_would_and_says_the_same(count, linear, squares, halved, clip, also, sizes):
     a, b, c, d = linear
     index = f"(add (add (mul {a} i) (mul {b} j)) (add (mul {c} n) {d}))"
     p, q = squares
     product = f"(add (mul {p} (mul i (add i 1))) (mul {q} (mul j (sub j 1))))"
     index = f"(add {index} (idiv {product} 2))" if halved else f"(add {index} {product})"
     index = f"(max {index} 0)" if clip else index
-    program = parse(NEST.format(count=count, index=index))
+    program = parse(NEST.format(count=count, index=index, also=also))
     guarded = require_before_loops(program)
     verify(guarded)
     length, n = sizes
     args = torch.arange(1.0, length + 1, dtype=torch.float64).numpy(), torch.zeros(n, dtype=torch.float64).numpy()
     assert outcome(guarded, args) == outcome(program, args)
     facts, _ = Facts.of(guarded.main)
-    (read,) = (eqn for eqn in walk(guarded.main.body) if eqn.op == "index")
+    (*_, read) = (eqn for eqn in walk(guarded.main.body) if eqn.op == "index")
     if facts.in_range(read.args[1], facts.size(read.args[0], 0), facts.places[read.outs[0]]):
-        try:
-            interpret(guarded, args)
-        except KernelRuntimeError as error:
-            assert "index out of range" in str(error)  # the check before the loops; a read names its index
+        said = outcome(without_explanations(guarded), args)
+        assert not re.match("index .* is out of range", str(said)) or "y" in also
 
 
 def packed(x: torch.Tensor, v: torch.Tensor):
@@ -102,6 +111,7 @@ def sliced(x: torch.Tensor, v: torch.Tensor):
 
 
 PROGRAMS = [(packed, 0), (by_row, 1), (sliced, 1)]
+CHECKS = re.compile(r"\nstatic inline void checks_of.*?\n\}", re.DOTALL)
 LOOP = re.compile(r"\n( *)for \(.*?\n\1\}", re.DOTALL)
 
 
@@ -119,7 +129,7 @@ def test_no_check_and_no_copy_in_a_triangular_loop(fn, diagonal):
     torch.testing.assert_close(tuple(bars), torch.autograd.grad(expected, (x, v)))
     derived = optimise(derive(kernel.program, "v"))
     for text in (kernel.cpp, generate(Unit("f", [("v", derived)], "float64", kind="tensor")).text):
-        for loop in LOOP.finditer(text):
+        for loop in LOOP.finditer(CHECKS.sub("", text)):
             assert "ks::outside" not in loop[0]
             assert "fail" not in loop[0]
             assert "ks::tensor" not in loop[0]
@@ -133,5 +143,86 @@ def test_one_element_too_few_stops_the_kernel(fn, diagonal, d):
     exact = length(d, diagonal)
     assert math.isfinite(kernel(torch.ones(exact, dtype=torch.float64), v))
     if exact > 0:
-        with pytest.raises(KernelRuntimeError, match="out of range"):
+        with pytest.raises(KernelRuntimeError) as stopped:
             kernel(torch.ones(exact - 1, dtype=torch.float64), v)
+        if fn is sliced:
+            words = "an index is out of range for dimension 0 of a view of x"
+        else:
+            words = f"index {exact - 1} is out of range for dimension 0 of x, of size {exact - 1}"
+        assert words in str(stopped.value)
+
+
+def positive(x: torch.Tensor, w: torch.Tensor, n: int):
+    total = 0.0
+    for i in range(n):
+        assert w[i] > 0.0, "weights must be positive"
+        total += w[i] * x[i]
+    return total
+
+
+def few(x: torch.Tensor, n: int, most: int):
+    total = 0.0
+    for i in range(n):
+        assert i < most, "too many"
+        total += x[i]
+    return total
+
+
+def stopping(x: torch.Tensor, n: int):
+    total = 0.0
+    for i in range(n):
+        if i > 2:
+            break
+        total += x[i]
+    return total
+
+
+def chosen(x: torch.Tensor, n: int):
+    total = 0.0
+    for i in range(n):
+        if i < 3:
+            total += x[i]
+    return total
+
+
+ONES = torch.ones(3, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "words"),
+    [
+        (
+            positive,
+            (ONES, torch.ones(6, dtype=torch.float64), 6),
+            "index 3 is out of range for dimension 0 of x, of size 3",
+        ),
+        (positive, (ONES, torch.zeros(6, dtype=torch.float64), 6), "weights must be positive"),
+        (few, (ONES, 9, 5), "index 3 is out of range for dimension 0 of x, of size 3"),
+        (few, (ONES, 9, 2), "too many"),
+    ],
+)
+def test_the_first_error_is_the_one_that_is_raised(fn, args, words):
+    with pytest.raises(KernelRuntimeError, match=words):
+        knossos.register(fn)(*args)
+
+
+@pytest.mark.parametrize(("fn", "n"), [(stopping, 9), (chosen, 9), (few, 0)])
+def test_what_no_iteration_reads_is_no_error(fn, n):
+    args = (ONES, n, 0) if fn is few else (ONES, n)
+    assert knossos.register(fn)(*args) == min(n, 3)
+
+
+def test_the_check_of_a_derivative_says_the_same():
+    kernel = knossos.register(few)
+    with pytest.raises(KernelRuntimeError, match="index 3 is out of range for dimension 0 of x"):
+        knossos.value_and_grad(kernel)(ONES, 9, 5)
+
+
+def test_an_assert_of_indices_has_a_text_form():
+    program = parse("""
+        (def f Integer ((i : Integer) (n : Integer))
+          (let ((() (require (lt i n) "index out of range" "x" 1 i n)))
+            i))""")
+    assert to_text(parse(to_text(program))) == to_text(program)
+    with pytest.raises(KernelRuntimeError, match="index 4 is out of range for dimension 1 of size 3"):
+        interpret(program, (4, 3))

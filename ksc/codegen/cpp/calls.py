@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr, origins
 from ksc.codegen.cpp.printer import Context, Printer, negation
+from ksc.codegen.cpp.tensors import fail_index_if
 from ksc.codegen.cpp.types import box_struct, declaration
 from ksc.errors import UnsupportedError
 from ksc.ir.nodes import Eqn, Var
 from ksc.ir.types import TensorType
 from ksc.ops.cpp import PRIMARY, CppExpr
-from ksc.passes.guards import MESSAGE as OUT_OF_RANGE
 
 
 def print_call(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -82,8 +82,13 @@ def print_assert(p: Printer, eqn: Eqn, at: Context) -> None:
     condition = p.value(eqn.args[0])
     message = str(eqn.params.get("message") or "assertion failed")
     failing = Expr(CppExpr(negation(condition)), folded=condition.origins)
-    code = "KS_ERROR_INDEX" if message == OUT_OF_RANGE else "KS_ERROR_ASSERT"
-    p.fail_if(failing, code, message, eqn.span, at)
+    name, dims = eqn.params.get("index", ("", ()))
+    if dims:
+        values = [p.value(atom).text for atom in eqn.args[1:]]
+        fail_index_if(p, failing, name, list(zip(dims, values[::2], values[1::2], strict=True)), eqn.span, at)
+    else:
+        code = "KS_ERROR_INDEX" if "index" in eqn.params else "KS_ERROR_ASSERT"
+        p.fail_if(failing, code, message, eqn.span, at)
     p.in_range.asserted(eqn.args[0])
 
 

@@ -392,14 +392,24 @@ def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], eqn: Eqn, at:
             known = p.sizes.get((tensor, dim))
             size = known if known is not None and known in at.scope else f"{where}.size[{dim}]"
             conditions.append(f"ks::outside({p.value(index).text}, {size})")
-            places.append(f"{{{dim}, {p.value(index).text}, {size}}}")
+            places.append((dim, p.value(index).text, size))
     for dim, index in enumerate(indices):
         p.in_range.checked(tensor, dim, index)
     if conditions:
         failing = Expr(CppExpr(" || ".join(conditions), LOGICAL_AND if len(conditions) > 1 else PRIMARY))
-        name = tensor.name if isinstance(tensor, Var) and not is_temporary(tensor.name) else ""
-        words = f"{_line(eqn.span)}, {string_literal(name)}, {{{', '.join(places)}}}"
-        p.stop_if(failing, f"fail_index({words})", eqn.span, at)
+        fail_index_if(p, failing, tensor.name if isinstance(tensor, Var) else "", places, eqn.span, at)
+
+
+def fail_index_if(
+    p: Printer, failing: Expr, name: str, places: Sequence[tuple[int, str, str]], span: Span | None, at: Context
+) -> None:
+    """Stop the kernel where an index into the tensor ``name`` is out of range, and say which.
+
+    ``places`` are the dimensions that come into question, with the index and the size of each.
+    """
+    shown = "" if is_temporary(name) else name
+    each = ", ".join(f"{{{dim}, {index}, {size}}}" for dim, index, size in places)
+    p.stop_if(failing, f"fail_index({_line(span)}, {string_literal(shown)}, {{{each}}})", span, at)
 
 
 def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None) -> Expr:

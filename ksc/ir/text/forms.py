@@ -59,8 +59,20 @@ def _assert(e: Elaborator, node: Group, scope: Scope) -> Result:
 
 
 def _require(e: Elaborator, node: Group, scope: Scope) -> Result:
-    cond, message = parts(node, 2)
-    return e.emit("assert", [e.value(cond, scope)], node.at, message=read_string(message))
+    cond, message, *of = node.items[1:] if len(node.items) > 3 else parts(node, 2)
+    if not of:
+        return e.emit("assert", [e.value(cond, scope)], node.at, message=read_string(message))
+    name, *places = of
+    if len(places) % 3:
+        raise misread("expected a dimension, an index and a size of each index", node.at)
+    dims = []
+    for dim in places[::3]:
+        if not isinstance(dim, Word) or not is_integer(dim.text):
+            raise misread(f"expected a dimension, not {syntax.show(dim)}", dim.at)
+        dims.append(int(dim.text))
+    values = [e.value(place, scope) for k, place in enumerate(places) if k % 3]
+    index = (read_string(name), tuple(dims))
+    return e.emit("assert", [e.value(cond, scope), *values], node.at, message=read_string(message), index=index)
 
 
 def _print(e: Elaborator, node: Group, scope: Scope) -> Result:

@@ -37,7 +37,7 @@ _SPELT_BY_FORM: Mapping[str, frozenset[str]] = {
     "call": frozenset({"callee"}),
     "get": frozenset({"n"}),
     "box": frozenset({"name"}),
-    "assert": frozenset({"message"}),
+    "assert": frozenset({"message", "index"}),
 }
 """The params that the form of an op spells itself; any other is printed as ``:key value``."""
 
@@ -336,7 +336,11 @@ def _box(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
 
 
 def _assert(printer: _FunctionPrinter, eqn: Eqn, args: list[str]) -> list[Tree]:
-    return [*args, quote_text(eqn.params["message"])]
+    cond, *places = args
+    name, dims = eqn.params.get("index", ("", ()))
+    of = [quote_text(name)] if "index" in eqn.params else []
+    each = zip(dims, places[::2], places[1::2], strict=True)
+    return [cond, quote_text(eqn.params["message"]), *of, *(text for dim, i, n in each for text in (str(dim), i, n))]
 
 
 FORMS: Mapping[str, Callable[[_FunctionPrinter, Eqn, list[str]], list[Tree]]] = {

@@ -9,7 +9,8 @@ from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Block, Eqn, Var, walk
 from ksc.ops import PRIMITIVES
 from ksc.passes.cost import work
-from ksc.passes.fuse.facts import Facts, Place
+from ksc.passes.fuse.facts import Facts
+from ksc.passes.fuse.sizes import Place
 
 CHEAP = 8
 """The cost up to which an element is computed in several places, each of which reads an element once."""

@@ -20,7 +20,8 @@ from ksc.ir.types import Integer
 from ksc.passes.fuse.polynomial import Polynomial, Symbol
 
 if TYPE_CHECKING:
-    from ksc.passes.fuse.facts import Facts, Place
+    from ksc.passes.fuse.facts import Facts
+    from ksc.passes.fuse.sizes import Place
 
 LARGEST_SQUARED = 1 << 30
 """The largest integer of which a square, times two, is sure to fit in 64 bits."""

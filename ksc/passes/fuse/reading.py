@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from ksc.ir.nodes import Atom, Eqn, Var
 from ksc.ir.types import TensorType
-from ksc.passes.fuse.facts import Facts, Place, Read, Size
+from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.polynomial import Polynomial
+from ksc.passes.fuse.sizes import Place, Read, Size
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from ksc.ir.rewrite import Env, assemble, effectful_functions, free_vars, read_v
 from ksc.ir.types import TensorType
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.cost import LARGEST, fails
-from ksc.passes.fuse.facts import Facts, Place
+from ksc.passes.fuse.facts import Facts
+from ksc.passes.fuse.sizes import Place
 
 
 def fuse_rows(program: Program) -> Program:

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, replace
 from ksc.ir.types import Bool, Float, Integer, TensorType, Type, is_scalar
-from ksc.passes.fuse.facts import Facts, Place
+from ksc.passes.fuse.facts import Facts
+from ksc.passes.fuse.sizes import Place
 
 
 def resolve_structure(program: Program) -> Program:

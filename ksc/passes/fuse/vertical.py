@@ -26,8 +26,9 @@ from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free
 from ksc.ir.types import TensorType, Type, is_scalar, join
 from ksc.passes.cost import work
 from ksc.passes.fuse.cost import CHEAP, FREE, LARGEST, Cost, cost_of
-from ksc.passes.fuse.facts import Facts, Place
+from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.reading import reading_of
+from ksc.passes.fuse.sizes import Place
 
 
 def fuse_producers(program: Program, *, thrifty: bool = False) -> Program:
