@@ -20,6 +20,7 @@ from ksc.passes.small import hold_small_tensors
 from ksc.passes.starts import fill_starts
 from ksc.passes.stores import turn_accumulations_into_stores
 from ksc.passes.tabulate import tabulate_invariants
+from ksc.passes.through import add_through
 from ksc.timings import timed
 
 
@@ -50,6 +51,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("requirements", repeat_requirements, "a reversed loop knows what the loop knew; fuse asks which indices fit"),
     Pass("guards", require_before_loops, "fuse asks which indices fit; a loop without checks is vectorised"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
+    Pass("through", add_through, "the cotangent of a slice needs no tensor of its own; before loops are merged"),
     Pass("starts", fill_starts, "a start that is filled is not copied; before its neighbours are filled in one loop"),
     Pass(
         "neighbours", fuse_neighbours, "sums over the same tensor read it once; after fuse, as it ties results together"

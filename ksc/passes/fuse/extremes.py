@@ -111,13 +111,21 @@ class Extremes:
         self.place = place
         self.strict = taken is not None
         self.region = Region.of(list(loops_around(facts, place)))
-        self.known = list(_conditions(facts, place))
+        self.known = [*_conditions(facts, place), *self._rooms()]
         around = [c for c in facts.clauses if place.is_inside(c.place) and c.cond is not without]
         clauses = [c for c in around if taken is None or c.cond in taken]
         for clause in sorted(clauses, key=lambda c: len(c.parts)):
             left = [part for part in clause.parts if not self.is_natural(-part.plus(1))]
             if len(left) == 1:
                 self.known.append(left[0])
+
+    def _rooms(self) -> Iterator[Polynomial]:
+        """What is not negative since the loops around run, their counts being differences of several sizes."""
+        indices = {loop.index for loop in self.region.loops}
+        for loop in self.region.loops:
+            room = loop.end.plus(-loop.first - 1)
+            if indices.isdisjoint(room.symbols()) and room.plus(-room.terms.get((), 0)).single is None:
+                yield room
 
     def is_natural(self, polynomial: Polynomial) -> bool:
         """Whether a polynomial is known not to be negative here."""
