@@ -11,6 +11,7 @@
 #include "ks/macros.h"
 #include "ks/map.h"
 #include "ks/operand.h"
+#include "ks/pack.h"
 #include "ks/parallel.h"
 #include "ks/runtime.h"
 #include "ks/scalar.h"

@@ -8,7 +8,8 @@ from functools import partial
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
 from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, place_in, scratch, winds_back
 from ksc.codegen.cpp.names import Scope, is_temporary
-from ksc.codegen.cpp.parallel import Shared, divide, print_region
+from ksc.codegen.cpp.packs import print_packs
+from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, with_width
 from ksc.codegen.cpp.stacks import Stack, stack, tape
 from ksc.codegen.cpp.storage import holds_memory
@@ -37,7 +38,7 @@ def print_if(p: Printer, eqn: Eqn, at: Context) -> None:
         if out not in live:
             continue
         names.append(p.declare(out, at, name=_branch_name(eqn, k)))
-        at.writer.line(f"{declaration(out.type, names[-1], p.float_type, const=False)};", eqn.span)
+        at.writer.line(f"{declaration(out.type, names[-1], p.width(out), const=False)};", eqn.span)
     print_branches(p, eqn, at, assign_live(p, eqn, names, live), (names, live))
     for out in settled:
         p.bind(out, p.value(p.storage.root(out)))
@@ -181,12 +182,31 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     facts = p.in_range.facts
     p.in_range.loop(index, count)
 
+    def packs(writer: Writer, region: Region) -> None:
+        totals = [name for name in names if name is not None]
+        kept = p.value(index), [p.value(param) for param in body.params[1:]] if totals else []
+
+        def iteration(lanes: Sequence[str], inside: Context) -> None:
+            other = dict(zip(totals, lanes, strict=True))
+            for param, name in zip(body.params[1:], names, strict=True):
+                if name is not None:
+                    p.bind(param, name_expr(other[name], mutable=True))
+            renamed = [None if name is None else other[name] for name in names]
+            p.block(body, _next_iteration(p, eqn, renamed, tapes, i), inside)
+
+        print_packs(p, eqn, region, totals, Context(writer, scope), iteration)
+        p.bind(index, kept[0])
+        for param, value in zip(body.params[1:], kept[1], strict=False):
+            p.bind(param, value)
+
     def loop(writer: Writer) -> None:
         first, last = ("0", limit.cpp.within(LOGICAL_OR)) if region is None else (region.first, region.last)
         if eqn.params["reverse"]:
             head = f"for (int64_t {i} = {limit.text if region is None else last}; {i}-- > {first};)"
         else:
             head = f"for (int64_t {i} = {first}; {i} < {last}; ++{i})"
+        if region is not None:
+            packs(writer, region)
         with writer.braces(head, eqn.span) as inner:
             inside = Context(inner, scope)
             with scratch(p, eqn, inside):
@@ -281,7 +301,7 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
                 elem = cpp_type(param.type.elem, p.float_type)
                 at.writer.statement(f"ks::carried<{elem}, {param.type.rank}> {start}(rt, {copy});", eqn.span)
             else:
-                head = declaration(param.type, start, p.float_type, const=steady)
+                head = declaration(param.type, start, p.width(param), const=steady)
                 at.writer.statement(f"{head} = {copy};", eqn.span)
             names.append(None if steady else start)
             continue
@@ -306,7 +326,7 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
             value = p.value(init)
             name = p.declare(param, at, mutable=True)
             names[-1] = name
-            text = f"{declaration(param.type, name, p.float_type, const=False)} = {value.text};"
+            text = f"{declaration(param.type, name, p.width(param), const=False)} = {value.text};"
             starts.append((text, value))
     # What the user computed before the loop stands before it.
     starts.sort(key=lambda start: start[1].span is None)
@@ -403,7 +423,7 @@ def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:
             held = p.value(init)
         else:
             name = p.declare(out if p.analysis.is_read(out) else param, at)
-            head = declaration(init.type, name, p.float_type, const=copy is not None)
+            head = declaration(init.type, name, p.width(param), const=copy is not None)
             at.writer.line(f"{head} = {copy or value.text};", eqn.span)
             held = name_expr(name)
         p.bind(param, held)

@@ -33,7 +33,7 @@ def allocate(p: Printer, eqn: Eqn, k: int, sizes: Sequence[str], at: Context) ->
     p.needs_runtime = True
     place = p.places.get((id(eqn), k))
     name = p.declare(out, at)
-    head = declaration(out.type, name, p.float_type)
+    head = declaration(out.type, name, p.width(out))
     if place is None:
         at.writer.statement(f"{head}(rt, {', '.join(sizes)});", eqn.span)
     elif isinstance(place, int):

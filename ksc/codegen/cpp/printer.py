@@ -23,14 +23,16 @@ from ksc.codegen.target import CPU, Target
 from ksc.codegen.walk import Walk
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
-from ksc.ir.types import IntegerType
+from ksc.ir.types import BoolType, IntegerType
 from ksc.ops import PRIMITIVES, primitive
-from ksc.ops.cpp import UNARY, CppExpr, CppForm
+from ksc.ops.cpp import UNARY, CppExpr, CppForm, call
 from ksc.ops.record import Overload
 from ksc.passes.fuse.facts import Facts
 
 FOLD_WIDTH = 64
 """A value that takes more text than this gets a variable of its own."""
+
+_SELECT = call("ks::select", 3)
 
 _CHEAP = re.compile(r"\w+(\.size\[\d+\])?")
 
@@ -84,6 +86,27 @@ class Callee:
         return self.results if len(self.results) > 1 else ()
 
 
+class NotPackedError(Exception):
+    """Iterations cannot run side by side after all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How iterations run side by side (``packs.py``).
+
+    Attributes:
+        index: the loop's.
+        varying: what differs between iterations.
+        own: what the body binds.
+        rows: tensors that are read at the index, with the names of those that hold rows side by side.
+    """
+
+    index: Var
+    varying: frozenset[Var]
+    own: frozenset[Var]
+    rows: dict[Var, str]
+
+
 Handler = Callable[["Printer", Eqn, Context], None]
 LastHandler = Callable[["Printer", Eqn, Context, Sequence[Atom], Finish], bool]
 """Prints the last equation of a block together with what follows; gives False where it leaves that to others."""
@@ -98,7 +121,8 @@ class Printer:
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
     (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches. ``sizes`` has the
     variables for sizes of tensors, ``flat`` the index of nests that are one loop. ``given_at`` is where the user gives
-    the results that a ``Finish`` puts down. On a grid ``walk`` knows who runs what is printed.
+    the results that a ``Finish`` puts down. On a grid ``walk`` knows who runs what is printed. ``packing`` is set for the
+    copy of a body whose iterations run side by side (``packs.py``).
     """
 
     def __init__(
@@ -127,6 +151,7 @@ class Printer:
         self.needs_runtime = False
         self.across_lanes = False
         self.branch_free = False
+        self.packing: Packing | None = None
         self.flat: dict[tuple[Var, ...], str] = {}
         self.sizes: dict[tuple[Atom, int], str] = {}
         self.in_range = InRange(sizes)
@@ -151,7 +176,15 @@ class Printer:
 
     def type_of(self, atom: Atom) -> str:
         """The C++ type of an atom."""
-        return cpp_type(atom.type, self.float_type)
+        return cpp_type(atom.type, self.width(atom))
+
+    def varies(self, atom: Atom) -> bool:
+        """Whether iterations that run side by side have different values of an atom."""
+        return self.packing is not None and isinstance(atom, Var) and atom in self.packing.varying
+
+    def width(self, atom: Atom) -> str:
+        """The C++ type of an atom's Floats."""
+        return f"ks::pack<{self.float_type}>" if self.varies(atom) else self.float_type
 
     def declare(self, var: Var, at: Context, *, mutable: bool = False, name: str | None = None) -> str:
         """A new C++ variable for ``var``; its name, which begins as ``name`` or as the variable's own."""
@@ -174,7 +207,7 @@ class Printer:
         """Let a loop's carry be the C++ variable that it starts from, where nothing else reads that; its name."""
         if not isinstance(init, Var) or init not in self._assignable:
             return None
-        if self.analysis.single_use(init) is None:
+        if self.analysis.single_use(init) is None or self.varies(init) != self.varies(var):
             return None
         name = self.value(init).text
         self.bind(var, name_expr(name, mutable=True))
@@ -186,7 +219,7 @@ class Printer:
         if value.text.isidentifier():
             return value.text
         name = self.declare(var, at)
-        at.writer.statement(f"{declaration(var.type, name, self.float_type)} = {value.text};", value.span, value.folded)
+        at.writer.statement(f"{declaration(var.type, name, self.width(var))} = {value.text};", value.span, value.folded)
         return name
 
     def copied(self, eqn: Eqn, k: int, at: Context) -> str | None:
@@ -213,7 +246,9 @@ class Printer:
             self.bind(var, expr)
             return
         name = self.declare(var, at)
-        at.writer.statement(f"{declaration(var.type, name, self.float_type)} = {expr.text};", expr.span, expr.folded)
+        mask = isinstance(var.type, BoolType) and self.varies(var)
+        head = f"const auto {name}" if mask else declaration(var.type, name, self.width(var))
+        at.writer.statement(f"{head} = {expr.text};", expr.span, expr.folded)
 
     def _folds(self, var: Var, expr: Expr) -> bool:
         use = self.analysis.single_use(var)
@@ -293,7 +328,10 @@ class Printer:
         if record.failure is not None and self.may_fail(eqn):
             fails = self.apply(record.failure.cpp, args, eqn.span)
             self.fail_if(fails, record.failure.code, record.failure.message, eqn.span, at)
-        value = self.apply(overload(eqn).cpp, args, eqn.span)
+        form = overload(eqn).cpp
+        if eqn.op == "select" and self.varies(eqn.args[0]):
+            form = _SELECT
+        value = self.apply(form, args, eqn.span)
         if eqn.op in ("lt", "lte", "gt", "gte") and isinstance(eqn.args[0].type, IntegerType):
             value = replace(value, ordered=True)
         self.define(eqn.outs[0], value, at)

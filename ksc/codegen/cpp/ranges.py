@@ -77,7 +77,7 @@ class InRange:
 
     def __init__(self, sizes: SizeFacts) -> None:
         self.facts = Facts()
-        self._resolve = sizes
+        self._resolve = self.sizes = sizes
         self._sizes: dict[Var, tuple[Atom | tuple[Var, int] | None, ...]] = {}
         self._clipped: set[Var] = set()
         self._comparisons: dict[Var, Eqn] = {}

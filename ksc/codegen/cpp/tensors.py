@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
@@ -15,15 +16,16 @@ from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, 
 from ksc.codegen.cpp.literals import string_literal
 from ksc.codegen.cpp.memory import allocate, element_sizes, place_in, scratch
 from ksc.codegen.cpp.names import Scope, is_temporary
+from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
-from ksc.codegen.cpp.printer import Context, Finish, Printer, assignment, once
+from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, assignment, once
 from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Const, Eqn, Span, Var, const
 from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type
-from ksc.ops.cpp import LOGICAL_AND, PRIMARY, CppExpr
+from ksc.ops.cpp import LOGICAL_AND, PRIMARY, UNARY, CppExpr
 from ksc.passes.small.literal import elements_of
 
 
@@ -66,7 +68,7 @@ def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
         p.bind(out, p.value(tensor))
     else:
         name = p.declare(out, at)
-        at.writer.statement(f"{declaration(out.type, name, p.float_type)} = {copy};", eqn.span)
+        at.writer.statement(f"{declaration(out.type, name, p.width(out))} = {copy};", eqn.span)
     _put(p, name, [p.value(i).text for i in indices], new, value, eqn.span, at.writer, nested=nested)
 
 
@@ -75,6 +77,8 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
     acc, *indices, value = eqn.args
     target = p.value(acc).text
     amount = p.value(value)
+    if p.packing is not None and not p.varies(acc):
+        amount = _of_all_lanes(p, acc, value, amount)
     if indices:
         check_range(p, acc, indices, eqn, at)
         places = ", ".join(p.value(i).text for i in indices)
@@ -90,6 +94,19 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
         at.writer.statement(f"{target} -= {amount.text[1:]};", eqn.span, amount.origins)
     else:
         at.writer.statement(f"{target} += {amount.text};", eqn.span, amount.origins)
+
+
+def _of_all_lanes(p: Printer, acc: Atom, value: Atom, amount: Expr) -> Expr:
+    """What iterations that run side by side add together to an accumulator that they share."""
+    if p.varies(value):
+        minus = amount.text.startswith("-") and amount.infix is None
+        text = f"-ks::sum({amount.text[1:]})" if minus else f"ks::sum({amount.text})"
+        return replace(amount, cpp=CppExpr(text, UNARY if minus else PRIMARY), infix=None)
+    if p.packing is not None and acc in p.packing.own:
+        return amount
+    return replace(
+        amount, cpp=CppExpr(f"ks::pack<{p.float_type}>::lanes * {amount.cpp.within(PRIMARY)}", UNARY), infix=None
+    )
 
 
 def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -124,7 +141,7 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
                 stacks[k].put(p, eqn, elements[k][n], f"({', '.join(map(str, place))})", at)
         return
     in_place = all(kept.form in ("elements", "parts") for kept in stacks.values())
-    _nest(p, eqn, sizes, Finish(write), at, in_place=in_place)
+    _nest(p, eqn, sizes, Finish(write), at, in_place=in_place, renamed=lambda _: Finish(write))
 
 
 def _written_out(eqn: Eqn) -> tuple[tuple[Atom, ...], ...] | None:
@@ -157,7 +174,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
         if not isinstance(out.type, TensorType):
             names[k] = p.declare(out, at)
             start = neutral(monoid, out.type, p.float_type)
-            at.writer.line(f"{declaration(out.type, names[k], p.float_type, const=False)} = {start};", eqn.span)
+            at.writer.line(f"{declaration(out.type, names[k], p.width(out), const=False)} = {start};", eqn.span)
             continue
         elem = cpp_type(out.type.elem, p.float_type)
         known = element_sizes(p, eqn, body.results[k])
@@ -172,7 +189,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
         given = f"rt, {names[k]}" if p.target.is_grid else names[k]
         at.writer.line(f"ks::fill<{elem}>({given}, {start});", eqn.span)
 
-    def write(results: Sequence[Atom], inside: Context) -> None:
+    def write(results: Sequence[Atom], inside: Context, names: Mapping[int, str] = names) -> None:
         for k in live:
             value = p.value(results[k])
             if not isinstance(eqn.outs[k].type, TensorType):
@@ -191,10 +208,16 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
             inside.writer.statement(text, value.span or eqn.span, value.folded)
 
     numbers = [names[k] for k in live if isinstance(eqn.outs[k].type, FloatType)]
-    lanes = _IN_LANES.get(monoid) if len(numbers) == len(live) and p.target.in_lanes else None
+    sums = len(numbers) == len(live) and p.target.in_lanes and not any(map(p.varies, eqn.outs))
+    lanes = _IN_LANES.get(monoid) if sums else None
     shared = [_shared(p, monoid, names[k], eqn.outs[k].type) for k in live]
     pragma = f"{lanes}({', '.join(numbers)})" if lanes and numbers else None
-    _nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared)
+
+    def renamed(lanes: Sequence[str]) -> Finish:
+        other = dict(zip(live, lanes, strict=True))
+        return Finish(lambda results, inside: write(results, inside, other))
+
+    _nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared, renamed=renamed)
 
 
 def _print_tree(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -275,11 +298,13 @@ def _nest(
     lanes: str | None = None,
     in_place: bool = False,
     shared: Sequence[Shared] = (),
+    renamed: Callable[[Sequence[str]], Finish],
 ) -> None:
     """Loops over the block's parameters, the first outermost.
 
     ``lanes`` is the pragma that stands before the innermost one if all that the body does is to sum up. Iterations
-    combine what is ``shared``; with ``in_place`` what else they give has a place of its own.
+    combine what is ``shared``; with ``in_place`` what else they give has a place of its own. What is ``renamed``
+    finishes an iteration that adds to other variables.
     """
     scope = Scope(at.scope)
     region = divide(p, eqn, scope, shared, in_place=in_place)
@@ -288,7 +313,11 @@ def _nest(
             _loops(p, eqn, sizes, finish, Context(at.writer, scope), "0", sizes[0].text, lanes)
         return
 
+    def iteration(lanes: Sequence[str], inside: Context) -> None:
+        p.block(eqn.blocks[0], renamed(lanes), inside)
+
     def ranges(writer: Writer) -> None:
+        print_packs(p, eqn, region, [one.name for one in shared], Context(writer, scope), iteration)
         _loops(p, eqn, sizes, finish, Context(writer, scope), region.first, region.last, lanes, joined=joined)
 
     # Neighbouring threads of a grid take neighbouring elements.
@@ -389,6 +418,8 @@ def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], eqn: Eqn, at:
     places = []
     for dim, index in enumerate(indices):
         if not p.in_range.is_safe(tensor, dim, index, eqn):
+            if p.packing is not None and index is p.packing.index:
+                raise NotPackedError
             known = p.sizes.get((tensor, dim))
             size = known if known is not None and known in at.scope else f"{where}.size[{dim}]"
             conditions.append(f"ks::outside({p.value(index).text}, {size})")
@@ -416,6 +447,8 @@ def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None
     """An element, or the part of a tensor that fewer indices leave."""
     value = p.value(tensor)
     assert isinstance(tensor.type, TensorType)
+    if p.packing is not None and indices[0] is p.packing.index:
+        return _of_each_lane(p, tensor, indices, span)
     whole = len(indices) == tensor.type.rank
     if p.walk is not None and whole:
         p.walk.glance()
@@ -432,6 +465,17 @@ def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None
     return Expr(
         CppExpr(f"{value.cpp.within(PRIMARY)}{access}({places})"), reads, None, span, folded=origins(value, *values)
     )
+
+
+def _of_each_lane(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None) -> Expr:
+    """The elements that iterations that run side by side read at their own index."""
+    assert p.packing is not None and isinstance(tensor, Var)
+    values = [p.value(index) for index in indices]
+    reads = p.value(tensor).reads.union({tensor}, *(index.reads for index in values))
+    rows = p.packing.rows.get(tensor)
+    shown = [value.text for value in values]
+    text = f"{rows}({', '.join(shown[1:])})" if rows else f"ks::gather({', '.join([p.value(tensor).text, *shown])})"
+    return Expr(CppExpr(text), reads, None, span)
 
 
 def _flat_element(p: Printer, tensor: Atom, leading: Sequence[Atom], flat: str, span: Span | None) -> Expr:
