@@ -121,7 +121,7 @@ class Printer:
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
     (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches. ``sizes`` has the
     variables for sizes of tensors, ``flat`` the index of nests that are one loop. ``given_at`` is where the user gives
-    the results that a ``Finish`` puts down. On a grid ``walk`` knows who runs what is printed. ``packing`` is set for the
+    the results that a ``Finish`` puts down. On a grid ``walk`` knows who runs what is printed. ``packing`` is set for a
     copy of a body whose iterations run side by side (``packs.py``).
     """
 
