@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ksc as knossos
@@ -51,6 +51,7 @@ def without_explanations(program):
     return Program(functions, program.entry)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     count=st.sampled_from(COUNTS),
     linear=st.tuples(FACTORS, FACTORS, FACTORS, st.integers(-3, 3)),
