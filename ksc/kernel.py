@@ -6,7 +6,7 @@ import inspect
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal
@@ -21,6 +21,7 @@ from ksc.diagnostics import without_own_frames
 from ksc.errors import ArgumentError, KnossosError
 from ksc.frontend.guards import MISSING
 from ksc.frontend.values import NONE, Abstract, Static, Struct, Value, leaves
+from ksc.inside import Inside
 from ksc.interface import Interface
 from ksc.mapping import Mapping
 from ksc.running import CallKind, float_dtype, run
@@ -32,7 +33,6 @@ from ksc.traced import FlatCall, TracedCalls
 if TYPE_CHECKING:
     from ksc.explore import Exploration
     from ksc.frontend.special import Derived
-    from ksc.ir.nodes import Program
     from ksc.steps import Step
     from ksc.torch.module import KernelModule
     from ksc.whole import Whole
@@ -50,7 +50,7 @@ reload.install()
 
 
 @core.vectorcall
-class Kernel(FastCallable, Generic[P, R]):
+class Kernel(Inside, FastCallable, Generic[P, R]):
     """A Python function compiled for PyTorch, with its derivatives; made by ``register``, ``vmap`` or ``elementwise``.
 
     Called with tensors it gives tensors; called with numbers alone it computes in float64 and gives numbers. Tensors of
@@ -208,50 +208,6 @@ class Kernel(FastCallable, Generic[P, R]):
         return self._annotated().operator.autograd_function
 
     # Looking inside
-
-    @property
-    def program(self) -> Program:
-        """The optimised IR of the function as the kernel maps it."""
-        return self._mapped("")
-
-    def stages(self, derivation: str = "") -> Iterator[tuple[str, str]]:
-        """The IR as text after each pass on the way to a derivation, each with its title, see ``ksc.derive``."""
-        from ksc.derive import stages
-
-        return ((title, _text(program)) for title, program in stages(self._annotated().program, derivation))
-
-    @property
-    def ir(self) -> str:
-        """The IR as text; ``vjp_ir`` and ``jvp_ir`` are those of the derivatives."""
-        return _text(self._mapped(""))
-
-    @property
-    def vjp_ir(self) -> str:
-        """The IR of the vjp as text."""
-        return _text(self._mapped("v"))
-
-    @property
-    def jvp_ir(self) -> str:
-        """The IR of the jvp as text."""
-        return _text(self._mapped("j"))
-
-    @property
-    def cpp(self) -> str:
-        """The generated C++ of the kernel and its vjp, in the default dtype."""
-        return self._annotated().source("", torch.get_default_dtype()).text
-
-    @property
-    def cuda(self) -> str:
-        """The generated CUDA of the kernel and its vjp, in the default dtype; neither a GPU nor nvcc is needed for it.
-
-        Raises UnsupportedError (KS119) where a GPU cannot run it.
-        """
-        return self._annotated().cuda_source("", torch.get_default_dtype()).text
-
-    @property
-    def source_path(self) -> Path:
-        """Where the C++ lies, below ``build/torch_extensions``; it is built if it was not yet."""
-        return self._annotated().built("", torch.get_default_dtype()).source_path
 
     def explore(
         self,
@@ -450,13 +406,6 @@ class Kernel(FastCallable, Generic[P, R]):
             return len(spec.float_args) == len(spec.args)
         return _is_flat(special.result) and (kind == "primal" or len(spec.float_results) == len(spec.results))
 
-    def _mapped(self, derivation: str) -> Program:
-        from ksc.transforms import vmap
-
-        special = self._annotated()
-        program = special.program_of(derivation)
-        return program if self.mapping.lift == "scalar" or special.takes_tensors else vmap(program)
-
     def _arm(
         self,
         call: FastCallable,
@@ -496,12 +445,6 @@ class Kernel(FastCallable, Generic[P, R]):
             )
         self._arm(self.vjp if kind == "vjp" else self.jvp, special, kind, args[count:])
         return rebuild(_derivatives(special, kind), iter(run(self.mapping, special, leaves, seeds, kind)))
-
-
-def _text(program: Program) -> str:
-    from ksc.ir.text import to_text
-
-    return to_text(program)
 
 
 def _is_flat(result: Value) -> bool:

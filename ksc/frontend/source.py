@@ -74,7 +74,7 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
     if len(candidates) != 1:
         reason = "is ambiguous"
         if not candidates:
-            made = code.co_filename.startswith("<")
+            made = code.co_filename == "<string>"
             reason = "cannot be found" if made else "does not match the function; was the file edited?"
         refuse(None, f"the source of {fn.__qualname__!r} {reason}", ORDINARY_REMEDY, code="KS109")
     (node,) = candidates

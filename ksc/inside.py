@@ -1,0 +1,81 @@
+"""What a kernel shows of itself as text: its IR at every stage, that of its derivatives, its C++ and CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ksc.mapping import Mapping
+from ksc.specialise import Specialisation
+
+if TYPE_CHECKING:
+    from ksc.ir.nodes import Program
+
+
+class Inside:
+    """The stages of a kernel, for what its annotations say or for its latest call."""
+
+    mapping: Mapping
+
+    def _annotated(self) -> Specialisation:
+        raise NotImplementedError
+
+    @property
+    def program(self) -> Program:
+        """The optimised IR of the function as the kernel maps it."""
+        return self._mapped("")
+
+    def stages(self, derivation: str = "") -> Iterator[tuple[str, str]]:
+        """The IR as text after each pass on the way to a derivation, each with its title, see ``ksc.derive``."""
+        from ksc.derive import stages
+
+        return ((title, _text(program)) for title, program in stages(self._annotated().program, derivation))
+
+    @property
+    def ir(self) -> str:
+        """The IR as text; ``vjp_ir`` and ``jvp_ir`` are those of the derivatives."""
+        return _text(self._mapped(""))
+
+    @property
+    def vjp_ir(self) -> str:
+        """The IR of the vjp as text."""
+        return _text(self._mapped("v"))
+
+    @property
+    def jvp_ir(self) -> str:
+        """The IR of the jvp as text."""
+        return _text(self._mapped("j"))
+
+    @property
+    def cpp(self) -> str:
+        """The generated C++ of the kernel and its vjp, in the default dtype."""
+        return self._annotated().source("", torch.get_default_dtype()).text
+
+    @property
+    def cuda(self) -> str:
+        """The generated CUDA of the kernel and its vjp, in the default dtype; neither a GPU nor nvcc is needed for it.
+
+        Raises UnsupportedError (KS119) where a GPU cannot run it.
+        """
+        return self._annotated().cuda_source("", torch.get_default_dtype()).text
+
+    @property
+    def source_path(self) -> Path:
+        """Where the C++ lies, below ``build/torch_extensions``; it is built if it was not yet."""
+        return self._annotated().built("", torch.get_default_dtype()).source_path
+
+    def _mapped(self, derivation: str) -> Program:
+        from ksc.transforms import vmap
+
+        special = self._annotated()
+        program = special.program_of(derivation)
+        return program if self.mapping.lift == "scalar" or special.takes_tensors else vmap(program)
+
+
+def _text(program: Program) -> str:
+    from ksc.ir.text import to_text
+
+    return to_text(program)
