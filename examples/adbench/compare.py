@@ -179,6 +179,7 @@ def main(argv: Sequence[str] = ()) -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each instance is measured")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as made:
         folder = options.folder or synthetic(Path(made))
         library = build(made)

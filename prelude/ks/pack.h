@@ -6,9 +6,6 @@
 #define KS_PACK_H
 
 #include <cstdint>
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-#endif
 
 #include "ks/macros.h"
 #include "ks/scalar.h"
@@ -214,27 +211,6 @@ KS_PACK_BINARY(pow)
 template <class T> inline pack_mask<T> isnan(const pack<T> &x) { return x != x; }
 template <class T> inline pack_mask<T> isinf(const pack<T> &x) { return abs(x) == inf<T>; }
 template <class T> inline pack_mask<T> isfinite(const pack<T> &x) { return abs(x) < inf<T>; }
-
-// While it lives, doubles below 2^-1022 are zero on this thread. One such lane makes an operation on a register some
-// hundred times slower, and weights that underflow are common; what iterations contribute to a sum is hardly ever that
-// small for another reason. In float, where it may well be, nothing is changed.
-class without_subnormals {
-  public:
-#if defined(__SSE2__)
-    without_subnormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-    ~without_subnormals() { _mm_setcsr(before_); }
-#else
-    without_subnormals() {}
-    ~without_subnormals() {}
-#endif
-    without_subnormals(const without_subnormals &) = delete;
-    without_subnormals &operator=(const without_subnormals &) = delete;
-
-#if defined(__SSE2__)
-  private:
-    unsigned before_;
-#endif
-};
 
 // The elements at these indices of as many rows as a pack has lanes, `row` being the first.
 template <class T, int rank, class... Index>

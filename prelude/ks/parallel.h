@@ -2,6 +2,7 @@
 #ifndef KS_PARALLEL_H
 #define KS_PARALLEL_H
 
+#include <cfenv>
 #include <cstdint>
 
 #include "ks/arena.h"
@@ -95,6 +96,25 @@ template <class T, int rank> inline combined_tensor<T, rank, sum_of<T>> summed(t
     return {total, T{0}, {}};
 }
 
+// How a thread computes, whether it takes subnormal numbers for zero among it.
+struct arithmetic_mode {
+    std::fenv_t state;
+
+    arithmetic_mode() { std::fegetenv(&state); }
+};
+
+// While it lives, this thread computes as another one does.
+class computing_as {
+  public:
+    explicit computing_as(const arithmetic_mode &other) { std::fesetenv(&other.state); }
+    ~computing_as() { std::fesetenv(&own_.state); }
+    computing_as(const computing_as &) = delete;
+    computing_as &operator=(const computing_as &) = delete;
+
+  private:
+    const arithmetic_mode own_;
+};
+
 // One range, compiled once for whoever calls it; the body is copied, so that no store can change what it refers to.
 template <class Body, class... Own>
 __attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t last, const Body body, Own &&...own) {
@@ -121,7 +141,9 @@ inline void parallel(runtime &rt, int64_t n, int64_t work, const Body &body, Own
             const scratch region(rt);
             const division ranges(n, parts);
             (own.divide(rt, parts), ...);
+            const arithmetic_mode mode;
             rt.run_parts(parts, [&](runtime &mine, int k) {
+                const computing_as caller(mode);
                 run_range(mine, ranges.first(k), ranges.last(k), body, own.part(k)...);
             });
             (own.merge(parts), ...);

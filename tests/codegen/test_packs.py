@@ -158,3 +158,26 @@ def test_an_index_out_of_range_is_still_an_error():
     assert kernel(a, x, 70) == 9 * 70
     with pytest.raises(KernelRuntimeError, match="index 70 is out of range for dimension 0 of x, of size 70"):
         kernel(a, x, 71)
+
+
+def logarithm_of_weights(x: torch.Tensor, depths: torch.Tensor):
+    total = 0.0
+    for i in range(x.shape[0]):
+        s = 0.0
+        for k in range(depths.shape[0]):
+            s += torch.log(torch.exp(x[i] * depths[k]))
+        total += s
+    return total
+
+
+def test_numbers_below_the_smallest_normal_one_are_kept():
+    """exp(-740) is 5e-322, whose logarithm PyTorch gives as -740."""
+    kernel = knossos.register(logarithm_of_weights)
+    x = torch.ones(64, dtype=torch.float64, requires_grad=True)
+    depths = torch.tensor([-740.0, -1.0], dtype=torch.float64)
+    value = kernel(x, depths)
+    assert packed(kernel)
+    expected = torch.log(torch.exp(x[:, None] * depths)).sum()
+    torch.testing.assert_close(value, expected)
+    gradients = [torch.autograd.grad(y, x)[0] for y in (value, expected)]
+    torch.testing.assert_close(*gradients)

@@ -21,6 +21,10 @@ def row_norm(x: Tensor):
     return torch.sum(torch.exp(torch.sin(x)))
 
 
+def halved(x: Tensor):
+    return torch.cumsum(x * 0.5, 0)
+
+
 @knossos.elementwise
 def wave(x: float) -> float:
     return x * x + 1.0 if x < 0.0 else x
@@ -180,3 +184,20 @@ def test_kernels_in_workers_of_a_data_loader() -> None:
     loader = torch.utils.data.DataLoader(Rows(), batch_size=None, num_workers=2, timeout=120)
     for given, value in zip(loader, wanted, strict=True):
         assert torch.equal(given, value)
+
+
+def test_threads_take_over_whether_subnormal_numbers_count_as_zero() -> None:
+    """torch.set_flush_denormal is of the calling thread, and a kernel computes in its mode throughout."""
+    x = torch.full((2, 1 << 20), 1e-310, dtype=torch.float64)
+    half = knossos.vmap(halved)
+    kept = half(x)
+    if not torch.set_flush_denormal(True):
+        pytest.fail("this processor cannot take subnormal numbers for zero")
+    try:
+        flushed = half(x)
+    finally:
+        torch.set_flush_denormal(False)
+    # The comparison itself is made after the mode is back.
+    assert torch.count_nonzero(flushed) == 0
+    assert torch.count_nonzero(kept) == x.numel()
+    assert torch.count_nonzero(half(x)) == x.numel()

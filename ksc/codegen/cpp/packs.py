@@ -284,8 +284,7 @@ def print_packs(
     pack = f"ks::pack<{p.float_type}>"
     scope = Scope(at.scope)
     names = [scope.declare(f"{total}_lanes") for total in totals]
-    loop = at.writer.fork() if p.float_type == "double" else at.writer
-    inner = loop.fork()
+    inner = at.writer.fork()
     try:
         with _packed(p, found, region):
             _print_body(p, eqn, found, Context(inner, Scope(scope)), lambda inside: body(names, inside))
@@ -294,15 +293,10 @@ def print_packs(
     zero = "0.0f" if p.float_type == "float" else "0.0"
     for name in names:
         at.writer.line(f"{pack} {name} = {zero};", eqn.span)
-    if loop is not at.writer:
-        loop.line(f"const ks::without_subnormals {scope.declare('mode')};", eqn.span)
-    loop.line(f"for (; {pack}::fits({region.first}, {region.last}); {region.first} += {pack}::lanes) {{", eqn.span)
-    loop.lines.extend(inner.lines)
-    loop.line("}", eqn.span)
-    if loop is not at.writer:
-        at.writer.line("{", eqn.span)
-        at.writer.lines.extend(loop.lines)
-        at.writer.line("}", eqn.span)
+    fits = f"{pack}::fits({region.first}, {region.last})"
+    at.writer.line(f"for (; {fits}; {region.first} += {pack}::lanes) {{", eqn.span)
+    at.writer.lines.extend(inner.lines)
+    at.writer.line("}", eqn.span)
     for total, name in zip(totals, names, strict=True):
         at.writer.line(f"{total} += ks::sum({name});", eqn.span)
 
