@@ -217,6 +217,23 @@ class TestArguments:
         for n in (2, 5):
             assert_close(compiled(x, n), repeated(x, n))
 
+    def test_a_result_that_integers_alone_tell(self) -> None:
+        @knossos.register
+        def table(n: int, doubled: bool = False):
+            y = torch.arange(n) * 1.0
+            if doubled:
+                y = y * 2
+            return y.reshape(1, n), n
+
+        rows, count = table(3, True)
+        assert (rows.tolist(), count) == ([[0.0, 2.0, 4.0]], 3)
+        assert table(0)[0].shape == (1, 0)
+        assert table.op(2, torch.tensor(False))[0].tolist() == [[0.0, 1.0]]
+        assert rows.dtype == torch.get_default_dtype()
+
+    def test_a_result_without_arguments(self) -> None:
+        assert knossos.register(ones)().tolist() == [1.0, 1.0]
+
     def test_structures_of_tensors(self) -> None:
         layer, x = Layer(rand(2, 3), rand(2), 1.5), rand(3, seed=1)
         out = apply_layer(layer, x)
@@ -303,6 +320,10 @@ def matvec(m: torch.Tensor, v: torch.Tensor):
 
 def shared_scale(x: torch.Tensor, s: float) -> torch.Tensor:
     return x * s
+
+
+def ones():
+    return torch.ones(2)
 
 
 class TestVmap:

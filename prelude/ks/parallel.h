@@ -4,6 +4,7 @@
 
 #include <cfenv>
 #include <cstdint>
+#include <type_traits>
 
 #include "ks/arena.h"
 #include "ks/bulk.h"
@@ -80,7 +81,9 @@ template <class T, int rank, class Combine> struct combined_tensor {
     }
 };
 
-template <class T, class Combine> inline combined_number<T, Combine> combined(T &total, T neutral, Combine combine) {
+// A tensor may be of a class of its own, such as `carried`: only numbers are taken by these.
+template <class T, class Combine, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
+inline combined_number<T, Combine> combined(T &total, T neutral, Combine combine) {
     return {total, neutral, combine};
 }
 template <class T, int rank, class Combine>
@@ -91,7 +94,10 @@ inline combined_tensor<T, rank, Combine> combined(tensor<T, rank> total, T neutr
 template <class T> struct sum_of {
     T operator()(T a, T b) const { return a + b; }
 };
-template <class T> inline combined_number<T, sum_of<T>> summed(T &total) { return {total, T{0}, {}}; }
+template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
+inline combined_number<T, sum_of<T>> summed(T &total) {
+    return {total, T{0}, {}};
+}
 template <class T, int rank> inline combined_tensor<T, rank, sum_of<T>> summed(tensor<T, rank> total) {
     return {total, T{0}, {}};
 }

@@ -1,5 +1,6 @@
 #include "operator.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <set>
 #include <utility>
@@ -202,6 +203,11 @@ void Operator::define() {
     fragment.impl(target, c10::DispatchKey::Autograd, bind(*this, autograd_kernel));
     fragment.impl(
         target, c10::DispatchKey::FuncTorchBatched, bind(*this, tensors ? tensor_batching_kernel : batching_kernel));
+    const auto is_number = [](const Slot& slot) { return slot.is_number; };
+    if (std::all_of(args().begin(), args().end(), is_number)) {
+        // As with torch.zeros, no argument says on which backend.
+        fragment.impl(target, c10::DispatchKey::BackendSelect, bind(*this, tensor_kernel));
+    }
     handle_ = c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), derivation_.c_str());
 }
 

@@ -73,7 +73,20 @@ def entry(x):
     return torch.dot(torch.relu(x[order]), steps)
 """
 
+# The cotangent that the reverse loop carries is what iterations of another add to.
+FIRST_ROW_THAT_IS_LARGE = """
+import torch
+def entry(x):
+    out = x
+    for row in torch.outer(x, x):
+        if row[0] > 0.1:
+            out = row
+            break
+    return torch.sum(out)
+"""
+
 PROGRAMS = {
+    "first_row_that_is_large": TensorProgram(FIRST_ROW_THAT_IS_LARGE, X, ((3, 1, 0), (4, 1, 1), (2, 1, 2))),
     "differences_of_neighbours": TensorProgram(DIFFERENCES_OF_NEIGHBOURS, X, ((3, 1, 0), (0, 1, 1), (1, 1, 2))),
     "steps_of_a_sum_in_order": TensorProgram(STEPS_OF_A_SUM_IN_ORDER, X, ((4, 1, 0), (0, 1, 1), (1, 1, 2))),
     "cumsum_of_one_or_the_other": TensorProgram(
