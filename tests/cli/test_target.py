@@ -14,6 +14,9 @@ from ksc.kernel import Kernel
 
 @pytest.fixture(autouse=True)
 def _leaves_the_path_alone(tmp_path: Path) -> Iterator[None]:
+    # Building a kernel imports it, and it adds a folder of its own.
+    import setuptools  # noqa: F401
+
     path = list(sys.path)
     yield
     assert sys.path == path

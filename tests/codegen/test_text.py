@@ -107,6 +107,21 @@ def test_function_shared_by_programs_is_printed_once():
     assert generate(unit).text.count("polar(float x, float y) {") == 1
 
 
+def test_names_that_are_spelt_alike_in_cpp_stay_apart():
+    """Also where a program before has the same functions with other bodies."""
+    text = """
+        (entry f)
+        (def |g h| Float ((x : Float)) (mul x {0}))
+        (def g_h Float ((x : Float)) (add x {0}))
+        (def g_h_2 Float ((x : Float)) (sub x {0}))
+        (def f Float ((x : Float)) (add (|g h| x) (mul (g_h x) (g_h_2 x))))
+    """
+    programs = [(letters, parse(text.format(number))) for letters, number in (("", "2.0"), ("v", "3.0"))]
+    source = generate(Unit("f", programs, "float32")).text
+    names = re.findall(r"^static inline float (\w+)\(", source, re.MULTILINE)
+    assert len(names) == len(set(names)) == 8
+
+
 def test_functions_that_differ_get_different_names():
     def scaled(factor):
         x = Var("x", Float)

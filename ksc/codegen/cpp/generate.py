@@ -100,11 +100,12 @@ class _Module:
         plans = plan_storage(program, analyses)
         callees = {n: describe(program.functions[n], function_identifier(n), plans[n]) for n in order}
         taken = {name: callee.name for name, callee in callees.items()}
-        if any(taken[name] in self._used() and name not in self._by_name for name in order):
-            callees = {n: replace(c, name=self._fresh(n)) for n, c in callees.items()}
+        clash = len(set(taken.values())) < len(taken)
+        if clash or any(taken[name] in self._used() and name not in self._by_name for name in order):
+            callees = self._renamed(callees)
         printed = self._print(program, analyses, plans, cyclic, callees)
         if any(not self._known(function) and function.callee.name in self._used() for function in printed):
-            callees = {name: replace(c, name=self._fresh(name)) for name, c in callees.items()}
+            callees = self._renamed(callees)
             printed = self._print(program, analyses, plans, cyclic, callees)
         early = {
             callee
@@ -158,9 +159,9 @@ class _Module:
     def _known(self, function: CppFunction) -> bool:
         return any(_same(function, other) for other in self._by_name.get(function.name, []))
 
-    def _fresh(self, name: str) -> str:
+    def _renamed(self, callees: Mapping[str, Callee]) -> dict[str, Callee]:
         scope = Scope(reserved=self._used())
-        return scope.declare(function_identifier(name))
+        return {name: replace(c, name=scope.declare(function_identifier(name))) for name, c in callees.items()}
 
     def _add_boxes(self, program: Program) -> None:
         for name, fields in program.boxes.items():
