@@ -27,7 +27,8 @@ import torch
 import ksc as knossos
 from ksc.errors import ArgumentError
 
-_CONFIGS = "_bench_configs"
+CONFIGS = "_bench_configs"
+"""What follows a kernel's name in that of the function that yields the arguments of calls."""
 
 Function = Callable[..., Any]
 
@@ -65,7 +66,7 @@ class Benchmark:
 def find(path: Path) -> list[Benchmark]:
     """The benchmarks of a file, in its order. Raises ArgumentError where one has no kernel or no peer in PyTorch."""
     module = _import(path)
-    names = [name.removesuffix(_CONFIGS) for name in vars(module) if name.endswith(_CONFIGS)]
+    names = [name.removesuffix(CONFIGS) for name in vars(module) if name.endswith(CONFIGS)]
     return [_benchmark(module, path, name) for name in names]
 
 
@@ -73,19 +74,19 @@ def _benchmark(module: ModuleType, path: Path, name: str) -> Benchmark:
     found = vars(module)
     kernel = found.get(name)
     if not callable(kernel):
-        raise ArgumentError(f"{path}: {name}{_CONFIGS} is there, and no function {name}")
+        raise ArgumentError(f"{path}: {name}{CONFIGS} is there, and no function {name}")
     pytorch = {
         key.removeprefix(f"{name}_"): value
         for key, value in found.items()
         if key == f"{name}_pt" or key.startswith(f"{name}_pt_")
     }
     if "pt" not in pytorch:
-        raise ArgumentError(f"{path}: {name}{_CONFIGS} is there, and no function {name}_pt to compare with")
+        raise ArgumentError(f"{path}: {name}{CONFIGS} is there, and no function {name}_pt to compare with")
     hand = path.with_name(f"{name}.hand.cpp")
     return Benchmark(
         name=name,
         kernel=kernel if isinstance(kernel, knossos.Kernel) else knossos.vmap(kernel),
-        configs=found[name + _CONFIGS],
+        configs=found[name + CONFIGS],
         pytorch=dict(sorted(pytorch.items())),
         lane=found.get(f"{name}_lane"),
         jax=found.get(f"{name}_jax"),

@@ -8,10 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ksc.cli.dtypes import add_dtypes, chosen_dtypes
 from ksc.cli.target import add_target, load_kernel
-
-DTYPES = ("float16", "bfloat16", "float32", "float64")
-DEFAULT_DTYPE = "float32"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,12 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="build every kernel of a module, FILE.py or its dotted name, so that no process that imports it compiles; "
         "where annotations do not tell the dimensions of tensors, for what NAME_bench_configs of the module yields",
     )
-    parser.add_argument(
-        "--dtype",
-        action="append",
-        choices=DTYPES,
-        help=f"what the floats are; may be given several times (default: {DEFAULT_DTYPE})",
-    )
+    add_dtypes(parser)
     parser.add_argument(
         "--timings",
         action="store_true",
@@ -44,12 +37,12 @@ def run(args: argparse.Namespace) -> int:
     if args.all:
         from ksc.cli.build_all import run_all
 
-        return run_all(args.target, dict.fromkeys(args.dtype or [DEFAULT_DTYPE]), as_json=args.json)
+        return run_all(args.target, chosen_dtypes(args), as_json=args.json)
     if args.timings:
         return _run_with_timings(args)
     kernel = load_kernel(args.target, args.args)
     report = []
-    for dtype in dict.fromkeys(args.dtype or [DEFAULT_DTYPE]):
+    for dtype in chosen_dtypes(args):
         start = time.perf_counter()
         with _default_dtype(dtype):
             source = kernel.compile().source_path
@@ -79,7 +72,7 @@ def _run_with_timings(args: argparse.Namespace) -> int:
         with timings.step("other"):
             if args.args is not None:
                 kernel = load_kernel(args.target, args.args)
-            for dtype in dict.fromkeys(args.dtype or [DEFAULT_DTYPE]):
+            for dtype in chosen_dtypes(args):
                 with _default_dtype(dtype):
                     kernel.load(getattr(torch, dtype))
         total = time.perf_counter() - began

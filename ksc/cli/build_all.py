@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ksc.bench.convention import CONFIGS
 from ksc.cli.progress import progress
 from ksc.cli.target import TargetError, load_module
 from ksc.compiler.cached_build import processors
@@ -17,9 +18,6 @@ from ksc.errors import KnossosError
 
 if TYPE_CHECKING:
     from ksc.kernel import Kernel
-
-CONFIGS = "_bench_configs"
-"""What follows a kernel's name in that of the function that yields the arguments of calls."""
 
 
 @dataclass(frozen=True)

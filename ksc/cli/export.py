@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ksc.cli.build import DEFAULT_DTYPE, DTYPES
+from ksc.cli.dtypes import add_dtypes, chosen_dtypes
 from ksc.cli.target import TargetError, evaluated_args, load_kernel
 
 
@@ -30,12 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the arguments of an example call, such as 'torch.rand(4, 4), 3'; once for each kernel, in their order, "
         "empty for one whose annotations tell its types",
     )
-    parser.add_argument(
-        "--dtype",
-        action="append",
-        choices=DTYPES,
-        help=f"what the floats are; may be given several times (default: {DEFAULT_DTYPE})",
-    )
+    add_dtypes(parser)
     parser.add_argument(
         "--derivation",
         action="append",
@@ -94,7 +89,7 @@ def _export(args: argparse.Namespace) -> int:
         args.output,
         target=args.target,
         example_inputs=inputs,
-        dtypes=[getattr(torch, dtype) for dtype in dict.fromkeys(args.dtype or [DEFAULT_DTYPE])],
+        dtypes=[getattr(torch, dtype) for dtype in chosen_dtypes(args)],
         derivations=args.derivation,
         name=args.name,
         static_sizes=args.static_sizes,

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ksc import __version__
+from ksc.codegen.rendering import wrap
 from ksc.errors import ArgumentError
 from ksc.exports.c_api import CFunction, KernelApi, element, element_suffix
 from ksc.exports.files import copy_prelude, write
 from ksc.exports.manifest import manifest, save
 from ksc.exports.model import Library
 from ksc.exports.recorded import recorded_calls
-from ksc.exports.rendering import render, wrap
+from ksc.exports.rendering import render
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from ksc.codegen.cpp.parallel import independent, outermost
 from ksc.codegen.cpp.printer import Callee
 from ksc.codegen.cpp.storage import Storage, plan_storage
 from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, declaration
-from ksc.codegen.cpp.writer import LINE_WIDTH, Line, wrapped
+from ksc.codegen.cpp.writer import Line
+from ksc.codegen.rendering import source_environment
 from ksc.codegen.target import CPU, Target
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
@@ -247,19 +248,4 @@ def _unmark(text: str, marked: Sequence[Line]) -> tuple[str, Mapping[int, Line]]
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["wrap"] = _wrap
-    return environment
-
-
-def _wrap(text: str, indent: int) -> str:
-    """The text on as many lines as it needs, indented."""
-    lines = wrapped(text, LINE_WIDTH - indent)
-    return "\n".join(" " * (indent + 4 * (k > 0)) + line for k, line in enumerate(lines))
+    return source_environment(TEMPLATES)
