@@ -24,7 +24,7 @@ from ksc.frontend.values import NONE, Abstract, Static, Struct, Value, leaves
 from ksc.inside import Inside
 from ksc.interface import Interface
 from ksc.mapping import Mapping
-from ksc.running import CallKind, float_dtype, run
+from ksc.running import CallKind, float_dtype, permuted_call, run
 from ksc.small import SmallSizes
 from ksc.specialise import Lanes, Specialisation
 from ksc.torch.operator import FastCallable, Operator, core
@@ -392,10 +392,14 @@ class Kernel(Inside, FastCallable, Generic[P, R]):
         """What calls with such arguments come to, where the arguments pass as they are."""
         if len(args) < len(self._signature.parameters):
             return None
-        special, _ = self._specialise(*self._interface.by_kind(args))
+        special, given = self._specialise(*self._interface.by_kind(args))
         if self._is_flat(special, kind):
             return special.call(kind), None
-        return (special.call(kind), special.result) if kind == "primal" and self.mapping.is_plain else None
+        if kind != "primal":
+            return None
+        return (
+            special.call(kind) if self.mapping.is_plain else permuted_call(self.mapping, special, given)
+        ), special.result
 
     def _is_flat(self, special: Specialisation, kind: CallKind) -> bool:
         """Whether arguments and results pass between the kernel and its operator as they are."""

@@ -95,7 +95,7 @@ def lower(
                 KINDS[element(param.type)],
                 lane.shared,
                 _sizes(param.type),
-                sum(lane.mapped),
+                lane.mapped if takes_tensors else (),
                 k in numbers,
             )
             for k, (path, lane, param) in enumerate(

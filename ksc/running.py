@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -27,37 +27,58 @@ def run(
         values = [torch.tensor(leaf.value, dtype=NUMBER_DTYPES[leaf.kind]) for leaf in given]
         seeds = [torch.tensor(seed, dtype=torch.float64) for seed in seeds]
     if not mapping.is_plain:
-        return _permuted_call(mapping, special, given, values, seeds, kind)
+        if kind == "primal":
+            return permuted_call(mapping, special, given)(*values)
+        return _permuted_derivative(mapping, special, given, values, seeds, kind)
     results = special.call(kind)(*values, *seeds)
     flat = results if isinstance(results, tuple) else (results,)
     return _as_numbers(special, flat, kind) if numbers else flat
 
 
-def _permuted_call(
+def _permuted_derivative(
     mapping: Mapping,
     special: Specialisation,
     given: Sequence[Leaf],
     values: Sequence[Any],
     seeds: Sequence[Any],
-    kind: CallKind,
+    kind: Literal["vjp", "jvp"],
 ) -> Sequence[Any]:
-    """The flat results of a call in which the mapped dimensions are not the first ones."""
+    """The flat results of a derivative in which the mapped dimensions are not the first ones."""
     spec = special.spec
     arg_orders = [leaf.order for leaf in given]
     float_arg_orders = [arg_orders[k] for k in spec.float_args]
     values = [permuted(value, order) for value, order in zip(values, arg_orders, strict=True)]
     if kind == "jvp":
         seeds = [permuted(seed, order) for seed, order in zip(seeds, float_arg_orders, strict=True)]
-    if kind == "vjp":
+    else:
         orders = _result_orders(mapping, special, spec.float_results, [_dimensions(seed) for seed in seeds])
         seeds = [permuted(seed, inverse(order)) for seed, order in zip(seeds, orders, strict=True)]
     results = special.call(kind)(*values, *seeds)
     flat = results if isinstance(results, tuple) else (results,)
     if kind == "vjp":
         return [permuted(bar, inverse(order)) for bar, order in zip(flat, float_arg_orders, strict=True)]
-    positions = range(len(spec.results)) if kind == "primal" else spec.float_results
-    orders = _result_orders(mapping, special, positions, [result.dim() for result in flat])
+    orders = _result_orders(mapping, special, spec.float_results, [result.dim() for result in flat])
     return [permuted(result, order) for result, order in zip(flat, orders, strict=True)]
+
+
+def permuted_call(mapping: Mapping, special: Specialisation, given: Sequence[Leaf]) -> Callable[..., tuple[Any, ...]]:
+    """The operator for flat arguments like ``given``, whose mapped dimensions are not the first ones, as a function.
+
+    What depends on the numbers of dimensions is settled here, so that Dynamo traces calls.
+    """
+    call, arg_orders = special.call("primal"), [tuple(leaf.order) for leaf in given]
+    count = len(special.spec.results)
+    # A function of numbers gives tensors of the dimensions of its arguments.
+    rank = max((len(order) for order in arg_orders), default=0)
+    ranks = [lane_rank + len(mapping.levels) if special.takes_tensors else rank for lane_rank in special.lane_ranks]
+    orders = [tuple(order) for order in _result_orders(mapping, special, range(count), ranks)]
+
+    def call_permuted(*flat: Any) -> tuple[Any, ...]:
+        results = call(*[permuted(value, order) for value, order in zip(flat, arg_orders, strict=True)])
+        results = results if isinstance(results, tuple) else (results,)
+        return tuple([permuted(result, order) for result, order in zip(results, orders, strict=True)])
+
+    return call_permuted
 
 
 def _result_orders(

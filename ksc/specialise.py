@@ -30,7 +30,7 @@ from ksc.frontend.values import Abstract, Value
 from ksc.mapping import Flags, Mapping
 from ksc.recall.memory import Memory
 from ksc.timings import is_recording, timed
-from ksc.torch.operator import Operator, OperatorCall, declare, declared
+from ksc.torch.operator import Operator, OperatorCall, declare, declared, look_for_dtensors
 from ksc.torch.spec import LoadedEntry
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ class Specialisation:
 
     def call(self, kind: Literal["primal", "vjp", "jvp"]) -> OperatorCall:
         """The operator, its vjp or its jvp as a callable."""
+        look_for_dtensors()
         calls = {"primal": self.operator.call, "vjp": self.operator.vjp, "jvp": self.operator.jvp}
         return calls[kind]
 

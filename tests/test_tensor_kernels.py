@@ -490,3 +490,15 @@ class TestIdentity:
             lambda w, b, v: tuple(apply_layer(Layer(w, b, 1.5), v)), backend="aot_eager", fullgraph=True
         )
         assert_close(compiled(layer.weight, layer.bias, x), apply_reference(layer.weight, layer.bias, 1.5, x))
+
+
+def test_mapped_dimensions_need_not_be_the_first_in_a_graph():
+    @knossos.vmap(in_dims=(1, None), out_dims=1)
+    def columns(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.sin(w @ x)
+
+    compiled = torch.compile(lambda x, w: columns(x, w) + 1.0, backend="eager", fullgraph=True)
+    x, w = torch.randn(4, 5, requires_grad=True), torch.randn(3, 4)
+    torch.testing.assert_close(compiled(x, w), columns(x, w) + 1.0)
+    (given,) = torch.autograd.grad(compiled(x, w).sum(), x)
+    torch.testing.assert_close(given, torch.autograd.grad(columns(x, w).sum(), x)[0])

@@ -15,6 +15,7 @@ import torch
 from ksc.errors import ArgumentError, KernelRuntimeError
 from ksc.torch import build_core
 from ksc.torch.arguments import prepare, prepare_seeds
+from ksc.torch.sharding import registry
 from ksc.torch.spec import LoadedEntry, Loader, OpSpec
 
 if TYPE_CHECKING:
@@ -159,9 +160,11 @@ class Operator:
             spec.partial_seeds or spec.lift == "tensor",
             self._load,
             self._error,
+            self._derived,
         )
         getattr(torch.ops.knossos, spec.name).__class__ = Overloads
         self.op = self.overload("")
+        self._derived("")
         if spec.float_args and spec.float_results:
             for derivation in _EAGER_DERIVATIONS:
                 core.declare_derivation(spec.name, derivation)
@@ -199,6 +202,9 @@ class Operator:
                 entry = self._entries[derivation, dtype] = self._loader(derivation, dtype)
             return entry.address
 
+    def _derived(self, derivation: str) -> None:
+        registry.add(self, derivation)
+
     def _error(self, code: int, line: int, message: str) -> KernelRuntimeError:
         from ksc.ir.nodes import Span
 
@@ -235,12 +241,18 @@ def declare(spec: OpSpec, loader: Loader) -> Operator:
     declared already with an equal signature, that operator is given. Raises ArgumentError where the signature differs.
     """
     with _declare_lock:
+        look_for_dtensors()
         known = _declared.get(spec.name)
         if known is None:
             known = _declared[spec.name] = Operator(spec, loader)
         elif replace(known.spec, doc=spec.doc, span=spec.span) != spec:
             raise ArgumentError(f"the operator knossos::{spec.name} is declared already, with another signature")
         return known
+
+
+def look_for_dtensors() -> None:
+    """Give PyTorch the sharding rules of all operators, once DTensors have come into the program."""
+    registry.look(_declared)
 
 
 def declared(name: str) -> Operator | None:

@@ -26,7 +26,8 @@ class ArgSpec:
         kind: ``"float"`` carries derivatives; ``"int"`` (int64 in the kernel) and ``"bool"`` carry none.
         shared: one number for all lanes, as ``in_dims=None`` says: a Python number or a 0-d tensor.
         sizes: of a tensor kernel's argument: an int where only one size fits, else None; () for a number or 0-d tensor.
-        lanes: how many of these dimensions are mapped: they do not count in promotion, and may well be of size 1.
+        mapped: at each level of mapping, the outermost first, whether this argument is. The mapped dimensions are the
+            first: they do not count in promotion, and may well be of size 1.
         is_number: a number in the operator's schema, since sizes depend on it (``shapes.values_used``).
     """
 
@@ -34,8 +35,13 @@ class ArgSpec:
     kind: Kind = "float"
     shared: bool = False
     sizes: tuple[int | None, ...] = ()
-    lanes: int = 0
+    mapped: tuple[bool, ...] = ()
     is_number: bool = False
+
+    @property
+    def lanes(self) -> int:
+        """How many of the dimensions are mapped."""
+        return sum(self.mapped)
 
 
 @dataclass(frozen=True, slots=True)

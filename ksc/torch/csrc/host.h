@@ -17,6 +17,9 @@ class KernelHost {
     // The compiled entry of a derivation in a dtype, on any thread; raises where there is none.
     virtual void* load(const std::string& derivation, at::ScalarType dtype) = 0;
 
+    // A derivation has become an operator, on any thread.
+    virtual void declared(const std::string&) {}
+
     // Raises the error of a kernel that stopped at a line of the user's file.
     [[noreturn]] virtual void raise(int code, int line, const std::string& message) = 0;
 };

@@ -79,14 +79,15 @@ PyObject* declare(PyObject*, PyObject* args) {
     int partial_seeds = 0;
     PyObject* loader = nullptr;
     PyObject* error = nullptr;
+    PyObject* declared = nullptr;
     if (!PyArg_ParseTuple(
-            args, "sO!O!OpOO", &name, &PyTuple_Type, &arg_slots, &PyTuple_Type, &result_slots, &shapes, &partial_seeds,
-            &loader, &error)) {
+            args, "sO!O!OpOOO", &name, &PyTuple_Type, &arg_slots, &PyTuple_Type, &result_slots, &shapes, &partial_seeds,
+            &loader, &error, &declared)) {
         return nullptr;
     }
     declare_family(
         kNamespace, name, {parse_slots(arg_slots), parse_slots(result_slots)}, parse_shapes(shapes), partial_seeds != 0,
-        std::make_unique<PythonHost>(loader, error));
+        std::make_unique<PythonHost>(loader, error, declared));
     Py_RETURN_NONE;
     END_HANDLE_TH_ERRORS
 }
@@ -120,7 +121,7 @@ PyObject* declare_derivation(PyObject*, PyObject* args) {
 
 PyMethodDef methods[] = {
     {"declare", declare, METH_VARARGS,
-     "declare(name, args, results, shapes, partial_seeds, loader, error): register torch.ops.knossos.NAME"},
+     "declare(name, args, results, shapes, partial_seeds, loader, error, declared): register torch.ops.knossos.NAME"},
     {"declare_derivation", declare_derivation, METH_VARARGS,
      "declare_derivation(name, derivation): register its overload, if it is not yet there"},
     {"set_callback_host", set_callback_host, METH_O, "set_callback_host(host): what callbacks of kernels run"},

@@ -265,10 +265,20 @@ Operator& Family::find_or_declare(const Operator& from, char letter, const std::
             derivation += seed ? '1' : '0';
         }
     }
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = operators_.find(derivation);
-    return found != operators_.end() ? *found->second
-                                     : declare(derivation, derive(from, letter, seeds), &from, letter, seeds);
+    Operator* op = nullptr;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        const auto found = operators_.find(derivation);
+        if (found != operators_.end()) {
+            return *found->second;
+        }
+        op = &declare(derivation, derive(from, letter, seeds), &from, letter, seeds);
+    }
+    // Python's lock is not waited for with ours held.
+    if (letter != 'b') {
+        host_->declared(derivation);
+    }
+    return *op;
 }
 
 Family* find_family(const std::string& name) {

@@ -7,7 +7,8 @@
 
 namespace ksc {
 
-PythonHost::PythonHost(PyObject* loader, PyObject* error) : loader_(Py_NewRef(loader)), error_(Py_NewRef(error)) {}
+PythonHost::PythonHost(PyObject* loader, PyObject* error, PyObject* declared)
+    : loader_(Py_NewRef(loader)), error_(Py_NewRef(error)), declared_(Py_NewRef(declared)) {}
 
 void* PythonHost::load(const std::string& derivation, at::ScalarType dtype) {
     const WithGil gil;
@@ -25,6 +26,15 @@ void* PythonHost::load(const std::string& derivation, at::ScalarType dtype) {
         throw_python_error();
     }
     return pointer;
+}
+
+void PythonHost::declared(const std::string& derivation) {
+    const WithGil gil;
+    PyObject* const done = PyObject_CallFunction(declared_, "s", derivation.c_str());
+    if (done == nullptr) {
+        throw_python_error();
+    }
+    Py_DECREF(done);
 }
 
 void PythonHost::raise(int code, int line, const std::string& message) {

@@ -9,16 +9,19 @@ namespace ksc {
 
 class PythonHost final : public KernelHost {
   public:
-    // `loader(derivation, dtype) -> address` and `error(code, line, message) -> exception` are kept.
-    PythonHost(PyObject* loader, PyObject* error);
+    // `loader(derivation, dtype) -> address`, `error(code, line, message) -> exception` and `declared(derivation)` are
+    // kept.
+    PythonHost(PyObject* loader, PyObject* error, PyObject* declared);
 
     void* load(const std::string& derivation, at::ScalarType dtype) override;
+    void declared(const std::string& derivation) override;
     [[noreturn]] void raise(int code, int line, const std::string& message) override;
 
   private:
     // Never released, as operators are not.
     PyObject* const loader_;
     PyObject* const error_;
+    PyObject* const declared_;
 };
 
 }  // namespace ksc
