@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from pathlib import Path
 
 from ksc.cli.target import add_target, load_kernel
@@ -32,7 +33,12 @@ def run(args: argparse.Namespace) -> int:
     kernel = load_kernel(args.target)
     inputs = evaluated_args(args.args, kernel.__wrapped__) if args.args is not None else None
     path = args.output or Path(f"{kernel.__name__}.html")
-    page = kernel.explore(inputs, path=path, plot_range=tuple(args.range))
+    # Collections would walk torch's objects again and again while the many versions of a program come and go.
+    gc.freeze()
+    try:
+        page = kernel.explore(inputs, path=path, plot_range=tuple(args.range))
+    finally:
+        gc.unfreeze()
     if args.open:
         page.open()
     print(path)

@@ -11,6 +11,7 @@ import torch
 from ksc.errors import KnossosError
 from ksc.explore.counts import count
 from ksc.explore.model import Count, Curves, Page, Pane, Row
+from ksc.explore.same import unchanged
 from ksc.explore.source import Sources
 from ksc.ir.nodes import Program, Span
 from ksc.ir.text import to_lines
@@ -76,16 +77,19 @@ def collect(
 def _stages(special: Specialisation, derivation: str, group: str, sizes: Sizes, dtype: torch.dtype) -> Iterator[Pane]:
     from ksc.derive import stages
 
-    before: list[Row] = []
+    before: Program | None = None
+    rows: list[Row] = []
     counts: dict[str, Count] = {}
     for title, program in stages(special.program, derivation):
         name, _, why = title.partition(": ")
-        rows = _rows(program)
-        same = [row.text for row in rows] == [row.text for row in before]
+        same = before is not None and unchanged(before, program)
+        if not same:
+            last, rows = rows, _rows(program)
+            same = [row.text for row in rows] == [row.text for row in last]
         if not same:
             counts = count(program, dtype.itemsize, sizes)
         yield Pane(group, name, "ir", rows, why, counts, same)
-        before = rows
+        before = program
 
 
 def _rows(program: Program) -> list[Row]:

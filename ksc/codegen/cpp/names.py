@@ -95,6 +95,8 @@ class Scope:
     ) -> None:
         self._outer = outer
         self._names = set(reserved)
+        # The first number that may still be free, by name; numbers before it stay taken.
+        self._numbers: dict[tuple[str, bool], int] = {}
         self._kept: frozenset[str] = outer._kept if outer is not None else kept
 
     def __contains__(self, name: str) -> bool:
@@ -103,10 +105,19 @@ class Scope:
     def declare(self, name: str) -> str:
         """An identifier for ``name`` that is new here; it is taken from now on."""
         base = identifier(name)
-        unique, k = base, 1
         made_up = is_temporary(name)
+        stem = f"{base.rstrip('_')}_" if base != "t" else base
+        k = self._number(base, made_up)
+        unique = f"{stem}{k}" if k > 1 else base
         while unique in self or (made_up and unique in self._kept):
             k += 1
-            unique = f"{base.rstrip('_')}_{k}" if base[-1] != "t" or len(base) > 1 else f"t{k}"
+            unique = f"{stem}{k}"
+        self._numbers[base, made_up] = k
         self._names.add(unique)
         return unique
+
+    def _number(self, base: str, made_up: bool) -> int:
+        found = self._numbers.get((base, made_up))
+        if found is None:
+            found = 1 if self._outer is None else self._outer._number(base, made_up)
+        return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,11 +69,12 @@ def to_lines(program: Program) -> list[PlacedLine]:
 
     text = _text(program, mark)
     spans = {character: span for span, character in places.items()}
+    marks = re.compile(f"[{chr(_FIRST_MARK)}-{max(spans, default=chr(_FIRST_MARK))}]")
     lines: list[PlacedLine] = []
     for line in text.rstrip("\n").split("\n"):
-        found = tuple(dict.fromkeys(spans[character] for character in line if character in spans))
+        found = tuple(dict.fromkeys(spans[character] for character in marks.findall(line) if character in spans))
         if found:
-            line = "".join(character for character in line if character not in spans)
+            line = marks.sub("", line)
         elif line and lines:
             # What goes on from the line before is of the same equation.
             found = lines[-1].spans[:1]
@@ -149,6 +151,7 @@ class _FunctionPrinter:
         self.place = place
         self.names: dict[Var, str] = {}
         self.taken: set[str] = set()
+        self.numbers: dict[str, int] = {}
 
     def tree(self) -> Tree:
         params: list[Tree] = [self.typed(param) for param in self.function.params]
@@ -159,10 +162,12 @@ class _FunctionPrinter:
     def bind(self, var: Var) -> str:
         """Name a variable: its own name where that is free in the function, else with the first free number."""
         base = variable_base(var.name)
-        name, k = base, 0
+        k = self.numbers.get(base, 0)
+        name = f"{base}_{k}" if k else base
         while name in self.taken:
             k += 1
             name = f"{base}_{k}"
+        self.numbers[base] = k
         self.taken.add(name)
         self.names[var] = name
         return name
