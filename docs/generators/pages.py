@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from docs.generators import architecture, errors, exporting, figures, language, showing
+from docs.generators import architecture, drawings, errors, exporting, figures, language, showing
 from docs.generators.running import run_blocks
 
 GENERATORS: Mapping[str, Callable[..., str]] = {
@@ -34,7 +34,8 @@ GENERATORS: Mapping[str, Callable[..., str]] = {
     "targets": exporting.targets,
     "exported": exporting.exported,
     "figure": figures.figure,
-    "accuracy": figures.accuracy,
+    "accuracy": drawings.accuracy,
+    "written": drawings.written,
 }
 
 _LINE = re.compile(r"^<!-- generate: (.+?) -->$", re.MULTILINE)

@@ -2,7 +2,8 @@
 
 A page with the line ``<!-- run -->`` has its blocks run one after another; with ``<!-- run: apart -->`` each is run by
 itself, after ``PREAMBLE``. What stands behind ``python`` where a block begins says more of it: ``raises=KS101`` that it
-stops with this error, which then follows it; ``shows=cpp`` that it prints C++; ``silent`` that nothing follows it.
+stops with this error, which then follows it; ``shows=cpp`` that it prints C++, and ``function=f`` that this one of its
+functions alone follows; ``silent`` that nothing follows it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 import sys
 from types import ModuleType
 
+from docs.generators.showing import functions_of
 from ksc.errors import KnossosError
 
 PREAMBLE = "import math\nimport torch\nimport ksc as knossos\n"
@@ -51,6 +53,8 @@ def run_blocks(name: str, text: str) -> str:
         block = f"```python\n{found['code']}```"
         if not printed or "silent" in options:
             return block
+        if "function" in options:
+            printed = functions_of(printed)[options["function"]]
         language = "text" if "raises" in options else options.get("shows", "text")
         return f"{block}\n\n```{{code-block}} {language}\n:class: output\n\n{printed.rstrip()}\n```"
 

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from ksc.cli.target import import_file
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PLACES = ("dl-capsule/sqrl", "dl-lstm/lstm_cell", "ml-gmm/fit", "cv-ba/adjust", "numerics/mandelbrot", "numerics/irls", "numerics/cloth")  # fmt: skip
+PLACES = ("dl-capsule/sqrl", "dl-lstm/lstm_cell", "ml-gmm/fit", "cv-ba/adjust", "cv-hand/track", "numerics/mandelbrot", "numerics/irls", "numerics/cloth")  # fmt: skip
 
 
 def example(place: str) -> ModuleType:
@@ -84,6 +84,15 @@ def test_bundle_adjustment_converges() -> None:
     assert costs[0] > 1e3
     assert costs[-1] < 1e-2
     assert ba.errors_of(*adjusted.observations()).abs().max() < 0.1
+
+
+def test_a_hand_is_tracked() -> None:
+    track = example("cv-hand/track")
+    model, which, pose = track.synthetic(60)
+    found, distances = track.track(model, which, track.seen_in(pose, model, which))
+    assert distances[0] > 0.1
+    assert distances[-1] < 1e-6
+    assert_close(found, pose, rtol=0.0, atol=1e-4)
 
 
 def test_a_small_rotation_has_the_derivative_of_the_series() -> None:
