@@ -11,7 +11,7 @@ from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
 from ksc.passes.guards import require_before_loops
-from ksc.passes.hoist import hoist_invariants
+from ksc.passes.hoist import hoist_invariants, hoist_sizes
 from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
 from ksc.passes.requirements import repeat_requirements
@@ -35,6 +35,7 @@ class Pass:
 
 PREPARE: tuple[Pass, ...] = (
     Pass("inline", inline_small, "a function of tensors is fused with what its caller does"),
+    Pass("sizes", hoist_sizes, "what loops compute of sizes is known around them"),
     Pass("requirements", repeat_requirements, "the reverse of a loop knows the sizes that the loop knew"),
     Pass("guards", require_before_loops, "slices whose indices are known to be in range are views"),
     Pass("fuse", fuse, "a fused body is computed again in its reverse, so its derivative has no temporaries either"),
@@ -43,6 +44,7 @@ PREPARE: tuple[Pass, ...] = (
 
 PIPELINE: tuple[Pass, ...] = (
     Pass("inline", inline_small, "everything after sees through small functions and those called once"),
+    Pass("sizes", hoist_sizes, "what loops compute of sizes has one name in all of them, once it is shared"),
     Pass("share", eliminate_common_subexpressions, "a size or a condition that is read twice has one name"),
     Pass("simplify", simplify, "derivatives are full of constants; fewer equations for all that follows"),
     Pass("cse", eliminate_common_subexpressions, "values computed again for the reverse sweep meet the first ones"),

@@ -22,7 +22,7 @@ from ksc.passes import optimise
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.guards import require_before_loops
 
-COUNTS = ["n", "i", "(add i 1)", "(sub n i)", "(sub (sub n i) 1)"]
+COUNTS = ["n", "i", "(add i 1)", "(sub n i)", "(sub (sub n i) 1)", "(idiv n 2)", "(idiv (add n 3) 4)"]
 FACTORS = st.integers(-2, 2)
 
 NEST = """

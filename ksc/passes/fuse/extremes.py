@@ -180,12 +180,22 @@ class Extremes:
             return False
         for choice in _without_choices(self.facts, polynomial):
             return choice.some(lambda p: self._outside(p, least, depth - 1))
-        for known in self.known:
+        for known in (*self.known, *self._remainders(polynomial)):
             for own, other in ((1, 1), (1, 2), (2, 1)):
                 rest = Polynomial.constant(own) * polynomial - Polynomial.constant(other) * known
                 if len(rest.terms) <= len(polynomial.terms) and self._outside_of(known, rest, least):
                     return True
         return False
+
+    def _remainders(self, polynomial: Polynomial) -> Iterator[Polynomial]:
+        """What is not negative of the quotients in a polynomial: what is left over, and what it lacks."""
+        for symbol in polynomial.symbols():
+            divided = quotient(self.facts, symbol)
+            if divided is not None and is_bounded(self.facts, symbol):
+                dividend, divisor = divided
+                remainder = dividend - Polynomial.constant(divisor) * Polynomial.symbol(symbol)
+                yield remainder
+                yield Polynomial.constant(divisor - 1) - remainder
 
     def _outside_of(self, known: Polynomial, rest: Polynomial, least: Mapping[Symbol, int]) -> bool:
         if self._terms_are_natural(rest, least):
@@ -324,11 +334,23 @@ def _divides(divisor: int, polynomial: Polynomial) -> bool:
     return not odd
 
 
+def quotient(facts: Facts, symbol: Symbol) -> tuple[Polynomial, int] | None:
+    """Dividend and divisor, where an integer is a quotient by a positive constant, rounded down."""
+    eqn = facts.definition(symbol) if isinstance(symbol, Var) else None
+    if eqn is None or eqn.op != "idiv" or not isinstance(eqn.args[1], Const) or int(eqn.args[1].value) <= 0:
+        return None
+    dividend = facts.polynomial(facts.resolve(eqn.args[0]))
+    return None if symbol in dividend.symbols() else (dividend, int(eqn.args[1].value))
+
+
 def is_bounded(facts: Facts, symbol: Symbol) -> bool:
-    """Whether an integer is a size, an index of a loop over sizes, or one of two such."""
+    """Whether an integer is a size, an index of a loop over sizes, one of two such, or a quotient of one."""
     if not isinstance(symbol, Var):
         return True
     sides = facts.sides(symbol)
+    divided = quotient(facts, symbol)
+    if divided is not None:
+        sides = divided[:1]
     if symbol in facts.counts:
         count = facts.count(symbol)
         sides = () if count is None else (count,)

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from ksc.ir.nodes import Atom, Const, Eqn, Function, Var, const
 from ksc.ir.types import Bool, Integer
-from ksc.passes.fuse.extremes import Clause, Extremes, clause_of
+from ksc.passes.fuse.extremes import Clause, Extremes, clause_of, quotient
 from ksc.passes.fuse.polynomial import Polynomial, Symbol
 from ksc.passes.fuse.sizes import Place, Rule, Size, Sizes, rewritten
 
@@ -139,7 +139,7 @@ class Facts(Sizes):
             case Eqn(op="min"):
                 return self._least_is_natural(symbol, eqn.args)
             case Eqn(op="imod" | "idiv"):
-                return self.count(symbol) is not None
+                return self.count(symbol) is not None or self._quotient_is_natural(symbol)
             case _:
                 return False
 
@@ -150,6 +150,16 @@ class Facts(Sizes):
         self._judged.add(symbol)
         try:
             return all(self._is_size(arg) or self.is_natural(self.polynomial(self.resolve(arg))) for arg in args)
+        finally:
+            self._judged.remove(symbol)
+
+    def _quotient_is_natural(self, symbol: Var) -> bool:
+        divided = quotient(self, symbol)
+        if divided is None or symbol in self._judged:
+            return False
+        self._judged.add(symbol)
+        try:
+            return self.is_natural(divided[0])
         finally:
             self._judged.remove(symbol)
 

@@ -253,14 +253,24 @@ class Sizes:
                 return self._carried_size(eqn, k, eqn.args[len(eqn.args) - eqn.params["carries"] + k], dim)
             case "for" if dim == 0:
                 count = self.resolve(eqn.args[0])
-                natural = count in self.counts if isinstance(count, Var) else isinstance(count, tuple)
-                if isinstance(count, Const):
-                    natural = int(count.value) >= 0
-                return count if natural else None
+                return count if self._is_natural(count) else None
             case "for" | "while" if dim > 0 and not eqn.params.get("nested"):
                 return self._size_of_atom(eqn.blocks[-1].results[k], dim - 1)
             case _:
                 return None
+
+    def _is_natural(self, count: Size) -> bool:
+        """Whether a count is a size, an index, or a part of a size."""
+        match count:
+            case Const(value=value):
+                return int(value) >= 0
+            case tuple():
+                return True
+        eqn = self.definition(count)
+        if eqn is not None and eqn.op == "idiv":
+            dividend, divisor = eqn.args
+            return isinstance(divisor, Const) and int(divisor.value) > 0 and isinstance(self.resolve(dividend), tuple)
+        return count in self.counts
 
     def _part_size(self, eqn: Eqn, dim: int) -> Size | None:
         tensor, *at = eqn.args
