@@ -39,4 +39,13 @@
 #define KS_MIN(...)
 #endif
 
+// Before a loop whose iterations do not meet in memory.
+#if defined(__CUDACC__)
+#define KS_APART
+#elif defined(__clang__)
+#define KS_APART _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define KS_APART _Pragma("GCC ivdep")
+#endif
+
 #endif

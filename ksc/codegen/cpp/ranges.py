@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
 from ksc.ir.types import AccType, IntegerType, TensorType
 from ksc.passes.fuse.facts import Facts as SizeFacts
+from ksc.passes.fuse.polynomial import Polynomial
+from ksc.passes.fuse.sizes import Place
 
 Unknown = Var | tuple[Var, int]
 """An integer variable, or a dimension of a tensor."""
@@ -224,9 +226,11 @@ class InRange:
         if place is None or tensor in self._clipped:
             return False
         at, size = sizes.polynomial(index), sizes.polynomial(sizes.size(tensor, dim))
-        return sizes.never_negative(at, place, self._asserted) and sizes.never_negative(
-            size - at.plus(1), place, self._asserted
-        )
+        return self.never_negative(at, place) and self.never_negative(size - at.plus(1), place)
+
+    def never_negative(self, value: Polynomial, place: Place) -> bool:
+        """Whether a polynomial cannot be negative at a place, by what was asserted before the line that is printed."""
+        return self.sizes.never_negative(value, place, self._asserted)
 
     def has_sizes(self, tensor: Atom, sizes: Sequence[Atom | None]) -> bool:
         """Whether a tensor is known to have all of these sizes."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
+from ksc.codegen.cpp.apart import are_apart
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
 from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, is_tree, mentions_runtime
 from ksc.codegen.cpp.literals import string_literal
@@ -377,6 +378,8 @@ def _loops(
         lanes = "KS_LANES"
     elif around or any(line.text.endswith("{") for line in innermost.lines):
         lanes = None
+    elif lanes is None and p.target.in_lanes and are_apart(p, eqn):
+        lanes = "KS_APART"
     for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
         if lanes is not None and inner is innermost:
             outer.line(lanes, eqn.span)

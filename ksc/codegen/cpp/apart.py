@@ -1,0 +1,98 @@
+"""Loops over more tensors than a compiler compares at run time, whose iterations are known not to meet in memory.
+
+    KS_APART
+    for (int64_t i = 0; i < n; ++i) {
+        const double t_bar = …;
+        bias_bar(i) += t_bar;
+        bias_bar(n + i) += t_bar * …;
+
+A compiler runs iterations side by side if it sees that none reads or writes what another one writes. It asks that of
+each two tensors before the loop, as long as they are few. Here it is known: what a loop makes is new, and accumulators
+are not read; additions to one are apart if each is at a place of its own, and no two of them at each other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from ksc.codegen.cpp.printer import Printer
+from ksc.ir.nodes import Atom, Eqn, Var
+from ksc.ir.types import TensorType, is_scalar
+from ksc.ops import PRIMITIVES
+from ksc.passes.fuse.polynomial import Polynomial
+from ksc.passes.fuse.sizes import Place
+
+COMPARED = 10
+"""The number of pairs of which GCC finds out at run time whether they overlap."""
+
+
+def are_apart(p: Printer, eqn: Eqn) -> bool:
+    """Whether a ``build`` without loops inside reads and writes many tensors, in which its iterations do not meet."""
+    (body,) = eqn.blocks
+    if eqn.op != "build" or any(inner.blocks for inner in body.eqns):
+        return False
+    live = [inner for inner in body.eqns if p.analysis.is_live(inner)]
+    if not all(inner.op in PRIMITIVES or inner.op in ("index", "size", "acc_add") for inner in live):
+        return False
+    if not all(is_scalar(atom.type) for inner in live for atom in (*inner.outs, *inner.args[-1:])):
+        return False
+    adds = [inner for inner in live if inner.op == "acc_add"]
+    if _pairs(p, eqn, live, adds) <= COMPARED:
+        return False
+    index, size = body.params[-1], p.in_range.sizes.polynomial(p.in_range.sizes.resolve(eqn.args[-1]))
+    return all(_is_own(p, add, index) for add in adds) and all(
+        _never_meet(p, a, b, index, size) for a, b in combinations(adds, 2) if a.args[0] is b.args[0]
+    )
+
+
+def _pairs(p: Printer, eqn: Eqn, live: Sequence[Eqn], adds: Sequence[Eqn]) -> int:
+    """How many pairs of places in memory there are of which one at least is written."""
+    written = len({add.args[:-1] for add in adds}) + sum(map(p.analysis.is_read, eqn.outs))
+    read = len({inner.args for inner in live if inner.op == "index"})
+    return written * (written - 1) // 2 + written * read
+
+
+def _places(p: Printer, add: Eqn) -> list[Polynomial]:
+    facts = p.in_range.sizes
+    return [facts.polynomial(facts.resolve(at)) for at in add.args[1:-1]]
+
+
+def _step(place: Polynomial, index: Var) -> int:
+    """How far a place moves from one iteration to the next; 0 if that is not always as far."""
+    factor = place.coefficient(index)
+    value = factor.value if factor is not None else None
+    return value if value is not None else 0
+
+
+def _is_own(p: Printer, add: Eqn, index: Var) -> bool:
+    """Whether an addition is at another place in each iteration."""
+    return any(_step(place, index) for place in _places(p, add))
+
+
+def _never_meet(p: Printer, a: Eqn, b: Eqn, index: Var, size: Polynomial) -> bool:
+    """Whether no iteration adds by ``a`` where another one adds by ``b``."""
+    pairs = list(zip(_places(p, a), _places(p, b), strict=True))
+    if all(one == other for one, other in pairs):
+        return True
+    place = _home(p, a)
+    return place is not None and any(
+        _is_after(p, one, other, index, size, place) or _is_after(p, other, one, index, size, place)
+        for one, other in pairs
+    )
+
+
+def _is_after(p: Printer, one: Polynomial, other: Polynomial, index: Var, size: Polynomial, place: Place) -> bool:
+    """Whether ``one`` is always greater than ``other``, whichever two iterations they are of."""
+    if any(index in end.symbols() and _step(end, index) <= 0 for end in (one, other)):
+        return False
+    least = one.with_value(index, Polynomial.constant(0))
+    most = other.with_value(index, size.plus(-1))
+    return p.in_range.never_negative((least - most).plus(-1), place)
+
+
+def _home(p: Printer, add: Eqn) -> Place | None:
+    acc: Atom = add.args[0]
+    assert isinstance(acc, Var) and not isinstance(acc.type, TensorType)
+    reads = p.in_range.sizes.reads.get(acc, ())
+    return next((read.place for read in reads if read.eqn is add), None)
