@@ -50,6 +50,8 @@ def test_a_reversed_loop_of_gates_has_no_checks_inside_and_vectorises_whatever_t
     text = kernel.cpp
     loops = text[text.index("gated_value_and_vjp(") :]
     assert "ks::outside" not in loops
+    # The state once, before the steps, and its cotangent; none for what the steps overwrite.
+    assert loops.count("// copies") == 2
     innermost = re.findall(r"(KS_APART\n)?( +)for \(int64_t i_3 .*\n((?:\2 .*\n)+)", loops)
     adding = [marked for marked, _, body in innermost if "weight_bar(" in body and "ks::tanh" in body]
     assert adding

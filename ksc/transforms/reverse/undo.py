@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.rewrite import Env, bound_vars, clone_block, replace, substitute_block
-from ksc.ir.types import BoxType, Integer, TensorType
+from ksc.ir.types import BoxType, Integer, TensorType, is_scalar
 from ksc.transforms.module import Module
 from ksc.transforms.reverse.closing import Closing, Leaf, counted, counter_step, definitions
 from ksc.transforms.reverse.segments import WHOLE
@@ -150,7 +150,7 @@ class Recorder:
         for eqn in block.eqns:
             old = self._olds.get(eqn)
             if old is not None:
-                found.append(Eqn((old,), "index", eqn.args[:-1], {}, (), eqn.span))
+                found += _read(old, eqn)
             found.append(eqn)
         return Block(block.params, tuple(found), block.results, block.span)
 
@@ -278,6 +278,25 @@ class Recorder:
         out = Var(f"{var.name}_log", stack_type(1, value.type))
         self._extents[out] = None if extents is None or eqn.op == "while" else (eqn.args[0], *extents)
         return value, out
+
+
+def _read(old: Var, update: Eqn) -> Sequence[Eqn]:
+    """What an ``update`` overwrites: an element, or a copy of a part.
+
+    The part itself would have the ``update`` copy the whole tensor, since it is kept beyond it.
+    """
+    tensor, *at = update.args[:-1]
+    if not isinstance(old.type, TensorType) or not is_scalar(old.type.elem):
+        return [Eqn((old,), "index", update.args[:-1], {}, (), update.span)]
+    sizes = [Var("n", Integer) for _ in range(old.type.rank)]
+    eqns = [
+        Eqn((size,), "size", (tensor,), {"dim": len(at) + dim}, (), update.span) for dim, size in enumerate(sizes)
+    ]
+    inside = [Var("i", Integer) for _ in sizes]
+    element = Var(old.name, old.type.elem)
+    read = Eqn((element,), "index", (tensor, *at, *inside), {}, (), update.span)
+    body = Block(tuple(inside), (read,), (element,), update.span)
+    return [*eqns, Eqn((old,), "build", tuple(sizes), {}, (body,), update.span)]
 
 
 def _either(eqn: Eqn, root: Var, codes: Sequence[Block]) -> Step:
