@@ -124,9 +124,15 @@ def _print_targets(as_json: bool) -> int:
     for name, target in TARGETS.items():
         print(f"{name:<10} {target.summary}")
         for option, default in target.options.items():
-            shown = ",".join(default) if isinstance(default, tuple) else default
-            print(f"{'':<12} --set {option}={shown}")
+            print(f"{'':<12} --set {option}={_shown(default)}")
     return 0
+
+
+def _shown(default: Any) -> str:
+    """The value of an option as it is written on the command line."""
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def _print_export(folder: Path, as_json: bool) -> int:

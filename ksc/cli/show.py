@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -36,17 +37,31 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--passes", action="store_true", help="print the IR after each pass on the way to the stage, and what it is for"
     )
+    parser.add_argument("--json", action="store_true", help="for a program to read")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one stage, or all that leads to it."""
     kernel = load_kernel(args.target, args.args)
-    if args.passes:
+    if args.json:
+        print(json.dumps(_report(kernel, args.stage, passes=args.passes), indent=2))
+    elif args.passes:
         _print_passes(kernel, DERIVATIONS[args.stage])
     else:
         print(str(STAGES[args.stage](kernel)).rstrip("\n"))
     return 0
+
+
+def _report(kernel: Kernel, stage: str, *, passes: bool) -> dict[str, object]:
+    """The text of a stage, or of the program after each pass on the way, with what it is of."""
+    report: dict[str, object] = {"kernel": kernel.__name__}
+    if code := getattr(kernel.__wrapped__, "__code__", None):
+        report |= {"file": code.co_filename, "line": code.co_firstlineno}
+    if passes:
+        steps = [{"title": title, "text": text} for title, text in kernel.stages(DERIVATIONS[stage])]
+        return {**report, "stage": stage, "passes": steps}
+    return {**report, "stage": stage, "text": str(STAGES[stage](kernel))}
 
 
 def _print_passes(kernel: Kernel, derivation: str) -> None:

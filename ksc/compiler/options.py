@@ -48,11 +48,14 @@ class BuildOptions:
 
     def compile_flags(self) -> list[str]:
         """For the compiler. Never ``-ffast-math``: it breaks NaN and infinity, and sets flush-to-zero on loading."""
-        flags = ["-std=c++17", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fwrapv"]
+        # Code for Windows can lie anywhere as it is, and compilers for it refuse the flag.
+        anywhere = [] if sys.platform == "win32" else ["-fPIC"]
+        flags = ["-std=c++17", *anywhere, "-fno-math-errno", "-fno-trapping-math", "-fwrapv"]
         # A tail call made into a jump would recurse for ever instead of meeting the end of the stack.
         flags.append("-fno-optimize-sibling-calls")
         flags += ["-O0", "-g"] if self.debug else ["-O3"]
-        if self.march:
+        # Apple's clang takes what all its processors have for granted, and does not know "native" for them.
+        if self.march and not (self.march == "native" and sys.platform == "darwin" and not _is_x86()):
             flags.append(f"-march={self.march}")
         if _is_x86() and not self.debug:
             flags.append("-mprefer-vector-width=512")
@@ -63,7 +66,7 @@ class BuildOptions:
         """For the linker: the vector maths of the C library where it has one."""
         if _has_vector_maths():
             return ["-Wl,--as-needed", "-lmvec", "-lm"]
-        return ["-lm"]
+        return [] if sys.platform == "win32" else ["-lm"]
 
 
 def _is_x86() -> bool:

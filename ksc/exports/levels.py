@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import platform
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +24,8 @@ PORTABLE: dict[str, tuple[str, ...]] = {
     "aarch64": ("armv8-a",),
 }
 """What is exported where nothing else is asked for: the best of these that a processor has is chosen at load time."""
+
+GNU_UNIQUE = "-fno-gnu-unique"
 
 _LEVEL = re.compile(r"[a-z][a-z0-9._+-]*")
 
@@ -68,13 +73,24 @@ def kernel_flags(level: str) -> list[str]:
     """The flags of kernels for an instruction set."""
     own = [flag for flag in BuildOptions(march=level).compile_flags() if not flag.startswith("-mprefer")]
     wide = ["-mprefer-vector-width=512"] if machine_of(level) == "x86_64" else []
-    # What two files of kernels have in common stays each one's own.
-    return [*own, *wide, "-fvisibility=hidden", "-fno-gnu-unique", "-I", str(prelude_dir())]
+    # What two files of kernels have in common stays each one's own; clang has no symbols that are one for the process.
+    hidden = ["-fvisibility=hidden", *([GNU_UNIQUE] if knows(compiler_for(machine_of(level)), GNU_UNIQUE) else [])]
+    return [*own, *wide, *hidden, "-I", str(prelude_dir())]
 
 
 def link_flags(level: str) -> list[str]:
     """Those of a file of kernels."""
-    return ["-Wl,--as-needed", "-Wl,-Bsymbolic", *(["-lmvec"] if machine_of(level) == "x86_64" else []), "-lm"]
+    machine = machine_of(level)
+    if machine == this_machine() and sys.platform != "linux":
+        return BuildOptions().link_flags()
+    return ["-Wl,--as-needed", "-Wl,-Bsymbolic", *(["-lmvec"] if machine == "x86_64" else []), "-lm"]
+
+
+@functools.cache
+def knows(compiler: Compiler, flag: str) -> bool:
+    """Whether a compiler takes a flag."""
+    command = [*compiler.command, "-Werror", flag, "-x", "c++", "-fsyntax-only", os.devnull]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def compile_with(compiler: Compiler, *arguments: str | Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import inspect
+import keyword
 import re
 import shutil
+import sysconfig
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from ksc.arguments import KINDS, element
 from ksc.errors import ArgumentError
 from ksc.exports import runtime
 from ksc.exports.files import write
+from ksc.exports.levels import this_machine
 from ksc.exports.manifest import described_arguments, manifest, save
 from ksc.exports.model import ExportedKernel, Library
 from ksc.exports.rendering import render
@@ -24,11 +27,19 @@ from ksc.exports.torch_core import torch_version
 from ksc.exports.torch_library import build_libraries, with_partial_seeds
 from ksc.frontend.values import Abstract, Static, Struct, Value
 
+_VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9]+(\.[a-z0-9]+)*)?")
+"""Versions as pip spells them."""
+
 
 def write_python(library: Library, folder: Path, *, isa: Sequence[str], version: str, wheel: bool) -> None:
     """Write the package, its wheels and a manifest. Raises ArgumentError, BuildError."""
-    if re.fullmatch(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.dev\d+)?", version) is None:
-        raise ArgumentError(f"{version!r} is no version of a package", remedy="write one such as 1.0.2")
+    if _VERSION.fullmatch(version) is None:
+        raise ArgumentError(
+            f"{version!r} is no version of a package", remedy="write one such as 1.0.2 or 1.0+torch2.13"
+        )
+    for name in (library.name, *(kernel.name for kernel in library.kernels)):
+        if keyword.iskeyword(name):
+            raise ArgumentError(f"{name} is a word of Python's own", remedy="export it under another name")
     library = with_partial_seeds(library)
     described = [call_description(kernel) for kernel in library.kernels]
     package = folder / library.name
@@ -39,6 +50,7 @@ def write_python(library: Library, folder: Path, *, isa: Sequence[str], version:
     names = {"lib": library.name, "version": __version__, "torch": torch_version(), "kernels": library.kernels}
     write(package, "__init__.py", render("python/init.py.jinja", **names))
     shutil.copyfile(inspect.getfile(runtime), package / "_runtime.py")
+    write(package, "py.typed", "")
     save(data, package)
     save(data, folder)
     if wheel:
@@ -111,7 +123,8 @@ def _plain(value: Any, name: str) -> Any:
 def _write_wheel(folder: Path, name: str, version: str, machine: str) -> None:
     """A wheel of the package with the libraries for one kind of processor."""
     info = f"{name}-{version}.dist-info"
-    tag = f"py3-none-linux_{machine}"
+    system = re.sub("[-.]", "_", sysconfig.get_platform()) if machine == this_machine() else f"linux_{machine}"
+    tag = f"py3-none-{system}"
     files: list[tuple[str, bytes]] = []
     package = folder / name
     for path in sorted(package.rglob("*")):

@@ -8,7 +8,7 @@ import inspect
 import json
 import platform
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,40 +34,104 @@ class ExportedKernel:
         derivations: what is there beside the value: ``v`` the vjp, ``j`` the jvp, and so on.
     """
 
-    def __init__(self, library: str, data: Structure, records: Callable[[str, Sequence[str], bool], Any]) -> None:
+    def __init__(self, library: ExportedLibrary, data: Structure) -> None:
         self.__name__: str = data["name"]
         self.__doc__ = data["doc"]
         self.dtypes = [getattr(torch, name) for name in data["dtypes"]]
         self.derivations: list[str] = data["derivations"]
-        self.op = getattr(getattr(torch.ops, library), self.__name__)
+        self.op = getattr(getattr(torch.ops, library.name), self.__name__)
+        self._library = library
         self._arguments: list[Structure] = data["arguments"]
         self._lift: str = data["lift"]
         self._parameters: list[Structure] = data["parameters"]
         self._result: Structure = data["result"]
-        self._records = records
         self.__signature__ = inspect.Signature([_parameter(parameter) for parameter in self._parameters])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The kernel's results. Raises TypeError or ValueError for arguments that do not fit."""
-        bound = self.__signature__.bind(*args, **kwargs)
-        bound.apply_defaults()
-        flat: list[Any] = []
-        for value, parameter in zip(bound.arguments.values(), self._parameters):  # noqa: B905
-            _flatten(value, parameter["structure"], f"{self.__name__}: the argument {parameter['name']}", flat)
+        flat = self._flat(args, kwargs)
         numbers = not any(isinstance(value, torch.Tensor) for value in flat)
-        given = self.op(*self._prepared(flat, numbers))
-        results = iter(given if isinstance(given, tuple | list) else (given,))
-        return self._rebuilt(self._result, results, numbers)
+        results = _several(self.op(*self._prepared(flat, self._floats(flat, numbers))))
+        return self._rebuilt(self._result, iter(results), numbers)
+
+    def vjp(self, *args: Any) -> Any:
+        """``vjp(*args, *cotangents)``: the transposed Jacobian times a cotangent for each float result.
+
+        Gives a cotangent for each parameter, None where that is no float. Raises NotImplementedError where the kernel
+        was exported without ``v``, TypeError or ValueError for what does not fit.
+        """
+        flat, seeds, numbers = self._with_seeds("v", args, self._result)
+        orders = [leaf.get("order") for leaf in _float_leaves(self._result)]
+        seeds = [_permuted(seed, _inverse(order)) for seed, order in zip(seeds, orders)]  # noqa: B905
+        bars = _several(self.op.v(*flat, *seeds))
+        leaves = [leaf for parameter in self._parameters for leaf in _float_leaves(parameter["structure"])]
+        owners = [value for value, arg in zip(flat, self._arguments) if arg["kind"] == "float"]  # noqa: B905
+        found = []
+        for bar, owner, leaf in zip(bars, owners, leaves):  # noqa: B905
+            if self._lift != "tensor":
+                # What lanes share has the sum of their cotangents.
+                bar = bar.sum_to_size(owner.shape)
+            found.append(_permuted(bar.to(owner.dtype), _inverse(leaf.get("order"))))
+        results = iter(found)
+        parts = [self._rebuilt(_tangents(parameter["structure"]), results, numbers) for parameter in self._parameters]
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+    def jvp(self, *args: Any) -> Any:
+        """``jvp(*args, *tangents)``: the Jacobian times a tangent for each float argument.
+
+        Gives what the kernel gives, None where that is no float. Raises as ``vjp`` does.
+        """
+        structures = [parameter["structure"] for parameter in self._parameters]
+        flat, seeds, numbers = self._with_seeds("j", args, *structures)
+        orders = [leaf.get("order") for structure in structures for leaf in _float_leaves(structure)]
+        seeds = [_permuted(seed, order) for seed, order in zip(seeds, orders)]  # noqa: B905
+        dots = _several(self.op.j(*flat, *seeds))
+        found = [_permuted(dot, leaf.get("order")) for dot, leaf in zip(dots, _float_leaves(self._result))]  # noqa: B905
+        return self._rebuilt(_tangents(self._result), iter(found), numbers)
 
     @property
     def nnModule(self) -> torch.nn.Module:  # noqa: N802  as in Knossos
         """A new ``nn.Module`` that calls the kernel."""
         return ExportedModule(self)
 
-    def _prepared(self, flat: list[Any], numbers: bool) -> list[Any]:
-        floats = torch.float64 if torch.float64 in self.dtypes else self.dtypes[0]
+    def _flat(self, args: Sequence[Any], kwargs: Structure) -> list[Any]:
+        bound = self.__signature__.bind(*args, **kwargs)
+        bound.apply_defaults()
+        flat: list[Any] = []
+        for value, parameter in zip(bound.arguments.values(), self._parameters):  # noqa: B905
+            _flatten(value, parameter["structure"], f"{self.__name__}: the argument {parameter['name']}", flat)
+        return flat
+
+    def _with_seeds(self, letter: str, args: Sequence[Any], *seeded: Structure) -> tuple[list[Any], list[Any], bool]:
+        """The flat arguments and the flat seeds, as tensors; whether all are numbers."""
+        kind, what = ("vjp", "cotangent") if letter == "v" else ("jvp", "tangent")
+        if letter not in self.derivations:
+            raise NotImplementedError(
+                f"{self.__name__} was exported without its {kind}; export it again with derivations=[..., {letter!r}]"
+            )
+        count = len(self._parameters)
+        given = {parameter["name"]: value for parameter, value in zip(self._parameters, args)}  # noqa: B905
+        named = {p["name"]: given.pop(p["name"]) for p in self._parameters[: len(args)] if p["kind"] == "KEYWORD_ONLY"}
+        flat = self._flat(tuple(given.values()), named)
+        seeds = list(_seeds(args[count:]))
+        wanted = sum(1 for structure in seeded for _ in _float_leaves(structure))
+        if len(seeds) != wanted:
+            raise TypeError(
+                f"the {kind} of {self.__name__} takes {wanted} {what}(s) after its {count} argument(s), "
+                f"and {len(seeds)} were given"
+            )
+        numbers = not any(isinstance(value, torch.Tensor) for value in (*flat, *seeds))
+        floats = self._floats(flat, numbers)
+        seeds = [seed if isinstance(seed, torch.Tensor) else torch.tensor(seed, dtype=floats) for seed in seeds]
+        return self._prepared(flat, floats), seeds, numbers
+
+    def _floats(self, flat: Sequence[Any], numbers: bool) -> torch.dtype:
+        """What floats that are numbers become tensors of."""
         if not numbers:
-            floats = _promoted(flat)
+            return _promoted(flat)
+        return torch.float64 if torch.float64 in self.dtypes else self.dtypes[0]
+
+    def _prepared(self, flat: Sequence[Any], floats: torch.dtype) -> list[Any]:
         shape: Sequence[Any] | None = None
         found = []
         for value, argument in zip(flat, self._arguments):  # noqa: B905
@@ -97,10 +161,7 @@ class ExportedKernel:
             return structure["value"]
         if "items" not in structure:
             value = next(results)
-            order = structure.get("order")
-            if numbers and not structure["tensor"]:
-                return value.item()
-            return value.permute(order) if order and value.dim() == len(order) else value
+            return value.item() if numbers and not structure["tensor"] else _permuted(value, structure.get("order"))
         parts = [self._rebuilt(item, results, numbers) for item in structure["items"]]
         keys = structure["keys"]
         if structure["class"] == "tuple":
@@ -109,13 +170,22 @@ class ExportedKernel:
             return parts
         if structure["class"] == "dict":
             return dict(zip(keys, parts))  # noqa: B905
-        return self._records(structure["name"], keys, structure["class"] == "namedtuple")(*parts)
+        return self._library.record(structure["name"], keys, structure["class"] == "namedtuple")(*parts)
 
     def __repr__(self) -> str:
-        return f"<exported kernel {self.__name__}{self.__signature__}>"
+        parameters = ", ".join(f"{p['name']}: {_spoken(p['structure'])}" for p in self._parameters)
+        dtypes = ", ".join(str(dtype).removeprefix("torch.") for dtype in self.dtypes)
+        derived = ", ".join(known for known in self.derivations if known and not known[-1].isdigit())
+        end = f", with {derived}" if derived else ""
+        return f"<exported kernel {self.__name__}({parameters}) -> {_spoken(self._result)}; {dtypes}{end}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ExportedKernel:
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the package, which may lie elsewhere where it is unpickled, or by the folder that was loaded.
+        folder = self._library.folder
+        return _restored, ("" if folder == _HERE else str(folder), self.__name__)
 
 
 class ExportedModule(torch.nn.Module):
@@ -146,7 +216,7 @@ class ExportedLibrary:
         self.name: str = data["name"]
         self.folder = folder
         self.records: dict[str, type] = {}
-        self.kernels = {kernel["name"]: ExportedKernel(self.name, kernel, self._record) for kernel in data["kernels"]}
+        self.kernels = {kernel["name"]: ExportedKernel(self, kernel) for kernel in data["kernels"]}
 
     def __getattr__(self, name: str) -> ExportedKernel:
         kernels: dict[str, ExportedKernel] = self.__dict__.get("kernels", {})
@@ -158,9 +228,10 @@ class ExportedLibrary:
         return [*super().__dir__(), *self.kernels]
 
     def __repr__(self) -> str:
-        return f"<exported library {self.name}: {', '.join(self.kernels)}>"
+        return "\n".join([f"<exported library {self.name}>", *(f"  {kernel!r}" for kernel in self.kernels.values())])
 
-    def _record(self, name: str, keys: Sequence[str], named_tuple: bool) -> Any:
+    def record(self, name: str, keys: Sequence[str], named_tuple: bool) -> Any:
+        """The class of results of this name and these fields, the same each time."""
         known = self.records.get(name)
         if known is None:
             known = namedtuple(name, keys) if named_tuple else dataclasses.make_dataclass(name, keys)
@@ -168,10 +239,21 @@ class ExportedLibrary:
         return known
 
 
+_HERE = Path(__file__).resolve().parent
+
+
+def _restored(folder: str, name: str) -> ExportedKernel:
+    return open_library(Path(folder) if folder else _HERE).kernels[name]
+
+
+_OPENED: dict[Path, tuple[tuple[int, int, int], ExportedLibrary]] = {}
+
+
 def open_library(folder: Path) -> ExportedLibrary:
     """Load the operators of an export and give its kernels.
 
-    Raises ImportError where the library is for another version of torch or another processor, and says which.
+    Raises ImportError where the library is for another version of torch or another processor, and says which; and where
+    the folder no longer holds what this process has loaded from it.
     """
     data = json.loads((folder / "manifest.json").read_text("utf-8"))
     name, wanted = data["name"], data["torch"]
@@ -181,6 +263,13 @@ def open_library(folder: Path) -> ExportedLibrary:
     if machine not in data["machines"]:
         raise ImportError(f"{name} was exported for {', '.join(data['machines'])}, and this is {machine}")
     path = folder / "lib" / machine / f"lib{name}.so"
+    state = path.stat()
+    file = (state.st_ino, state.st_mtime_ns, state.st_size)
+    if folder in _OPENED:
+        opened, library = _OPENED[folder]
+        if opened != file:
+            raise ImportError(f"{folder} was exported anew since it was loaded here: load it in another process")
+        return library
     try:
         torch.ops.load_library(path)  # type: ignore[no-untyped-call]
     except OSError as error:
@@ -190,7 +279,61 @@ def open_library(folder: Path) -> ExportedLibrary:
     failure = reason()
     if failure is not None:
         raise ImportError(failure.decode())
-    return ExportedLibrary(folder, data)
+    _OPENED[folder] = file, ExportedLibrary(folder, data)
+    return _OPENED[folder][1]
+
+
+def _several(results: Any) -> Sequence[Any]:
+    return results if isinstance(results, tuple | list) else (results,)
+
+
+def _permuted(value: Any, order: Sequence[int] | None) -> Any:
+    return value.permute(order) if order and value.dim() == len(order) else value
+
+
+def _inverse(order: Sequence[int] | None) -> Sequence[int] | None:
+    return order and [order.index(dim) for dim in range(len(order))]
+
+
+def _leaves(structure: Structure) -> Iterator[Structure]:
+    if "items" in structure:
+        for item in structure["items"]:
+            yield from _leaves(item)
+    elif "value" not in structure:
+        yield structure
+
+
+def _float_leaves(structure: Structure) -> Iterator[Structure]:
+    return (leaf for leaf in _leaves(structure) if leaf["kind"] == "float")
+
+
+def _tangents(structure: Structure) -> Structure:
+    """The structure of tangents or cotangents, their dimensions as they are to be: None where there is no float."""
+    if "items" in structure:
+        return {**structure, "items": [_tangents(item) for item in structure["items"]]}
+    if structure.get("kind") != "float":
+        return {"value": None}
+    return {key: value for key, value in structure.items() if key != "order"}
+
+
+def _seeds(given: Sequence[Any]) -> Iterator[Any]:
+    for seed in given:
+        if isinstance(seed, tuple | list):
+            yield from _seeds(seed)
+        elif dataclasses.is_dataclass(seed) and not isinstance(seed, type):
+            yield from _seeds([getattr(seed, field.name) for field in dataclasses.fields(seed)])
+        elif seed is not None:
+            yield seed
+
+
+def _spoken(structure: Structure) -> str:
+    if "value" in structure:
+        return repr(structure["value"])
+    if "items" not in structure:
+        return f"{structure['kind']} tensor" if structure["tensor"] else str(structure["kind"])
+    keys = structure["keys"]
+    parts = [f"{keys[k]}: {_spoken(item)}" if keys else _spoken(item) for k, item in enumerate(structure["items"])]
+    return f"{structure['name'] if keys else ''}({', '.join(parts)})"
 
 
 def _promoted(flat: Sequence[Any]) -> torch.dtype:

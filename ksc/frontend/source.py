@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache, reduce
 from operator import or_
 from types import CodeType, FunctionType
+from typing import NoReturn
 
 from ksc.frontend.plain import plain_function as plain_function
 from ksc.frontend.refuse import refuse
@@ -62,7 +63,7 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
     linecache.checkcache(code.co_filename)
     lines = tuple(linecache.getlines(code.co_filename, fn.__globals__))
     if not lines:
-        refuse(None, f"the source of {fn.__qualname__!r} cannot be found", ORDINARY_REMEDY, code="KS109")
+        _refuse_without_source(fn)
     try:
         source = _parse(code.co_filename, lines)
     except SyntaxError as error:
@@ -85,6 +86,14 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
         where = source.span(node, head=True)
         refuse(where, "a coroutine cannot be compiled", "call the kernel from the coroutine", code="KS102")
     return source, node
+
+
+def _refuse_without_source(fn: FunctionType) -> NoReturn:
+    file, reason = fn.__code__.co_filename, f"the source of {fn.__qualname__!r} cannot be found"
+    if file.endswith(".py"):
+        remedy = "let the .py file go along with the package, in a zip too; or export the kernel, and ship that"
+        refuse(None, f"{reason}: {file} is not there", remedy, code="KS109")
+    refuse(None, reason, ORDINARY_REMEDY, code="KS109")
 
 
 @cache

@@ -74,6 +74,20 @@ def test_completion_knows_the_commands(capsys: pytest.CaptureFixture[str]) -> No
     assert done.stdout == "build\n"
 
 
+def test_fish_completes_without_its_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "fish"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "complete -c ksc -f" in lines
+    for name in COMMANDS:
+        assert any(f"-a {name} " in line and line.startswith("complete -c ksc -n 'not __fish_seen") for line in lines)
+    (stage,) = (line for line in lines if "-l stage " in line)
+    assert "__fish_seen_subcommand_from show" in stage
+    assert "-r -a 'ir vjp jvp cpp cuda'" in stage
+    (json_of_list,) = (line for line in lines if "from cache; and __fish_seen_subcommand_from list' -l json" in line)
+    assert " -r" not in json_of_list
+
+
 def test_completion_without_its_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "zsh"]) == 1

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def test_a_refused_function_is_shown_with_its_line(tmp_path: Path, capsys: pytes
     assert shown.err.startswith(f"{file}:2:5: [KS1")
     assert "\n        try:\n        ^^^" in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_a_program_reads_a_stage_and_its_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", f"{RELU3}:vrelu3", "--stage", "vjp", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["kernel"], shown["stage"], Path(shown["file"])) == ("relu3", "vjp", RELU3)
+    assert "_bar" in shown["text"]
+    assert RELU3.read_text().splitlines()[shown["line"] - 1].startswith("def relu3")
+    assert main(["show", f"{RELU3}:vrelu3", "--stage", "vjp", "--passes", "--json"]) == 0
+    passes = json.loads(capsys.readouterr().out)["passes"]
+    assert passes[0]["title"] == "as traced"
+    assert "_bar" in passes[-1]["text"]
 
 
 def test_a_missing_file_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

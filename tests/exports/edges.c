@@ -29,13 +29,13 @@ int main(void) {
 
     /* More lanes than one thread is given. */
     enum { many = 100003 };
-    static float given[many], found[many], expected[many];
+    static double given[many], found[many], expected[many];
     for (int i = 0; i < many; ++i) {
-        given[i] = (float)(i % 301) / 100.0f - 1.0f;
+        given[i] = (i % 301) / 100.0 - 1.0;
     }
-    CHECK(edges_relu3_f32(&context, many, given, 1, expected, 1) == 0);
+    CHECK(edges_relu3_f64(&context, many, given, 1, expected, 1) == 0);
     context.threads = 4;
-    CHECK(edges_relu3_f32(&context, many, given, 1, found, 1) == 0);
+    CHECK(edges_relu3_f64(&context, many, given, 1, found, 1) == 0);
     CHECK(memcmp(found, expected, sizeof found) == 0);
     context.threads = 0;
 

@@ -6,6 +6,7 @@ sys.path += sys.argv[1:]
 
 import copy
 import importlib.util
+import pickle
 
 import pylib
 import torch
@@ -74,6 +75,34 @@ assert all(parameter.grad is not None for parameter in model.parameters())
 exported = torch.export.export(model, (given,), dynamic_shapes=({0: torch.export.Dim("n", min=2)},))
 torch.testing.assert_close(exported.module()(torch.cat([given, given])), torch.cat([model(given), model(given)]))
 
+# Derivatives by name: sums for what is broadcast, one of several results, structures, dimensions in other places.
+seed = torch.randn(7, dtype=torch.float64)
+torch.testing.assert_close(pylib.relu3.vjp(x.detach(), seed), torch.autograd.grad(relu3(x), x, seed)[0])
+torch.testing.assert_close(pylib.relu3.jvp(x.detach(), seed), torch.func.jvp(relu3, (x.detach(),), (seed,))[1])
+assert sum(pylib.hyp.vjp(3.0, 4.0, 10.0)) == 14.0
+assert abs(pylib.hyp.jvp(3.0, 4.0, 1.0, 0.5) - 1.0) < 1e-15
+bars = pylib.scaled.vjp(x.detach(), 2, True, seed)
+torch.testing.assert_close(bars[0], 2 * x.detach().cos() * seed)
+assert bars[1:] == (None, None)
+value_bar, n_bar, context_bar = pylib.prefix.vjp(value.detach(), 2, 0.5, torch.zeros(5, dtype=torch.float64), 1.0)
+torch.testing.assert_close(value_bar, value.detach())
+assert n_bar is None
+torch.testing.assert_close(context_bar, value.detach().square().sum())
+camera_bar, p_bar = pylib.project.vjp(Camera, p, (torch.ones(3), torch.ones(2)))
+torch.testing.assert_close(camera_bar.focal, p)
+torch.testing.assert_close(p_bar, Camera.focal + 2)
+torch.testing.assert_close(pylib.sums.vjp(columns, columns[0]), columns[0].expand(4, 3))
+torch.testing.assert_close(pylib.sums.jvp(columns, 2 * columns), 2 * columns.sum(0))
+single = torch.rand(2, 1, requires_grad=True)
+torch.testing.assert_close(
+    pylib.relu3.vjp(single, torch.ones(2, 1)), torch.autograd.grad(relu3(single).sum(), single)[0]
+)
+
+# What it says of itself; by reference, it goes to other processes.
+assert pickle.loads(pickle.dumps(pylib.relu3)) is pylib.relu3
+assert "project(camera: Camera(focal: float tensor, center: float tensor), p: float tensor)" in repr(pylib.library)
+assert "<exported kernel relu3(x: float) -> float; float32, float64, with v, j>" in repr(pylib.library)
+
 
 def raises(error, words, call):
     try:
@@ -94,4 +123,7 @@ raises(ValueError, "to have", lambda: pylib.vsqrl(torch.ones(2)))
 raises(TypeError, "has no focal", lambda: pylib.project(3, p))
 raises(TypeError, "missing a required argument", lambda: pylib.hyp(1.0))
 raises(ValueError, "maps tensors of one shape", lambda: pylib.added(torch.ones(2), torch.ones(3)))
+raises(
+    TypeError, "takes 2 cotangent(s) after its 3 argument(s), and 1 were given", lambda: pylib.prefix.vjp(p, 2, 0.5, p)
+)
 sys.stdout.write("fine\n")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import py_compile
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -114,6 +116,20 @@ def test_a_call_works_after_each_error() -> None:
 
 
 # What a kernel is made of.
+
+
+def test_zipped_packages_need_their_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "compiled_alone.py"
+    source.write_text("import ksc\n\n@ksc.register\ndef f(x: float) -> float:\n    return 3 * x\n")
+    compiled = py_compile.compile(str(source), str(tmp_path / "compiled_alone.pyc"), doraise=True)
+    with zipfile.ZipFile(tmp_path / "package.zip", "w") as package:
+        package.write(source, "with_source.py")
+        package.write(compiled, "compiled_alone.pyc")
+    source.unlink()
+    monkeypatch.syspath_prepend(tmp_path / "package.zip")
+    assert "3" in importlib.import_module("with_source").f.ir
+    with pytest.raises(UnsupportedError, match=r"compiled_alone\.py is not there\n.*\.py file go along"):
+        importlib.import_module("compiled_alone").f(1.0)
 
 
 def test_function_without_source() -> None:
