@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,11 @@ def _export(args: argparse.Namespace) -> int:
     import torch
 
     from ksc.exports import export
-    from ksc.exports.targets import find_target
+    from ksc.exports.targets import TARGETS
 
+    if args.target not in TARGETS:
+        raise TargetError(f"there is no target {args.target!r}", remedy=f"one of {', '.join(TARGETS)}")
+    options = _options(args.set, TARGETS[args.target].options)
     given: list[str] = args.args or []
     if len(given) > len(args.kernels):
         raise TargetError(f"--args is given {len(given)} times for {len(args.kernels)} kernel(s)")
@@ -93,18 +97,20 @@ def _export(args: argparse.Namespace) -> int:
         derivations=args.derivation,
         name=args.name,
         static_sizes=args.static_sizes,
-        **_options(args.set, find_target(args.target).options),
+        **options,
     )
     return _print_export(folder, args.json)
 
 
-def _options(given: list[str], known: Any) -> dict[str, Any]:
+def _options(given: list[str], known: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             raise TargetError(f"--set {text}: write OPTION=VALUE")
-        default = known.get(name)
+        if name not in known:
+            raise TargetError(f"--set {text}: the target has no such option", remedy=f"one of {', '.join(known)}")
+        default = known[name]
         if isinstance(default, bool):
             if value not in ("yes", "no"):
                 raise TargetError(f"--set {text}: {name} is yes or no")

@@ -30,7 +30,7 @@ def standalone_object(machine: str) -> Path:
     require_trusted(folder)
     version = torch.__version__.replace("+", "_")
     target = folder / f"standalone-torch{version}-{machine}-{source_digest(standalone=True)[:16]}.o"
-    with exclusive(folder / ".lock-standalone"):
+    with exclusive(folder / f".lock-standalone-{machine}"):
         if not target.is_file():
             _log.warning("building the core of exported libraries for torch %s; this is done once", torch.__version__)
             with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as scratch:

@@ -129,7 +129,8 @@ static inline const char *missing_feature(uint64_t required) {
     unsigned saved = 0;
     if ((cpuid(1, 0).word[2] >> 27 & 1) != 0) {
         unsigned high = 0;
-        __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+        // Volatile, or it may be moved to where processors without it meet it.
+        __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     }
     for (unsigned k = 0; k < sizeof all / sizeof *all; ++k) {
         const feature &f = all[k];

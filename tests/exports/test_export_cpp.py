@@ -170,6 +170,26 @@ def test_no_illegal_instruction_is_reached(tmp_path: Path) -> None:
         assert "sqrl was compiled for processors with" in done.stdout
 
 
+LOOKS = """#include <cstdio>
+#include "ks/cpu.h"
+int main(int count, char **) {
+    for (int k = 0; k < count; ++k) {
+        const char *const missing = ks::missing_feature(~UINT64_C(0));
+        std::puts(missing != nullptr ? missing : "nothing");
+    }
+}
+"""
+
+
+def test_looking_at_the_processor_needs_no_instruction_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "looks.cpp").write_text(LOOKS)
+    run("g++", "-std=c++17", "-O2", "-I", ROOT / "prelude", tmp_path / "looks.cpp", "-o", tmp_path / "looks")
+    assert run(tmp_path / "looks").strip()
+    for qemu in OLDER if IS_X86 else []:
+        # Without what saves the registers of AVX, so that asking for them is an illegal instruction, too.
+        assert run(qemu, "-cpu", "Nehalem", tmp_path / "looks") == "movbe\n"
+
+
 def test_half_precision_goes_by_its_bits(tmp_path: Path) -> None:
     dtypes = [torch.float16, torch.bfloat16]
     folder = knossos.export(kernels.relu3, tmp_path / "half", target="cpp", dtypes=dtypes, derivations=[])
@@ -241,4 +261,10 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["export", "--targets"]) == 0
     assert "cpp" in capsys.readouterr().out
     assert main(["export", *kernel, "--target", "cpp"]) == 2
+    capsys.readouterr()
+    assert main(["export", *kernel, "--target", "jar", "-o", str(out)]) == 2
+    assert main(["export", *kernel, "--target", "cpp", "-o", str(out), "--set", "speed=9"]) == 2
+    told = capsys.readouterr().err
+    assert "no target 'jar'" in told
+    assert "--set speed=9: the target has no such option" in told
     assert main(["export", "--list", str(tmp_path)]) == 1
