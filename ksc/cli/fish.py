@@ -14,21 +14,20 @@ def complete(grammar: argparse.ArgumentParser) -> str:
 
 
 def _lines(program: str, grammar: argparse.ArgumentParser, within: Sequence[str]) -> Iterator[str]:
-    seen = "; and ".join(f"__fish_seen_subcommand_from {name}" for name in within)
+    nested = [action for action in grammar._actions if isinstance(action, argparse._SubParsersAction)]
+    names = " ".join(name for action in nested for name in action.choices)
+    tests = [f"__fish_seen_subcommand_from {name}" for name in within]
+    condition = "; and ".join([*tests, f"not __fish_seen_subcommand_from {names}"] if nested else tests)
     for action in grammar._actions:
-        if action.help == argparse.SUPPRESS:
-            continue
         if isinstance(action, argparse._SubParsersAction):
-            names = " ".join(action.choices)
-            free = f"not __fish_seen_subcommand_from {names}"
-            condition = f"{seen}; and {free}" if seen else free
             for choice in action._choices_actions:
                 yield _line(program, condition, f"-a {choice.dest}", choice.help)
-            for name, command in action.choices.items():
-                yield from _lines(program, command, (*within, name))
         elif action.option_strings or action.choices is not None or hasattr(action, "complete"):
             # A positional argument without choices is a file, or nothing that a shell knows.
-            yield _line(program, seen, " ".join([*_names(action), *_values(action)]), action.help)
+            yield _line(program, condition, " ".join([*_names(action), *_values(action)]), action.help)
+    for action in nested:
+        for name, command in action.choices.items():
+            yield from _lines(program, command, (*within, name))
 
 
 def _names(action: argparse.Action) -> Iterator[str]:
@@ -37,12 +36,10 @@ def _names(action: argparse.Action) -> Iterator[str]:
 
 
 def _values(action: argparse.Action) -> Iterator[str]:
-    if action.option_strings and action.nargs != 0:
-        yield "-r"
     if action.choices is not None:
-        yield f"-a {shlex.quote(' '.join(map(str, action.choices)))}"
+        yield f"{'-x ' if action.option_strings else ''}-a {shlex.quote(' '.join(map(str, action.choices)))}"
     elif action.nargs != 0:
-        yield "-F"
+        yield "-r -F" if action.option_strings else "-F"
 
 
 def _line(program: str, condition: str, what: str, about: str | None) -> str:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,9 @@ def test_completion_knows_the_commands(capsys: pytest.CaptureFixture[str]) -> No
     assert done.stdout == "build\n"
 
 
-def test_fish_completes_without_its_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fish_completes_without_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "fish"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -83,9 +86,15 @@ def test_fish_completes_without_its_extra(monkeypatch: pytest.MonkeyPatch, capsy
         assert any(f"-a {name} " in line and line.startswith("complete -c ksc -n 'not __fish_seen") for line in lines)
     (stage,) = (line for line in lines if "-l stage " in line)
     assert "__fish_seen_subcommand_from show" in stage
-    assert "-r -a 'ir vjp jvp cpp cuda'" in stage
+    assert "-x -a 'ir vjp jvp cpp cuda'" in stage
     (json_of_list,) = (line for line in lines if "from cache; and __fish_seen_subcommand_from list' -l json" in line)
     assert " -r" not in json_of_list
+    if (fish := shutil.which("fish")) is not None:
+        (tmp_path / "ksc.fish").write_text("\n".join(lines))
+        script = f"source {tmp_path}/ksc.fish; complete -C 'ksc show --stage '; complete -C 'ksc cache '"
+        done = subprocess.run([fish, "--no-config", "-c", script], capture_output=True, text=True, cwd=tmp_path)
+        given = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+        assert (sorted(given), done.stderr) == (["clear", "cpp", "cuda", "ir", "jvp", "list", "vjp"], "")
 
 
 def test_completion_without_its_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
