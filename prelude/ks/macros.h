@@ -32,8 +32,11 @@
 #define KS_MIN(...) KS_PRAGMA(omp simd reduction(ks::smallest : __VA_ARGS__))
 // Before a loop whose iterations do not depend on each other and take a few steps each: they run side by side.
 #define KS_LANES KS_PRAGMA(omp simd)
+// The same, where an iteration may set a flag for all.
+#define KS_LANES_OR(flag) KS_PRAGMA(omp simd reduction(| : flag))
 #else
 #define KS_LANES
+#define KS_LANES_OR(flag)
 #define KS_SUM(...)
 #define KS_MAX(...)
 #define KS_MIN(...)

@@ -2,6 +2,7 @@
 #ifndef KS_PRELUDE_H
 #define KS_PRELUDE_H
 
+#include "ks/angles.h"
 #include "ks/arena.h"
 #include "ks/bulk.h"
 #include "ks/callback.h"

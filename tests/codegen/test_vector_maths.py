@@ -22,6 +22,11 @@ FUNCTIONS = {
 }
 """Functions of our own, not of the C library; docs/design/0012 has the table of all errors."""
 
+ANGLES = {f"{name}_{type_}": (type_, name) for name in ("sin", "cos") for type_ in ("float", "double")}
+"""Functions that loops have inline for angles that are not large; beyond, the loop is run again with those of the C library."""
+
+LARGE = {np.float32: 8192.0, np.float64: 1048576.0}
+
 BOUNDS = {"erf_float": 3.0, "exp_float": 3.2, "sigmoid_float": 4.0, "softplus_float": 4.0, "tanh_double": 4.0}
 
 EXACT = {
@@ -41,6 +46,21 @@ def library(request, tmp_path_factory):
         lines.append(f'extern "C" void {name}(const {type_} *__restrict x, {type_} *__restrict y, int64_t n) {{')
         lines.append(f"    for (int64_t i = 0; i < n; ++i) {{ y[i] = {function}(x[i]); }}")
         lines.append("}")
+    for name, (type_, function) in ANGLES.items():
+        lines += [
+            f'extern "C" void {name}(const {type_} *__restrict x, {type_} *__restrict y, int64_t n) {{',
+            "    ks::angles([&](auto angle, auto &far) {",
+            "        KS_LANES_OR(far)",
+            f"        for (int64_t i = 0; i < n; ++i) {{ y[i] = angle.{function}(far, x[i]); }}",
+            "    });",
+            "}",
+            f'extern "C" void {name}_row(const {type_} *x, {type_} *y, int64_t) {{',
+            "    ks::angles<16>([&](auto angle, auto &far) {",
+            "        KS_LANES",
+            f"        for (int64_t i = 0; i < 16; ++i) {{ y[i] = angle.{function}(far[i], x[i]); }}",
+            "    });",
+            "}",
+        ]
     (folder / "maths.cpp").write_text("\n".join(lines))
     options = replace(BuildOptions.from_environment(), contract=request.param)
     compiler = shutil.which("g++")
@@ -137,3 +157,62 @@ def test_lanes_do_not_depend_on_their_place(library, name):
     for start in range(17):
         for stop in range(start + 1, 64, 5):
             np.testing.assert_array_equal(apply(library, name, x[start:stop]), whole[start:stop])
+
+
+def multiples_of_a_quarter_turn(dtype):
+    """Where either function is nearly zero, up to the limit: the floats about a multiple, and those beside them."""
+    counts = np.unique(np.r_[np.arange(2000), np.random.default_rng(0).integers(0, LARGE[dtype] / 1.58, 3000)])
+    near = (counts * (np.pi / 2)).astype(dtype)
+    return np.r_[near, np.nextafter(near, dtype(0)), np.nextafter(near, dtype(np.inf)), -near]
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_angles_of_floats(library, name):
+    exact_of = getattr(np, name)
+    x = every_exponent()
+    uniform = np.random.default_rng(0).uniform(-LARGE[np.float32], LARGE[np.float32], 500_000).astype(np.float32)
+    near = np.r_[x[np.abs(x) <= LARGE[np.float32]], uniform, multiples_of_a_quarter_turn(np.float32)]
+    got = apply(library, f"{name}_float", near)
+    assert errors(got, exact_of(near.astype(np.float64)), np.finfo(np.float32).smallest_subnormal).max() <= 3.0
+    assert np.abs(got).max() <= 1.0
+    got = apply(library, f"{name}_float", x)
+    finite = np.isfinite(x)
+    assert np.isnan(got[~finite]).all()
+    worst = errors(got[finite], exact_of(x[finite].astype(np.float64)), np.finfo(np.float32).smallest_subnormal)
+    assert worst.max() <= 4.0
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_angles_of_doubles(library, name):
+    rng = np.random.default_rng(0)
+    sizes = np.exp2(rng.uniform(-1074, 20, 1000))
+    uniform = rng.uniform(-LARGE[np.float64], LARGE[np.float64], 2000)
+    x = np.r_[sizes, -sizes, uniform, multiples_of_a_quarter_turn(np.float64)]
+    x = x[np.abs(x) <= LARGE[np.float64]]
+    got = apply(library, f"{name}_double", x)
+    with mpmath.workprec(1200):
+        exact = [getattr(mpmath, name)(mpmath.mpf(float(value))) for value in x]
+        units = [mpmath.mpf(float(np.spacing(abs(float(value))))) for value in exact]
+        worst = max(abs(mpmath.mpf(float(g)) - e) / u for g, e, u in zip(got, exact, units, strict=True))
+    assert worst <= 3.0
+    large = np.float64([1e7, -1e22, 1e300, np.inf, -np.inf, np.nan])
+    with np.errstate(invalid="ignore"):
+        want = getattr(np, name)(large)
+    np.testing.assert_allclose(apply(library, f"{name}_double", large), want, rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_angles_row_by_row(library, dtype):
+    """Signs of zeros; and one angle that is large, or none at all, in a row."""
+    name = {np.float32: "float", np.float64: "double"}[dtype]
+    x = np.linspace(-3, 3, 16).astype(dtype)
+    x[3:5] = 0.0, -0.0
+    zeros = apply(library, f"sin_{name}_row", x)[3:5]
+    assert np.signbit(zeros).tolist() == [False, True]
+    assert apply(library, f"cos_{name}_row", x)[3:5].tolist() == [1.0, 1.0]
+    x[7:10] = 1e30, np.nan, -np.inf
+    for function in ("sin", "cos"):
+        with np.errstate(invalid="ignore"):
+            want = getattr(np, function)(x.astype(np.float64))
+        tolerance = 8 * np.finfo(dtype).eps
+        np.testing.assert_allclose(apply(library, f"{function}_{name}_row", x), want, rtol=tolerance, atol=0)

@@ -127,20 +127,21 @@ def conditional(p: Printer, eqn: Eqn, at: Context) -> Expr | None:
         sides.append(p.value(block.results[live[0]]))
     sides[0] = with_width(sides[0], [block.results[live[0]] for block in eqn.blocks])
     condition = p.value(eqn.args[0])
-    chosen = _logical(p, block.results[live[0]], condition, *sides)
+    chosen = _logical(p, eqn.args[0], block.results[live[0]], condition, *sides)
     if len(chosen.text) > TERNARY_WIDTH:
         return None
     reads = condition.reads | sides[0].reads | sides[1].reads
     return Expr(chosen, reads, None, eqn.span, folded=origins(condition, *sides))
 
 
-def _logical(p: Printer, result: Atom, condition: Expr, then: Expr, other: Expr) -> CppExpr:
+def _logical(p: Printer, test: Atom, result: Atom, condition: Expr, then: Expr, other: Expr) -> CppExpr:
     """``c ? a : b``, or ``&&`` and ``||`` where that is what it says; both sides where branches cost more."""
     if other.text == "false":
         return CppExpr(f"{condition.cpp.within(BIT_OR)} && {then.cpp.within(BIT_OR)}", LOGICAL_AND)
     if then.text == "true":
         return CppExpr(f"{condition.cpp.within(BIT_OR)} || {other.cpp.within(BIT_OR)}", LOGICAL_OR)
-    if p.branch_free and isinstance(result.type, FloatType) and not any("ks::" in side.text for side in (then, other)):
+    choose = p.branch_free and test is not p.settled and isinstance(result.type, FloatType)
+    if choose and not any("ks::" in side.text for side in (then, other)):
         return CppExpr(f"ks::select({condition.text}, {then.text}, {other.text})")
     parts = [part.cpp.within(LOGICAL_OR) for part in (condition, then, other)]
     return CppExpr(f"{parts[0]} ? {parts[1]} : {parts[2]}", TERNARY)

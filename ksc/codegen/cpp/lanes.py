@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from ksc.codegen.cpp.writer import Writer
+from ksc.codegen.cpp.writer import Line, Writer
 from ksc.ir.nodes import Block, Const, Eqn, Var, walk
 from ksc.ir.types import FloatType, TensorType
 from ksc.ops import PRIMITIVES
@@ -110,15 +110,15 @@ def _steps(block: Block) -> Iterator[float]:
         yield here * max(1, sum(_steps(eqn.blocks[0])))
 
 
-def mentions_runtime(writer: Writer) -> bool:
+def mentions_runtime(lines: Sequence[Line]) -> bool:
     """Whether a line asks the host for something, which may stop the kernel."""
-    return any(_RUNTIME.search(line.text) for line in writer.lines)
+    return any(_RUNTIME.search(line.text) for line in lines)
 
 
 def drop_idle_scratch(writer: Writer, opened: int) -> bool:
     """Take out the line at ``opened``, which winds scratch memory back, if no other asks for some; whether it did."""
     line = writer.lines.pop(opened)
-    if mentions_runtime(writer):
+    if mentions_runtime(writer.lines):
         writer.lines.insert(opened, line)
         return False
     return True

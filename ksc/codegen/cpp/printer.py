@@ -119,7 +119,8 @@ class Printer:
     result of the entry with that number, or in what a text denotes. ``outermost`` holds the ids of the loops that may
     be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
-    (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches. ``sizes`` has the
+    (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches,
+    other than by what is ``settled`` before a loop. ``sizes`` has the
     variables for sizes of tensors, ``flat`` the index of nests that are one loop. ``given_at`` is where the user gives
     the results that a ``Finish`` puts down. On a grid ``walk`` knows who runs what is printed. ``packing`` is set for a
     copy of a body whose iterations run side by side (``packs.py``).
@@ -151,6 +152,7 @@ class Printer:
         self.needs_runtime = False
         self.across_lanes = False
         self.branch_free = False
+        self.settled: Var | None = None
         self.packing: Packing | None = None
         self.flat: dict[tuple[Var, ...], str] = {}
         self.sizes: dict[tuple[Atom, int], str] = {}

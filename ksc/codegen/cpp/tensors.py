@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
+from ksc.codegen.cpp.angles import angles, one_choice, wrap_choice
 from ksc.codegen.cpp.apart import are_apart
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
 from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, is_tree, mentions_runtime
@@ -366,26 +367,35 @@ def _loops(
     small = p.target.in_lanes and not around and has_small_loops(eqn)
     p.across_lanes = around or small
     p.branch_free = branch_free or small or (p.target.in_lanes and count(eqn) is not None)
+    row = p.target.in_lanes and not around and is_row(eqn)
+    choice, p.settled = p.settled, one_choice(p, eqn) if row else None
+    settled = p.settled
+    turning = None if small else angles(p, eqn, scope)
     with scratch(p, eqn, inside):
         p.block(body, finish, inside)
     _declare_indices(split, eqn, inside.writer)
-    p.across_lanes, p.branch_free = around, branch_free
+    p.across_lanes, p.branch_free, p.settled = around, branch_free, choice
     p.in_range.facts = facts
     innermost = writers[-1]
-    if mentions_runtime(innermost):
+    if mentions_runtime(innermost.lines):
         lanes = None
-    elif small or (p.target.in_lanes and not around and is_row(eqn)):
+    elif small or row:
         lanes = "KS_LANES"
     elif around or any(line.text.endswith("{") for line in innermost.lines):
         lanes = None
     elif lanes is None and p.target.in_lanes and are_apart(p, eqn):
         lanes = "KS_APART"
     for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
+        begun = len(outer.lines)
         if lanes is not None and inner is innermost:
             outer.line(lanes, eqn.span)
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)
         outer.line("}", eqn.span)
+        if turning is not None and inner is innermost:
+            turning.wrap(outer, begun, limits[-1][0], limits[-1][2], eqn.span)
+        if settled is not None and inner is innermost:
+            wrap_choice(outer, begun, p.value(settled).text, eqn.span)
 
 
 def _split_index(p: Printer, eqn: Eqn, joint: str, sizes: Sequence[Expr], at: Context) -> dict[str, str]:

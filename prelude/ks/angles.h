@@ -1,0 +1,167 @@
+// Sine and cosine without a call, for loops: good for angles that are not large, which is found out while they run.
+#ifndef KS_ANGLES_H
+#define KS_ANGLES_H
+
+#include <cstdint>
+#include <type_traits>
+
+#include "ks/macros.h"
+#include "ks/scalar.h"
+
+namespace ks {
+
+// A quarter of a turn in four parts, so short that a multiple of the first three is exact for all angles up to `limit`;
+// and how a quotient is rounded by an addition, after which its last bits are the number of quarters.
+template <class T> struct quarter_turn;
+template <> struct quarter_turn<float> {
+    typedef uint32_t bits;
+    static constexpr float limit = 8192.0f;
+    static constexpr float shift = 12582912.0f;
+    static constexpr float reciprocal = 0.636619772f;
+    static constexpr float parts[] = {1.5703125f, 4.8375129699707031e-4f, 7.5495336204767227e-8f, 2.56334406e-12f};
+};
+template <> struct quarter_turn<double> {
+    typedef uint64_t bits;
+    static constexpr double limit = 1048576.0;
+    static constexpr double shift = 6755399441055744.0;
+    static constexpr double reciprocal = 0.63661977236758134;
+    static constexpr double parts[] = {1.57079632673412561417, 6.0771005063039660e-11, 2.0222662487111665e-21,
+                                       8.4784551903340901e-32};
+};
+
+// (sin(r) - r) / r and (cos(r) - 1) / r^2 of the square of r, at most an eighth of a turn. Zero is added to have +0.0 at the
+// square of -0.0.
+KS_FN float sine_excess(float square) {
+    float p = -1.9514958e-4f * square + 8.3321584e-3f;
+    p = p * square - 0.16666655f;
+    return p * square + 0.0f;
+}
+KS_FN double sine_excess(double square) {
+    double p = 1.589606778384142e-10 * square - 2.505074504345300e-8;
+    p = p * square + 2.755731360456902e-6;
+    p = p * square - 1.9841269829542751e-4;
+    p = p * square + 8.3333333333220624e-3;
+    p = p * square - 0.16666666666666630;
+    return p * square + 0.0;
+}
+KS_FN float cosine_excess(float square) {
+    float p = 2.4432785e-5f * square - 1.3887313e-3f;
+    p = p * square + 4.1666646e-2f;
+    return p * square - 0.5f;
+}
+KS_FN double cosine_excess(double square) {
+    double p = -1.1358424167601238e-11 * square + 2.0875698721562560e-9;
+    p = p * square - 2.7557314164076097e-7;
+    p = p * square + 2.4801587288800384e-5;
+    p = p * square - 1.3888888888872977e-3;
+    p = p * square + 4.1666666666666593e-2;
+    return p * square - 0.5;
+}
+
+// Sine and cosine for angles up to the limit, which is reported in `far` if it is passed; what follows then is no sine at all. Where both
+// are taken of one angle, compilers see that they have all but the last few operations in common.
+struct near_angles {
+    template <class T> static T sin(int &far, T x) {
+        const rotation<T> turned = rotate(far, x);
+        return turned.flipped(turned.sine, turned.quarters);
+    }
+    template <class T> static T cos(int &far, T x) {
+        const rotation<T> turned = rotate(far, x);
+        return turned.flipped(turned.cosine, turned.quarters + 1);
+    }
+
+  private:
+    template <class T> struct rotation {
+        typedef typename quarter_turn<T>::bits bits;
+
+        bits sine;
+        bits cosine;
+        bits quarters;
+
+        // Sine and cosine change places with every quarter of a turn, and signs with every second.
+        T flipped(bits own, bits sign) const {
+            own ^= (sine ^ cosine) & (0 - (quarters & 1));
+            own ^= (sign & 2) << (8 * sizeof(T) - 2);
+            T value;
+            __builtin_memcpy(&value, &own, sizeof value);
+            return value;
+        }
+    };
+
+    template <class T> static rotation<T> rotate(int &far, T x) {
+        typedef quarter_turn<T> quarter;
+        far |= abs(x) > quarter::limit;
+        const T shifted = x * quarter::reciprocal + quarter::shift;
+        const T n = shifted - quarter::shift;
+        T r = x - n * quarter::parts[0];
+        r = r - n * quarter::parts[1];
+        r = r - n * quarter::parts[2];
+        r = r - n * quarter::parts[3];
+        const T square = r * r;
+        const T sine = sine_excess(square) * r + r;
+        const T cosine = cosine_excess(square) * square + T(1);
+        rotation<T> turned;
+        __builtin_memcpy(&turned.sine, &sine, sizeof sine);
+        __builtin_memcpy(&turned.cosine, &cosine, sizeof cosine);
+        __builtin_memcpy(&turned.quarters, &shifted, sizeof shifted);
+        return turned;
+    }
+};
+
+// The same for all angles, by the C library.
+struct any_angles {
+    template <class T> static T sin(int &, T x) { return ks::sin(x); }
+    template <class T> static T cos(int &, T x) { return ks::cos(x); }
+};
+
+// Runs a loop, f(angles, far), which stores what does not depend on what it stored before; and once more if an angle was large.
+template <class F> inline void angles(F f) {
+    int far = 0;
+    f(near_angles(), far);
+    if (__builtin_expect(far != 0, 0)) {
+        f(any_angles(), far);
+    }
+}
+
+// Whether one of n numbers, as many as registers hold, is not zero.
+template <int n> inline bool any(const int *flags) {
+#if defined(__AVX512F__) && !defined(__clang__)
+    if constexpr (n % 16 == 0) {
+        typedef int part __attribute__((vector_size(64)));
+        unsigned found = 0;
+        for (int k = 0; k < n; k += 16) {
+            part some;
+            __builtin_memcpy(&some, flags + k, sizeof some);
+            found |= __builtin_ia32_ptestmd512(some, some, static_cast<unsigned short>(-1));
+        }
+        return found != 0;
+    }
+#endif
+    int found = 0;
+    for (int k = 0; k < n; ++k) {
+        found |= flags[k];
+    }
+    return found != 0;
+}
+
+// The same for a loop of n iterations, f(angles, far), with a place in `far` for each.
+template <int n, class F> inline void angles(F f) {
+    int far[n] = {};
+    f(near_angles(), far);
+    if (__builtin_expect(any<n>(far), 0)) {
+        f(any_angles(), far);
+    }
+}
+
+// f of a constant that has the value of c: a loop in which nothing chooses by c is compiled for each value.
+template <class F> inline void either(bool c, F f) {
+    if (c) {
+        f(std::true_type());
+    } else {
+        f(std::false_type());
+    }
+}
+
+}  // namespace ks
+
+#endif
