@@ -44,6 +44,8 @@ def without_own_frames(method: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        # IPython and pytest leave such frames out by themselves.
+        __tracebackhide__ = True
         try:
             return method(*args, **kwargs)
         except KnossosError as error:

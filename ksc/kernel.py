@@ -100,6 +100,7 @@ class Kernel(Inside, FastCallable, Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The function's results for ``args``: tensors, numbers or structures of these."""
+        __tracebackhide__ = True
         if torch.compiler.is_dynamo_compiling():
             found: R = self._traced.call(args, kwargs)
             if found is not NotImplemented:
@@ -310,6 +311,7 @@ class Kernel(Inside, FastCallable, Generic[P, R]):
         return self._interface.signature
 
     def _specialise(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Specialisation, list[Leaf]]:
+        __tracebackhide__ = True
         interface = self._interface
         values = bind(interface.signature, self.__name__, args, kwargs)
         flat: list[Leaf] = []

@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-_PANE = '<div style="flex:1;min-width:20em"><b>{title}</b><pre style="overflow:auto;max-height:30em">{text}</pre></div>'
+_PRE = "overflow:auto;max-height:30em;margin:0;white-space:pre;font-family:monospace;line-height:1.3"
+_PANE = f'<div style="flex:1;min-width:20em"><b>{{title}}</b><pre style="{_PRE}">{{text}}</pre></div>'
 
 
 def kernel_html(title: str, fn: Callable[..., Any], cpp: str) -> str:

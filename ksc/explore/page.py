@@ -25,7 +25,7 @@ def render(page: Page) -> str:
     return _environment().get_template("page.html.jinja").render(page=page, data=_as_json(_data(page)), **parts)
 
 
-def frame(text: str, height: str = "46em") -> str:
+def frame(text: str, height: str = "min(56em, 92vh)") -> str:
     """The page as a part of another one, as a notebook shows it."""
     return f'<iframe srcdoc="{html.escape(text)}" style="width:100%;height:{height};border:0"></iframe>'
 

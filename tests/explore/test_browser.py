@@ -217,3 +217,26 @@ def test_light_and_dark(page: Chrome) -> None:
 
 def test_nothing_is_loaded(page: Chrome) -> None:
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_in_a_notebook_it_is_as_the_notebook_is(chrome: Chrome, tmp_path: Path) -> None:
+    found = relu3.explore(path=tmp_path / "relu3.html")
+    colours = []
+    for light in ("true", "false"):
+        host = tmp_path / f"{light}.html"
+        host.write_text(f'<body data-jp-theme-light="{light}">{found._repr_html_()}</body>', encoding="utf-8")
+        chrome.get(host.as_uri())
+        chrome.switch_to.frame(chrome.find_element(By.TAG_NAME, "iframe"))
+        colours.append(chrome.execute_script(CALM))
+        assert len(chrome.find_elements(By.CSS_SELECTOR, ".pane")) == 4
+        assert chrome.find_element(By.CSS_SELECTOR, ".code").size["height"] > 200
+        chrome.switch_to.default_content()
+    assert colours[0] != colours[1]
+    chrome.set_window_size(1000, 800)
+    chrome.get(host.as_uri())
+    chrome.switch_to.frame(chrome.find_element(By.TAG_NAME, "iframe"))
+    shown = chrome.find_elements(By.CSS_SELECTOR, ".pane")
+    assert [each.get_attribute("data-group") for each in shown] == ["Python", "vjp", "C++"]
+    chrome.switch_to.default_content()
+    chrome.set_window_size(1600, 1000)
+    assert not chrome.get_log("browser")

@@ -118,9 +118,8 @@
       this.restored = [];
       this.code.scrollTop = 0;
       const counts = Object.entries(this.pane.counts).map(([name, count]) => `${number(count)} ${name}`).join(" · ");
-      const note = this.element.querySelector(".note");
-      note.textContent = [this.pane.note + (this.pane.same ? " (nothing to do)" : ""), counts].filter(Boolean).join(" — ");
-      note.title = note.textContent;
+      this.tell(".note", this.pane.note + (this.pane.same ? " (nothing to do)" : ""));
+      this.tell(".sums", counts);
       this.element.querySelector(".back").disabled = !this.neighbour(-1);
       this.element.querySelector(".on").disabled = !this.neighbour(1);
       find();
@@ -130,6 +129,12 @@
     neighbour(by) {
       const other = data.panes[this.version + by];
       return other && other.group === this.pane.group ? other : null;
+    }
+
+    tell(name, text) {
+      const line = this.element.querySelector(name);
+      line.textContent = text;
+      line.title = text;
     }
 
     step(by) {
@@ -282,6 +287,17 @@
   document.getElementById("add-pane").addEventListener("click", () => {
     new Pane(data.shown[data.shown.length - 1]).element.scrollIntoView({ inline: "end" });
   });
+  // In a notebook the page is light or dark as the notebook is, which need not be as the system is.
+  try {
+    const host = window.parent === window ? null : window.parent.document.body;
+    const light = host && { true: true, false: false }[host.dataset.jpThemeLight];
+    if (typeof light === "boolean") document.documentElement.dataset.theme = light ? "light" : "dark";
+    else if (host && host.matches(".vscode-dark, .vscode-light")) {
+      document.documentElement.dataset.theme = host.matches(".vscode-dark") ? "dark" : "light";
+    }
+  } catch (refused) {
+    if (!(refused instanceof DOMException)) throw refused;
+  }
   document.getElementById("theme").addEventListener("click", () => {
     const dark = document.documentElement.dataset.theme
       ? document.documentElement.dataset.theme === "dark" : window.matchMedia("(prefers-color-scheme: dark)").matches;
@@ -369,6 +385,9 @@
   }
 
   window.addEventListener("resize", draw);
-  data.shown.forEach((version) => new Pane(version));
+  // Where there is not room for all, the source, the code and the derivative come first.
+  const room = Math.max(2, Math.floor(window.innerWidth / 300));
+  const wanted = [0, data.shown.length - 1, 2, 1].slice(0, room);
+  data.shown.filter((_, k) => wanted.includes(k) || k > 3).forEach((version) => new Pane(version));
   draw();
 })();
