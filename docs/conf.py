@@ -13,6 +13,7 @@ from sphinx.application import Sphinx  # noqa: E402
 import ksc  # noqa: E402
 from docs.generators.ks_lexer import KsLexer  # noqa: E402
 from docs.generators.pages import page  # noqa: E402
+from docs.generators.showing import EXTRA  # noqa: E402
 
 project = "Knossos"
 author = "The Knossos developers"
@@ -34,6 +35,7 @@ html_theme = "furo"
 html_title = f"Knossos {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_extra_path = [str(EXTRA)]
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
@@ -44,5 +46,6 @@ def _read(app: Sphinx, name: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """Pages are generated where they ask for it, and their code is run."""
+    EXTRA.mkdir(parents=True, exist_ok=True)
     app.connect("source-read", _read)
     app.add_lexer("ks", KsLexer)

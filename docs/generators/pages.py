@@ -27,6 +27,7 @@ GENERATORS: Mapping[str, Callable[..., str]] = {
     "passes": architecture.passes,
     "cpp": showing.cpp,
     "ir": showing.ir,
+    "explored": showing.explored,
     "part": showing.part,
     "commands": showing.commands,
     "record": showing.record,

@@ -17,6 +17,9 @@ from ksc.cli.target import load_kernel
 from ksc.ops import exponential, special, trigonometric
 
 ROOT = Path(__file__).resolve().parents[2]
+EXTRA = ROOT / "build" / "doc" / "extra"
+"""Files that the site has as they are."""
+
 MODULES = (exponential, special, trigonometric)
 
 
@@ -52,6 +55,18 @@ def ir(target: str, stage: str = "ir", args: str | None = None) -> str:
         "jvp": lambda found: found.jvp_ir,
     }
     return fence("ks", stages[stage](kernel))
+
+
+def explored(target: str, args: str | None = None) -> str:
+    """The explorer's page about ``FILE.py:KERNEL``, part of the site, in a frame and behind a link."""
+    from ksc.cli.target import evaluated_args
+
+    kernel = _kernel(target, args)
+    inputs = evaluated_args(args, kernel.__wrapped__) if args is not None else None
+    place = f"explore/{kernel.__name__}.html"
+    kernel.explore(inputs, path=EXTRA / place)
+    frame = f'<iframe class="explored" src="{place}" title="{kernel.__name__} in the explorer" loading="lazy"></iframe>'
+    return f'```{{raw}} html\n{frame}\n<p><a href="{place}">The page by itself</a></p>\n```'
 
 
 def functions_of(text: str) -> dict[str, str]:

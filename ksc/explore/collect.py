@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,7 +68,7 @@ def collect(
     panes.insert(0, Pane("Python", "source", "python", Sources([*own, *spans]).rows()))
     return Page(
         title=kernel.__name__,
-        subtitle=repr(kernel).strip("<>"),
+        subtitle=repr(kernel).strip("<>").replace(f"{Path.cwd()}{os.sep}", ""),
         panes=panes,
         shown=_at_first(panes),
         curves=_curves(kernel, special, plot_range),

@@ -222,16 +222,17 @@ def test_nothing_is_loaded(page: Chrome) -> None:
 def test_in_a_notebook_it_is_as_the_notebook_is(chrome: Chrome, tmp_path: Path) -> None:
     found = relu3.explore(path=tmp_path / "relu3.html")
     colours = []
-    for light in ("true", "false"):
-        host = tmp_path / f"{light}.html"
-        host.write_text(f'<body data-jp-theme-light="{light}">{found._repr_html_()}</body>', encoding="utf-8")
+    themes = ('data-jp-theme-light="true"', 'data-jp-theme-light="false"', 'data-theme="light"', 'class="vscode-dark"')
+    for k, theme in enumerate(themes):
+        host = tmp_path / f"{k}.html"
+        host.write_text(f"<body {theme}>{found._repr_html_()}</body>", encoding="utf-8")
         chrome.get(host.as_uri())
         chrome.switch_to.frame(chrome.find_element(By.TAG_NAME, "iframe"))
         colours.append(chrome.execute_script(CALM))
         assert len(chrome.find_elements(By.CSS_SELECTOR, ".pane")) == 4
         assert chrome.find_element(By.CSS_SELECTOR, ".code").size["height"] > 200
         chrome.switch_to.default_content()
-    assert colours[0] != colours[1]
+    assert colours[0] == colours[2] != colours[1] == colours[3]
     chrome.set_window_size(1000, 800)
     chrome.get(host.as_uri())
     chrome.switch_to.frame(chrome.find_element(By.TAG_NAME, "iframe"))

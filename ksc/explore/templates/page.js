@@ -287,14 +287,12 @@
   document.getElementById("add-pane").addEventListener("click", () => {
     new Pane(data.shown[data.shown.length - 1]).element.scrollIntoView({ inline: "end" });
   });
-  // In a notebook the page is light or dark as the notebook is, which need not be as the system is.
+  // In a notebook or a site the page is light or dark as that is, which need not be as the system is.
   try {
     const host = window.parent === window ? null : window.parent.document.body;
-    const light = host && { true: true, false: false }[host.dataset.jpThemeLight];
-    if (typeof light === "boolean") document.documentElement.dataset.theme = light ? "light" : "dark";
-    else if (host && host.matches(".vscode-dark, .vscode-light")) {
-      document.documentElement.dataset.theme = host.matches(".vscode-dark") ? "dark" : "light";
-    }
+    const is = (theme, jupyter) => host && host.matches(`[data-jp-theme-light="${jupyter}"], [data-theme="${theme}"], .vscode-${theme}`);
+    if (is("dark", "false")) document.documentElement.dataset.theme = "dark";
+    else if (is("light", "true")) document.documentElement.dataset.theme = "light";
   } catch (refused) {
     if (!(refused instanceof DOMException)) throw refused;
   }
