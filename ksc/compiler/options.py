@@ -15,6 +15,13 @@ DEBUG_VARIABLE = "KSC_DEBUG"
 FLAGS_VARIABLE = "KSC_COMPILE_FLAGS"
 
 
+def words(text: str, system: str = sys.platform) -> tuple[str, ...]:
+    """The words of a command or of flags, as a shell of this system takes them apart: paths of Windows keep ``\\``."""
+    if system != "win32":
+        return tuple(shlex.split(text))
+    return tuple(word.strip('"') for word in shlex.split(text, posix=False))
+
+
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """What a build may be asked for.
@@ -37,7 +44,7 @@ class BuildOptions:
         """The defaults, with ``debug`` where ``KSC_DEBUG`` is set to anything but 0, and ``KSC_COMPILE_FLAGS`` last."""
         return BuildOptions(
             debug=environ.get(DEBUG_VARIABLE, "0") not in ("", "0"),
-            extra=tuple(shlex.split(environ.get(FLAGS_VARIABLE, ""))),
+            extra=words(environ.get(FLAGS_VARIABLE, "")),
         )
 
     def moved(self, built: Path, kept: Path) -> BuildOptions:

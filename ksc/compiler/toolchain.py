@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ksc.compiler.options import words
 from ksc.errors import BuildError
 from ksc.paths import PACKAGE_DIR
 
@@ -37,7 +38,7 @@ def find_compiler() -> Compiler:
 
     Raises BuildError, with the way to get one, where there is none.
     """
-    command = tuple(shlex.split(os.environ.get("CXX", ""))) or ("c++" if shutil.which("c++") else "g++",)
+    command = words(os.environ.get("CXX", "")) or ("c++" if shutil.which("c++") else "g++",)
     path = shutil.which(command[0])
     if path is None:
         asked = f"CXX names {command[0]!r}, which" if os.environ.get("CXX") else f"the C++ compiler {command[0]!r}"

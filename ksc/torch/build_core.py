@@ -11,7 +11,6 @@ import importlib.machinery
 import importlib.util
 import logging
 import os
-import shlex
 import subprocess
 import sys
 import sysconfig
@@ -22,6 +21,7 @@ from types import ModuleType
 import torch
 
 from ksc.compiler.lock import exclusive
+from ksc.compiler.options import words
 from ksc.compiler.toolchain import find_compiler
 from ksc.compiler.trust import require_trusted
 from ksc.errors import BuildError
@@ -53,7 +53,7 @@ _PYTHON_ONLY = frozenset(
 
 def core_flags() -> tuple[str, ...]:
     """The flags of the core, last those of ``KSC_CORE_FLAGS``."""
-    return (*_FLAGS, *shlex.split(os.environ.get(FLAGS_VARIABLE, "")))
+    return (*_FLAGS, *words(os.environ.get(FLAGS_VARIABLE, "")))
 
 
 def source_digest(*, standalone: bool = False) -> str:

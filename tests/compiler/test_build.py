@@ -15,6 +15,7 @@ import pytest
 
 from ksc.codegen import GeneratedSource
 from ksc.compiler import BuildOptions, build, build_many, clear, list_kernels, load, trust
+from ksc.compiler.options import words
 from ksc.compiler.store import Store
 from ksc.errors import BuildError, CacheError
 from ksc.ir.nodes import Span
@@ -396,3 +397,10 @@ def test_library_that_does_not_open(root):
 def test_nothing_is_printed(root, capfd):
     build(source(), FAST)
     assert capfd.readouterr() == ("", "")
+
+
+def test_commands_in_the_environment_are_taken_apart_as_the_system_writes_them() -> None:
+    assert words("ccache 'my g++' -O1", "linux") == ("ccache", "my g++", "-O1")
+    program = r"C:\Program Files\LLVM\bin\clang++.exe"
+    assert words(rf'"{program}" -IC:\include', "win32") == (program, r"-IC:\include")
+    assert words("") == ()
