@@ -19,10 +19,10 @@ INSTALLED := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 CORE := build/.core
-CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/*)
+CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/* prelude/ks/cuda/device.h)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test test-gpu docs opinfo sanitize bench lint format typecheck wheel clean distclean doctor
+.PHONY: help demo test test-gpu docs opinfo sanitize bench bench-gpu lint format typecheck wheel clean distclean doctor
 
 help: ## say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -35,9 +35,11 @@ test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them,
 
 # What looks for races, and what nvcc says, has tests of its own that need no GPU.
 GPU_TESTS := tests/cuda/test_grid.py tests/cuda/test_lanes.py tests/cuda/test_programs.py
+# PyTorch's way to the kernels; without a GPU test_dispatch.py runs them on a device that is pretended.
+GPU_CHECKS := tests/cuda/pretend/checks.py tests/cuda/pretend/on_gpu.py
 
 test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc, and compare them with the CPU
-	KSC_TEST_GPU=1 $(PY) -m pytest $(GPU_TESTS) $(PYTEST_ARGS)
+	KSC_TEST_GPU=1 $(PY) -m pytest $(GPU_TESTS) $(GPU_CHECKS) $(PYTEST_ARGS)
 
 docs: $(DOCS) $(CORE) ## build/doc/html/index.html: the site, warnings being errors
 	$(PY) -m sphinx -W --keep-going -E -q -b html -d build/doc/doctrees docs build/doc/html
@@ -61,6 +63,9 @@ bench: $(CORE) ## time kernels beside their peers, JAX, Numba and Warp too after
 	$(PY) -m ksc.bench $(BENCH_ARGS)
 	$(PY) examples/adbench/compare.py $(ADBENCH)
 	$(PY) -m ksc.bench.startup
+
+bench-gpu: $(CORE) ## time kernels on a GPU beside PyTorch's; BENCH_ARGS="--only vsqrl" narrows it
+	$(PY) -m ksc.bench.gpu $(BENCH_ARGS)
 
 doctor: $(INSTALLED) ## say what is there and what is missing
 	$(PY) -m ksc doctor

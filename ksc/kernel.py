@@ -167,6 +167,7 @@ class Kernel(Inside, FastCallable, Generic[P, R]):
         *,
         derivations: Sequence[str] | None = None,
         dtype: torch.dtype | None = None,
+        device: str | None = None,
     ) -> Kernel:
         """Build ahead of time what a call with arguments like ``example_inputs`` needs, and give the kernel back.
 
@@ -175,11 +176,12 @@ class Kernel(Inside, FastCallable, Generic[P, R]):
                 these are of size 1 count. None for what the annotations say, or for arguments like the latest call's.
             derivations: which ones, see ``ksc.derive``; by default the value, and the vjp where there is one.
             dtype: the floating dtype, in place of the inputs', or of the default dtype where there are none.
+            device: ``"cuda"`` for GPUs as well, at the same time; no GPU is needed for it.
         """
         special, leaves = self.example(example_inputs)
         inputs = float_dtype(leaves) if example_inputs is not None else torch.get_default_dtype()
-        for derivation in special.usual if derivations is None else derivations:
-            special.built(derivation, dtype or inputs)
+        wanted = list(special.usual if derivations is None else derivations)
+        special.build_all(wanted, dtype or inputs, device)
         return self
 
     def load(self, dtype: torch.dtype | None = None) -> Kernel:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from ksc.frontend.values import Abstract, Value
 from ksc.mapping import Flags, Mapping
 from ksc.recall.memory import Memory
 from ksc.timings import is_recording, timed
+from ksc.torch.devices import ACCELERATORS
 from ksc.torch.operator import Operator, OperatorCall, declare, declared, look_for_dtensors
 from ksc.torch.spec import LoadedEntry
 
@@ -100,7 +102,8 @@ class Specialisation:
         self._lock = threading.RLock()
         self._lowered: Lowered | None = None
         self._programs: dict[str, Program] = {}
-        self._built: dict[tuple[str, Dtype], BuiltKernel] = {}
+        self._built: dict[tuple[str, Dtype, str], BuiltKernel] = {}
+        self._building: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._reference = reference
         self._mapping = mapping
 
@@ -133,7 +136,7 @@ class Specialisation:
         """The declared operator; functions that are the same program share one."""
         operator = declared(self.spec.name)
         if operator is None:
-            operator = declare(self.spec, self.loaded)
+            operator = declare(self.spec, self.loaded, self.loaded_on)
         else:
             # Its kernels are built already, so that no other time comes.
             self._keep(self._facts.generator or generator_digest())
@@ -183,12 +186,13 @@ class Specialisation:
         from ksc.passes import optimise
         from ksc.passes.forget_rules import forget_rules
 
-        if derivation not in self._programs:
-            # Derivatives are taken of the program as it was written: the passes turn powers into products.
-            logger.debug("deriving %r of %s", derivation, self.name)
-            with self._nest_refused():
-                self._programs[derivation] = optimise(forget_rules(derive(self.program, derivation)))
-        return self._programs[derivation]
+        with self._lock:
+            if derivation not in self._programs:
+                # Derivatives are taken of the program as it was written: the passes turn powers into products.
+                logger.debug("deriving %r of %s", derivation, self.name)
+                with self._nest_refused():
+                    self._programs[derivation] = optimise(forget_rules(derive(self.program, derivation)))
+            return self._programs[derivation]
 
     def source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
         """The generated C++ of the unit that contains the derivation."""
@@ -214,19 +218,42 @@ class Specialisation:
         return Unit(self.name, programs, DTYPES[dtype], kind, self.spec.doc, self._where)
 
     @without_own_frames
-    def built(self, derivation: str, dtype: torch.dtype) -> BuiltKernel:
-        """The built unit that contains the derivation; builds it where the cache does not have it."""
+    def built(self, derivation: str, dtype: torch.dtype, device: str = "cpu") -> BuiltKernel:
+        """The built unit that contains the derivation; builds it where the cache does not have it.
+
+        ``device`` is a kind of device: ``"cpu"``, or one of ``ACCELERATORS``.
+        """
         unit, storage = self._unit(derivation), DTYPES[dtype]
-        with self._lock:
-            if (unit[0], storage) not in self._built:
+        with self._building[device]:
+            if (unit[0], storage, device) not in self._built:
                 # Said without generating the source, so that a kernel built before starts at once.
                 generator = self._facts.generator or generator_digest()
-                identity = "\0".join((self._facts.exact, *unit, storage, self.spec.doc, self._where, generator))
-                self._built[unit[0], storage] = find_or_build(
-                    self.name, identity, lambda: self.source(derivation, dtype)
-                )
+                identity = self._identity(unit, storage, generator, device)
+                source = self.source if device == "cpu" else self.cuda_source
+                build = find_or_build if device == "cpu" else ACCELERATORS[device]
+                self._built[unit[0], storage, device] = build(self.name, identity, lambda: source(derivation, dtype))
                 self._keep(generator)
-            return self._built[unit[0], storage]
+            return self._built[unit[0], storage, device]
+
+    def build_all(self, derivations: Sequence[str], dtype: torch.dtype, device: str | None = None) -> None:
+        """Build derivations for the CPU, and at the same time for a kind of accelerator."""
+        if device is None or device == "cpu":
+            for derivation in derivations:
+                self.built(derivation, dtype)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        if device not in ACCELERATORS:
+            raise ArgumentError(f"kernels run on the CPU and on {', '.join(ACCELERATORS)}, not on {device!r}")
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            elsewhere = pool.submit(lambda: [self.built(derivation, dtype, device) for derivation in derivations])
+            self.build_all(derivations, dtype)
+            elsewhere.result()
+
+    def _identity(self, unit: tuple[str, ...], storage: str, generator: str, device: str) -> str:
+        """What stands for a source without generating it."""
+        place = () if device == "cpu" else (device,)
+        return "\0".join((self._facts.exact, *unit, storage, self.spec.doc, self._where, generator, *place))
 
     @contextmanager
     def _nest_refused(self) -> Iterator[None]:
@@ -243,9 +270,10 @@ class Specialisation:
 
     def _keep(self, generator: str) -> None:
         """Leave what the trace found out to later processes, now that there is a kernel to be found by it."""
-        if self._memory is not None and not self._is_kept:
-            self._is_kept = True
-            self._memory.remember(replace(self._facts, generator=generator))
+        with self._lock:
+            if self._memory is not None and not self._is_kept:
+                self._is_kept = True
+                self._memory.remember(replace(self._facts, generator=generator))
 
     @property
     def _where(self) -> str:
@@ -270,6 +298,18 @@ class Specialisation:
         built = self.built(derivation, dtype)
         with timed("load"):
             loaded = load(built)
+        return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
+
+    def loaded_on(self, derivation: str, dtype: torch.dtype, device: str) -> LoadedEntry:
+        """The same for a kind of accelerator. Raises UnsupportedError (KS119) where the kernel cannot run there."""
+        if self._mapping.backend == "interpret":
+            raise ArgumentError(
+                f"{self.name} is interpreted, and its arguments are on {device}",
+                remedy='move them with .cpu(), or leave out backend="interpret"',
+            )
+        built = self.built(derivation, dtype, device)
+        with timed("load"):
+            loaded = load(built, suffix="_kernel")
         return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
 
     def _interpreted(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:

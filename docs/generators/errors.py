@@ -34,7 +34,7 @@ OTHERS: Mapping[str, ErrorCode] = {
         ErrorCode(
             "KS504",
             "nvcc is not found, or asked for GPUs that do not exist",
-            "install the CUDA toolkit, or set `CUDA_HOME`",
+            "`pip install nvidia-cuda-nvcc`, or install the CUDA toolkit and set `CUDA_HOME`",
         ),
         ErrorCode("KS600", "the folder of built kernels cannot be used", "give another one by `KSC_BUILD_DIR`"),
         ErrorCode(

@@ -23,6 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "where annotations do not tell the dimensions of tensors, for what NAME_bench_configs of the module yields",
     )
     add_dtypes(parser)
+    parser.add_argument("--cuda", action="store_true", help="for GPUs as well, with nvcc; no GPU is needed")
     parser.add_argument(
         "--timings",
         action="store_true",
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if args.all:
         from ksc.cli.build_all import run_all
 
-        return run_all(args.target, chosen_dtypes(args), as_json=args.json)
+        return run_all(args.target, chosen_dtypes(args), as_json=args.json, device="cuda" if args.cuda else None)
     if args.timings:
         return _run_with_timings(args)
     kernel = load_kernel(args.target, args.args)
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     for dtype in chosen_dtypes(args):
         start = time.perf_counter()
         with _default_dtype(dtype):
-            source = kernel.compile().source_path
+            source = kernel.compile(device="cuda" if args.cuda else None).source_path
         report.append({"dtype": dtype, "source": str(source), "seconds": round(time.perf_counter() - start, 3)})
     if args.json:
         print(json.dumps(report, indent=2))

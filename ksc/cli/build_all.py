@@ -35,8 +35,8 @@ class Outcome:
         return f"{self.name:<20} {self.dtype:<9} {self.seconds:6.2f} s"
 
 
-def run_all(target: str, dtypes: Iterable[str], *, as_json: bool) -> int:
-    """Compile the kernels of a module for each dtype, and print a line for each as it is done.
+def run_all(target: str, dtypes: Iterable[str], *, as_json: bool, device: str | None = None) -> int:
+    """Compile the kernels of a module for each dtype, ``device`` included, and print a line for each as it is done.
 
     1 where one of them could not be built.
     """
@@ -46,7 +46,7 @@ def run_all(target: str, dtypes: Iterable[str], *, as_json: bool) -> int:
         raise TargetError(f"{target} has no kernels", remedy="decorate functions with knossos.vmap or knossos.register")
     outcomes = []
     with ThreadPoolExecutor(max_workers=min(len(jobs), processors())) as pool:
-        found = pool.map(lambda job: _build(module, *job), jobs)
+        found = pool.map(lambda job: _build(module, *job, device), jobs)
         with progress(found, len(jobs), "kernels", quiet=as_json) as (built, report):
             for outcome in built:
                 outcomes.append(outcome)
@@ -68,13 +68,13 @@ def kernels_of(module: ModuleType) -> Iterator[tuple[str, Kernel]]:
             yield name, found
 
 
-def _build(module: ModuleType, name: str, kernel: Kernel, dtype: str) -> Outcome:
+def _build(module: ModuleType, name: str, kernel: Kernel, dtype: str, device: str | None) -> Outcome:
     import torch
 
     began = time.perf_counter()
     try:
         for inputs in _calls(module, name):
-            kernel.compile(inputs, dtype=getattr(torch, dtype))
+            kernel.compile(inputs, dtype=getattr(torch, dtype), device=device)
     except KnossosError as error:
         return Outcome(name, dtype, error=str(error))
     return Outcome(name, dtype, round(time.perf_counter() - began, 3))

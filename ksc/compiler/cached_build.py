@@ -104,12 +104,27 @@ def build_cuda(source: GeneratedSource, options: CudaOptions | None = None) -> B
 
     Raises BuildError where nvcc is missing or refuses the source, CacheError as ``build`` does.
     """
+    return find_or_build_cuda(source.name, source.text, lambda: source, options)
+
+
+def find_or_build_cuda(
+    name: str, identity: str, generate: Callable[[], GeneratedSource], options: CudaOptions | None = None
+) -> BuiltKernel:
+    """The same of what ``identity`` stands for, as ``find_or_build`` does it for the CPU."""
     from ksc.compiler.nvcc import CudaOptions, compile_cuda, find_nvcc
 
-    chosen, nvcc = options or CudaOptions.from_environment(), find_nvcc()
-    made_of = _hash(source.text, prelude_digest(prelude_dir()), *chosen.compile_flags())
+    chosen = options or CudaOptions.from_environment()
+    made_of = _hash(identity, prelude_digest(prelude_dir()), *chosen.compile_flags())
+    try:
+        nvcc = find_nvcc()
+    except BuildError:
+        # What another compiler made of the same source serves as well.
+        made = _made_by_any(name, made_of)
+        if made is None:
+            raise
+        return BuiltKernel(made)
     key = _hash(made_of, nvcc.identity)
-    found = _find(source.name, key)
+    found = _find(name, key)
     if found is not None:
         return BuiltKernel(found)
 
@@ -118,7 +133,7 @@ def build_cuda(source: GeneratedSource, options: CudaOptions | None = None) -> B
             flags = compile_cuda(file, library, nvcc=nvcc, options=chosen, include=prelude_dir())
         return [*nvcc.command, *flags]
 
-    return _build(source.name, lambda: source, compile_source, nvcc, key, made_of, suffix=".cu")
+    return _build(name, generate, compile_source, nvcc, key, made_of, suffix=".cu")
 
 
 def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None = None) -> list[BuiltKernel]:

@@ -24,12 +24,15 @@ class LoadedKernel:
     library: ctypes.CDLL
 
 
-def load(built: BuiltKernel) -> LoadedKernel:
-    """Open a kernel's library and find its entries. Raises BuildError where it cannot be opened."""
+def load(built: BuiltKernel, suffix: str = "") -> LoadedKernel:
+    """Open a kernel's library and find its entries, or what is called as they are with a ``suffix``.
+
+    Raises BuildError where it cannot be opened.
+    """
     try:
         library = ctypes.CDLL(os.fspath(built.library_path), mode=getattr(os, "RTLD_NOW", 0))
         addresses = {
-            symbol: ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
+            symbol: ctypes.cast(getattr(library, symbol + suffix), ctypes.c_void_p).value or 0
             for symbol in built.entry.entries.values()
         }
     except (OSError, AttributeError) as failed:

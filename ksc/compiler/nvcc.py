@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -14,7 +15,8 @@ from ksc.compiler.driver import CompilationError
 from ksc.compiler.toolchain import Compiler, compiler_of
 from ksc.errors import BuildError
 
-ARCHITECTURES_VARIABLE = "KSC_CUDA_ARCHITECTURES"
+ARCHITECTURES_VARIABLES = ("KSC_CUDA_ARCHITECTURES", "TORCH_CUDA_ARCH_LIST")
+"""The second is that of PyTorch's own extensions."""
 AHEAD_OF_TIME = (80, 90)
 """What is compiled for where no GPU is present and nothing is asked for."""
 
@@ -36,20 +38,15 @@ class CudaOptions:
 
     @staticmethod
     def from_environment(environ: Mapping[str, str] = os.environ) -> CudaOptions:
-        """The defaults, for the architectures of ``KSC_CUDA_ARCHITECTURES`` (``80,90``), else of the GPUs present.
+        """The defaults, for the architectures that the environment names, else for the GPUs present.
 
-        Raises BuildError where the variable is no list of numbers.
+        ``KSC_CUDA_ARCHITECTURES`` (``80,90``) is looked at first, then ``TORCH_CUDA_ARCH_LIST`` (``8.0;9.0+PTX``).
+        Raises BuildError where it is no list of numbers.
         """
-        asked = environ.get(ARCHITECTURES_VARIABLE, "")
-        if asked:
-            parts = re.split(r"[,; ]+", asked.strip())
-            if not all(re.fullmatch(r"\d\.?\d+", part) for part in parts):
-                raise BuildError(
-                    f"{ARCHITECTURES_VARIABLE} is {asked!r}, and not a list such as 80,90",
-                    remedy="set it to compute capabilities, or leave it unset",
-                    code="KS504",
-                )
-            return CudaOptions(tuple(sorted({int(part.replace(".", "")) for part in parts})))
+        for variable in ARCHITECTURES_VARIABLES:
+            asked = environ.get(variable, "")
+            if asked.strip():
+                return CudaOptions(_parsed(variable, asked))
         return CudaOptions(_present() or AHEAD_OF_TIME)
 
     def compile_flags(self) -> list[str]:
@@ -63,17 +60,17 @@ class CudaOptions:
 
 
 def find_nvcc(environ: Mapping[str, str] = os.environ) -> Compiler:
-    """The CUDA compiler: that named by ``CUDACXX``, that of ``CUDA_HOME``, or the one on the path.
+    """The CUDA compiler: that named by ``CUDACXX``, of ``CUDA_HOME``, on the path, or of NVIDIA's wheels.
 
     Raises BuildError, with the way to get one, where there is none.
     """
-    for place in _places(environ):
+    for place in nvcc_places(environ):
         found = shutil.which(place)
         if found is not None:
             return compiler_of((found,))
     raise BuildError(
         "nvcc, the CUDA compiler, was not found",
-        remedy="install the CUDA toolkit and set CUDA_HOME to its folder, or CUDACXX to its nvcc",
+        remedy="pip install nvidia-cuda-nvcc, or install the CUDA toolkit and set CUDA_HOME to its folder",
         code="KS504",
     )
 
@@ -95,7 +92,8 @@ def compile_cuda(source: Path, library: Path, *, nvcc: Compiler, options: CudaOp
     return flags
 
 
-def _places(environ: Mapping[str, str]) -> Iterator[str]:
+def nvcc_places(environ: Mapping[str, str]) -> Iterator[str]:
+    """Where it may be, the first to be tried first."""
     if environ.get("CUDACXX"):
         yield environ["CUDACXX"]
         return
@@ -104,6 +102,20 @@ def _places(environ: Mapping[str, str]) -> Iterator[str]:
             yield str(Path(environ[variable]) / "bin" / "nvcc")
     yield "nvcc"
     yield "/usr/local/cuda/bin/nvcc"
+    wheels = importlib.util.find_spec("nvidia")
+    for folder in (wheels.submodule_search_locations or ()) if wheels is not None else ():
+        yield from sorted(map(str, Path(folder).glob("cu*/bin/nvcc")), reverse=True)
+
+
+def _parsed(variable: str, asked: str) -> tuple[int, ...]:
+    parts = re.split(r"[,; ]+", asked.strip(",; "))
+    if not all(re.fullmatch(r"\d+\.?\d[af]?(\+PTX)?", part) for part in parts):
+        raise BuildError(
+            f"{variable} is {asked!r}, and not a list such as 80,90",
+            remedy="set it to compute capabilities, or leave it unset",
+            code="KS504",
+        )
+    return tuple(sorted({int(re.sub(r"\D", "", part.removesuffix("+PTX"))) for part in parts}))
 
 
 def _present() -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ksc.errors import ArgumentError
+from ksc.torch.devices import ACCELERATORS
 from ksc.torch.spec import OpSpec
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -83,7 +84,7 @@ def _result_name(spec: OpSpec, position: int) -> str:
 
 
 def check_dtypes(spec: OpSpec, args: tuple[Any, ...]) -> None:
-    """Raises ArgumentError where a value is not of its argument's kind, not on the CPU, or not where the others are."""
+    """Raises ArgumentError where a value is not of its argument's kind, not where kernels run, or not with others."""
     placed: tuple[str, torch.device] | None = None
     for arg, value in zip(spec.args, args, strict=True):
         if isinstance(value, torch.Tensor):
@@ -130,9 +131,10 @@ def _is_number(kind: str, value: object) -> bool:
 
 
 def _check_device(spec: OpSpec, what: str, value: torch.Tensor) -> None:
-    if value.device.type not in ("cpu", "meta"):
+    if value.device.type not in ("cpu", "meta", *ACCELERATORS):
         raise ArgumentError(
-            f"{what} of {spec.title} is on {value.device}: kernels run on the CPU", remedy="move it with .cpu()"
+            f"{what} of {spec.title} is on {value.device}: kernels run on the CPU, and on GPUs with CUDA",
+            remedy="move it with .cpu()",
         )
 
 

@@ -59,7 +59,7 @@ def core_flags() -> tuple[str, ...]:
 def source_digest(*, standalone: bool = False) -> str:
     """A hash of the core's sources as they are, and of its flags; ``standalone`` for the core of exported libraries."""
     files = [path for path in SOURCES.rglob("*") if path.suffix in (".cpp", ".h", ".hpp")]
-    headers = ("cpu.h", "runtime.h", "sizes.h", "stack.h")
+    headers = ("cpu.h", "cuda/device.h", "runtime.h", "sizes.h", "stack.h")
     digest = hashlib.sha256()
     for path in (*sorted(files), *(prelude_dir() / "ks" / name for name in headers)):
         if path.stem not in (_PYTHON_ONLY if standalone else _EXPORTS_ONLY):

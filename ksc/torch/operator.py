@@ -16,7 +16,7 @@ from ksc.errors import ArgumentError, KernelRuntimeError
 from ksc.torch import build_core
 from ksc.torch.arguments import prepare, prepare_seeds
 from ksc.torch.sharding import registry
-from ksc.torch.spec import LoadedEntry, Loader, OpSpec
+from ksc.torch.spec import DeviceLoader, LoadedEntry, Loader, OpSpec
 
 if TYPE_CHECKING:
     from ksc.ir.sizes import ShapeProgram
@@ -58,8 +58,8 @@ class Overloads(torch._ops.OpOverloadPacket):
 class FastCallable(core.FastCall):  # type: ignore[misc]
     """A callable with the core's fast path in front of its ``__call__``.
 
-    The fast path takes eager calls on plain CPU tensors; every other call, and every call that Dynamo traces, goes
-    through ``__call__``, which a subclass defines. A subclass is decorated with ``core.vectorcall``.
+    The fast path takes eager calls on plain tensors of the CPU or a GPU; every other call, and every call that Dynamo
+    traces, goes through ``__call__``, which a subclass defines. A subclass is decorated with ``core.vectorcall``.
     """
 
     def __call__(self, *args: Any) -> Any:
@@ -113,10 +113,17 @@ def _vjp(operator: Operator, args: tuple[Any, ...]) -> Any:
     given = operator.overload("v")(*primals, *cotangents)
     given = given if isinstance(given, tuple) else (given,)
     reduced = tuple(
-        cotangent.sum_to_size(primals[i].shape).to(primals[i].dtype)
+        _like(cotangent.sum_to_size(primals[i].shape), primals[i], args[i])
         for i, cotangent in zip(spec.float_args, given, strict=True)
     )
     return reduced if len(reduced) != 1 else reduced[0]
+
+
+def _like(cotangent: torch.Tensor, primal: torch.Tensor, arg: Any) -> torch.Tensor:
+    """A cotangent in the dtype of its argument, and where it is; that of a number stays where it was computed."""
+    if isinstance(arg, torch.Tensor) and arg.device != cotangent.device:
+        cotangent = cotangent.to(arg.device)
+    return cotangent.to(primal.dtype)
 
 
 def _jvp(operator: Operator, args: tuple[Any, ...]) -> Any:
@@ -137,12 +144,13 @@ class Operator:
         reference: set by the owner to a function that gives what ``__reduce__`` returns, so that the operator pickles.
     """
 
-    def __init__(self, spec: OpSpec, loader: Loader) -> None:
+    def __init__(self, spec: OpSpec, loader: Loader, device_loader: DeviceLoader | None = None) -> None:
         self.spec = spec
         self.reference: Callable[[], tuple[Any, ...]] | None = None
         self._loader = loader
+        self._device_loader = device_loader
         self._lock = threading.RLock()
-        self._entries: dict[tuple[str, torch.dtype], LoadedEntry] = {}
+        self._entries: dict[tuple[str, torch.dtype, str], LoadedEntry] = {}
         core.declare(
             spec.name,
             tuple(
@@ -195,12 +203,19 @@ class Operator:
 
         return autograd_function(self)
 
-    def _load(self, derivation: str, dtype: torch.dtype) -> int:
+    def _load(self, derivation: str, dtype: torch.dtype, device: str) -> int:
         with self._lock:
-            entry = self._entries.get((derivation, dtype))
+            entry = self._entries.get((derivation, dtype, device))
             if entry is None:
-                entry = self._entries[derivation, dtype] = self._loader(derivation, dtype)
+                entry = self._entries[derivation, dtype, device] = self._find(derivation, dtype, device)
             return entry.address
+
+    def _find(self, derivation: str, dtype: torch.dtype, device: str) -> LoadedEntry:
+        if device == "cpu":
+            return self._loader(derivation, dtype)
+        if self._device_loader is None:
+            raise ArgumentError(f"{self.spec.title} runs on the CPU", remedy="move its arguments with .cpu()")
+        return self._device_loader(derivation, dtype, device)
 
     def _derived(self, derivation: str) -> None:
         registry.add(self, derivation)
@@ -234,17 +249,18 @@ def _table(shapes: ShapeProgram) -> tuple[Any, ...]:
     return ops, shapes.results, shapes.lines
 
 
-def declare(spec: OpSpec, loader: Loader) -> Operator:
+def declare(spec: OpSpec, loader: Loader, device_loader: DeviceLoader | None = None) -> Operator:
     """Registers a kernel as ``torch.ops.knossos.<spec.name>`` with its derivatives, and gives its handle.
 
-    Nothing is compiled: ``loader`` is called when an instance is first run. A name stands for one program: where it is
-    declared already with an equal signature, that operator is given. Raises ArgumentError where the signature differs.
+    Nothing is compiled: ``loader`` is called when an instance is first run on the CPU, ``device_loader`` elsewhere. A
+    name stands for one program: where it is declared already with an equal signature, that operator is given. Raises
+    ArgumentError where the signature differs.
     """
     with _declare_lock:
         look_for_dtensors()
         known = _declared.get(spec.name)
         if known is None:
-            known = _declared[spec.name] = Operator(spec, loader)
+            known = _declared[spec.name] = Operator(spec, loader, device_loader)
         elif replace(known.spec, doc=spec.doc, span=spec.span) != spec:
             raise ArgumentError(f"the operator knossos::{spec.name} is declared already, with another signature")
         return known

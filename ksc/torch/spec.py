@@ -101,6 +101,8 @@ class OpSpec:
 class LoadedEntry:
     """A compiled entry: ``ks_elementwise_entry`` or, of a tensor kernel, ``ks_tensor_entry`` of prelude/ks/runtime.h.
 
+    For a GPU it is the ``ks_cuda_kernel`` of prelude/ks/cuda/device.h.
+
     ``keepalive`` (the loaded library) is held for as long as the operator, that is until the process ends.
     """
 
@@ -119,3 +121,6 @@ with a 1, and the others are zero. Of a tensor kernel there is also ``"m"``, its
 argument, 1 where it is mapped; by none where all are. It is called once for each pair, on any thread; what it raises
 reaches the caller.
 """
+
+DeviceLoader = Callable[[str, "torch.dtype", str], LoadedEntry]
+"""``device_loader(derivation, dtype, device_type)``: the same on an accelerator, such as ``"cuda"``."""

@@ -12,7 +12,7 @@ import torch
 from ksc.codegen import GeneratedSource, Unit
 from ksc.codegen.cuda import generate
 from ksc.compiler import CudaOptions, build_cuda, list_kernels, load
-from ksc.compiler.nvcc import find_nvcc
+from ksc.compiler.nvcc import find_nvcc, nvcc_places
 from ksc.errors import BuildError
 from ksc.ir.text import parse
 
@@ -84,6 +84,17 @@ def test_architectures_are_those_asked_for() -> None:
     assert "arch=compute_80,code=compute_80" not in flags
     with pytest.raises(BuildError, match="not a list such as 80,90"):
         CudaOptions.from_environment({"KSC_CUDA_ARCHITECTURES": "hopper"})
+    assert CudaOptions.from_environment({"TORCH_CUDA_ARCH_LIST": "8.0;9.0a 10.0+PTX"}).architectures == (80, 90, 100)
+    both = {"TORCH_CUDA_ARCH_LIST": "8.0", "KSC_CUDA_ARCHITECTURES": "90"}
+    assert CudaOptions.from_environment(both).architectures == (90,)
+
+
+def test_wheels_bring_nvcc_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "nvidia" / "cu13" / "bin" / "nvcc"
+    place.parent.mkdir(parents=True)
+    write(place)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert str(place) in nvcc_places({})
 
 
 if shutil.which("nvcc") is not None:
@@ -92,8 +103,8 @@ if shutil.which("nvcc") is not None:
         program = parse("(def doubled Float (x : Float) (add x x))")
         built = build_cuda(generate(Unit("doubled", [("", program)], "float32")), CudaOptions((90,)))
         entry = load(built).library.ks_doubled
-        entry.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int]
-        device, data = (ctypes.c_void_p * 8)(), (ctypes.c_void_p * 2)(256, 256)
+        entry.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int, ctypes.c_void_p]
+        device, data = (ctypes.c_void_p * 16)(), (ctypes.c_void_p * 2)(256, 256)
         sizes, strides = (ctypes.c_int64 * 1)(1), (ctypes.c_int64 * 2)(4, 4)
         if not torch.cuda.is_available():
-            assert entry(device, data, strides, sizes, 1) > 0
+            assert entry(device, data, strides, sizes, 1, None) > 0

@@ -47,6 +47,9 @@ class _Device(ctypes.Structure):
     _fields_ = (
         ("stream", ctypes.c_void_p),
         ("state", ctypes.c_void_p),
+        ("report", ctypes.c_void_p),
+        ("owner", ctypes.c_void_p),
+        ("traps", ctypes.c_int),
         ("scratch", ctypes.c_void_p),
         ("scratch_bytes", ctypes.c_size_t),
         ("scratch_per_thread", ctypes.c_size_t),
@@ -79,6 +82,9 @@ class Device:
         return _Device(
             torch.cuda.current_stream().cuda_stream if ON_GPU else None,
             self._state.data_ptr(),
+            None,
+            None,
+            0,
             (self._scratch.data_ptr() + 255) // 256 * 256,
             self.scratch_bytes,
             self.scratch_per_thread,
@@ -219,7 +225,7 @@ class Library:
         device = device or Device()
         struct = device.struct()
         entry = getattr(self.library, symbol)
-        entry.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+        entry.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int, ctypes.c_void_p]
         status = int(
             entry(
                 ctypes.byref(struct),
@@ -227,6 +233,7 @@ class Library:
                 (ctypes.c_int64 * max(1, len(strides)))(*strides),
                 (ctypes.c_int64 * max(1, len(shape)))(*reversed(shape)),
                 len(shape),
+                None,
             )
         )
         self.assert_quiet(symbol)

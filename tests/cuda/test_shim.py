@@ -17,7 +17,7 @@ namespace {name}_kernel {{
 
 __global__ void __launch_bounds__(ks::block_size)
 {name}_grid(const __grid_constant__ ks::grid about, const __grid_constant__ ks::operands<2> operands) {{
-    ks::runtime rt(about, operands.at, 1, {glances});
+    ks::runtime rt(about, "f.py", operands.at, 1, {glances});
     [[maybe_unused]] const auto y = ks::argument<float, 1>(rt, operands.at[0]);
     [[maybe_unused]] const auto x = ks::argument<float, 1>(rt, operands.at[1]);
     [[maybe_unused]] const int64_t n = x.size[0];
@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(ks::block_size)
 }}
 
 extern "C" int ks_{name}(const ks_cuda *device, const ks_tensor *operands) {{
-    return ks::enter<2>(device, operands, {{1, 1}}, 1, true, {name}_grid);
+    return ks::enter<{name}_grid, 2>(device, operands, {{1, 1}}, 1, true);
 }}
 
 }}  // namespace {name}_kernel

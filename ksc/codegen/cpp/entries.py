@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ksc.codegen.cpp.function import CppFunction
 from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.parallel import hands_on_runtime
 from ksc.codegen.cpp.types import COMPUTE, STORAGE, cpp_type
+from ksc.codegen.demand import memory_varies
 from ksc.codegen.target import Target
 from ksc.codegen.unit import Unit
 from ksc.errors import InvalidIRError, UnsupportedError
-from ksc.ir.nodes import Function
+from ksc.ir.nodes import Program
 from ksc.ir.types import FloatType, TensorType, Type, is_scalar
 
 MOST_DIMENSIONS = 8
@@ -48,6 +49,8 @@ class Entry:
         parameters: of the lambda that an elementwise entry maps over its lanes.
         call: the expression that calls the function.
         allocates: whether that may need scratch memory.
+        file: the user's.
+        needs: of an entry for a GPU, what a launch takes: some of ``ks_cuda_needs``.
     """
 
     symbol: str
@@ -57,14 +60,16 @@ class Entry:
     parameters: Sequence[str]
     call: str
     allocates: bool
+    file: str
+    needs: Sequence[str]
 
 
-def make_entry(symbol: str, function: CppFunction, main: Function, unit: Unit, target: Target) -> Entry:
-    """The entry of a unit's kind for a function.
+def make_entry(symbol: str, function: CppFunction, program: Program, unit: Unit, target: Target) -> Entry:
+    """The entry of a unit's kind for a program, whose main function is the one printed.
 
     Raises InvalidIRError where an operand has no form in it, UnsupportedError where the target takes fewer dimensions.
     """
-    callee, compute = function.callee, COMPUTE[unit.dtype]
+    callee, compute, main = function.callee, COMPUTE[unit.dtype], program.main
     taken = {callee.name, "results", "arguments", "all", "lane", "operands", "host"}
     scope = Scope(reserved=frozenset(taken | ({"about", "device"} if target.is_grid else set())))
     arguments = [_operand(scope.declare(param.name), param.type, unit) for param in main.params]
@@ -87,7 +92,9 @@ def make_entry(symbol: str, function: CppFunction, main: Function, unit: Unit, t
         parameters.insert(0, "ks::runtime &rt")
     call = f"{callee.name}({', '.join(names)})"
     allocates = any(hands_on_runtime(line.text) for line in function.lines)
-    return Entry(symbol, function, results, arguments, parameters, call, allocates)
+    file = (unit.source.rpartition(":")[0] or unit.name).replace("\\", "\\\\").replace('"', '\\"')
+    needs = tuple(_needs(program, unit, function, allocates)) if target.is_grid else ()
+    return Entry(symbol, function, results, arguments, parameters, call, allocates, file, needs)
 
 
 def _operand(name: str, type_: Type, unit: Unit) -> Operand:
@@ -99,3 +106,15 @@ def _operand(name: str, type_: Type, unit: Unit) -> Operand:
     stored = STORAGE[unit.dtype] if isinstance(elem, FloatType) else cpp_type(elem, "float")
     sizes = type_.sizes if isinstance(type_, TensorType) and any(size is not None for size in type_.sizes) else ()
     return Operand(name, stored, rank, ", ".join("-1" if size is None else str(size) for size in sizes))
+
+
+def _needs(program: Program, unit: Unit, function: CppFunction, allocates: bool) -> Iterator[str]:
+    """What a launch takes, by the names of ``ks_cuda_needs``."""
+    if unit.kind == "tensor" or function.callee.needs_runtime:
+        yield "KS_CUDA_STATE"
+    if allocates:
+        yield "KS_CUDA_MEMORY"
+        if memory_varies(program, numbers_vary=unit.kind == "elementwise"):
+            yield "KS_CUDA_VARYING"
+        if unit.kind == "elementwise" or any("ks::own_memory" in line.text for line in function.lines):
+            yield "KS_CUDA_PRIVATE"

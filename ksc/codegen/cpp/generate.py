@@ -47,7 +47,7 @@ def generate(unit: Unit, target: Target = CPU) -> GeneratedSource:
         function = module.add(program)
         suffix = derivation_suffix(derivation)
         symbols[derivation] = f"ks_{stem}{suffix}"
-        entries.append(make_entry(symbols[derivation], function, program.main, unit, target))
+        entries.append(make_entry(symbols[derivation], function, program, unit, target))
     marked: list[Line] = []
     text = (
         _environment()

@@ -1,6 +1,7 @@
 #include "binding.h"
 
 #include <cstring>
+#include <optional>
 
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -12,11 +13,15 @@ namespace {
 // BackendSelect is always included, and matters to factory functions only.
 const c10::DispatchKeySet kPlainKeys(
     {c10::DispatchKey::CPU,
+     c10::DispatchKey::CUDA,
+     c10::DispatchKey::PrivateUse1,
      c10::DispatchKey::AutogradCPU,
+     c10::DispatchKey::AutogradCUDA,
+     c10::DispatchKey::AutogradPrivateUse1,
      c10::DispatchKey::ADInplaceOrView,
      c10::DispatchKey::BackendSelect});
 
-// Whether a call with tensors of these keys reaches the CPU kernel, autograd aside, and no mode or trace sees it.
+// Whether a call with tensors of these keys reaches a kernel of ours, autograd aside, and no mode or trace sees it.
 bool is_plain(c10::DispatchKeySet keys) {
     const c10::impl::LocalDispatchKeySet local = c10::impl::tls_local_dispatch_key_set();
     keys = (keys | local.included_) - local.excluded_;
@@ -126,6 +131,7 @@ bool parse(const Binding& binding, PyObject* const* objects, bool any_integers, 
     const auto& slots = binding.op->args();
     c10::DispatchKeySet keys;
     bool any_tensor = false;
+    std::optional<c10::Device> device;
     bool size_number = false;
     bool requires_grad = false;
     for (size_t i = 0; i < slots.size(); ++i) {
@@ -142,6 +148,12 @@ bool parse(const Binding& binding, PyObject* const* objects, bool any_integers, 
             return false;
         }
         any_tensor = true;
+        if (tensor.dim() > 0) {
+            if (device.has_value() && *device != tensor.device()) {
+                return false;
+            }
+            device = tensor.device();
+        }
         keys = keys | tensor.key_set();
         if (slots[i].kind == Kind::Float) {
             parsed.promotion.add(*binding.op, i, tensor);

@@ -5,8 +5,10 @@
 #include <type_traits>
 #include <utility>
 
+#include <c10/core/Stream.h>
 #include <c10/util/intrusive_ptr.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/headeronly/version.h>
 
 namespace ksc {
 
@@ -23,5 +25,14 @@ auto make_node(Args&&... args) {
         return std::shared_ptr<T>(new T(std::forward<Args>(args)...), [](T* node) { deleteNode(node); });
     }
 }
+
+// Streams of all backends say since 2.13 what they are to the backend, and whether they record a graph.
+#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 13
+inline void* native_handle(const c10::Stream& stream) { return stream.native_handle(); }
+inline bool is_capturing(const c10::Stream& stream) { return stream.is_capturing(); }
+#else
+inline void* native_handle(const c10::Stream&) { TORCH_CHECK_NOT_IMPLEMENTED(false, "kernels run on a GPU from PyTorch 2.13 on"); }
+inline bool is_capturing(const c10::Stream&) { return false; }
+#endif
 
 }  // namespace ksc

@@ -5,6 +5,8 @@
 #include "batching.cpp"
 #include "binding.cpp"
 #include "callback.cpp"
+#include "device.cpp"
+#include "device_memory.cpp"
 #include "elementwise.cpp"
 #include "fastcall.cpp"
 #include "guards.cpp"

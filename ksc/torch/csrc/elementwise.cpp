@@ -3,10 +3,13 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/ExpandUtils.h>
 #include <ATen/TensorIterator.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <c10/core/DefaultDtype.h>
+#include <c10/core/DeviceGuard.h>
 
+#include "device.h"
 #include "threads.h"
 
 namespace ksc {
@@ -45,7 +48,12 @@ Shape common_shape(c10::ArrayRef<at::Tensor> args) {
 }
 
 // The meta kernel follows the same rule, so that fake tensors have the strides of real ones.
-Tensors allocate_results(const Operator& op, c10::ArrayRef<at::Tensor> args, const Shape& shape, at::ScalarType dtype) {
+Tensors allocate_results(
+    const Operator& op,
+    c10::ArrayRef<at::Tensor> args,
+    const Shape& shape,
+    at::ScalarType dtype,
+    std::optional<c10::Device> device) {
     const at::Tensor* model = nullptr;
     if (!shape.plain) {
         for (const at::Tensor& arg : args) {
@@ -59,8 +67,9 @@ Tensors allocate_results(const Operator& op, c10::ArrayRef<at::Tensor> args, con
     for (const Slot& result : op.results()) {
         const at::ScalarType result_dtype = dtype_of(result.kind, dtype);
         results.push_back(
-            model != nullptr ? at::empty_like(*model, model->options().dtype(result_dtype))
-                             : at::Tensor(at::detail::empty_cpu(shape.sizes, result_dtype)));
+            model != nullptr     ? at::empty_like(*model, model->options().dtype(result_dtype))
+            : device.has_value() ? at::empty(shape.sizes, at::TensorOptions().dtype(result_dtype).device(*device))
+                                 : at::Tensor(at::detail::empty_cpu(shape.sizes, result_dtype)));
     }
     return results;
 }
@@ -202,8 +211,14 @@ Tensors converted(const Operator& op, c10::ArrayRef<at::Tensor> args, at::Scalar
 Tensors run_elementwise(Operator& op, c10::ArrayRef<at::Tensor> args, at::ScalarType dtype, Number* numbers) {
     const Tensors inputs = converted(op, args, dtype);
     const Shape shape = common_shape(inputs);
-    Tensors results = allocate_results(op, inputs, shape, dtype);
+    const std::optional<c10::Device> device = accelerator_of(op, inputs);
+    const c10::OptionalDeviceGuard guard(device);
+    Tensors results = allocate_results(op, inputs, shape, dtype, device);
     if (shape.numel == 0) {
+        return results;
+    }
+    if (device.has_value()) {
+        launch_elementwise(op, *device, results, inputs, numbers, dtype);
         return results;
     }
     const auto entry = op.instance<ks_elementwise_entry>(dtype);

@@ -1,4 +1,4 @@
-// Running a kernel over the lanes of CPU tensors.
+// Running a kernel over the lanes of tensors.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -66,7 +66,9 @@ class ExportedHost final : public KernelHost {
         }
     }
 
-    void* load(const std::string& derivation, at::ScalarType dtype) override {
+    void* load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) override {
+        TORCH_CHECK_NOT_IMPLEMENTED(
+            device == c10::DeviceType::CPU, name_, " was exported for the CPU, and is called with tensors on ", device);
         TORCH_CHECK(kernels_ != nullptr, failure());
         static const std::map<at::ScalarType, const char*> names{
             {at::kFloat, "float32"}, {at::kDouble, "float64"}, {at::kHalf, "float16"}, {at::kBFloat16, "bfloat16"}};

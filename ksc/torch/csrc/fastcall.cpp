@@ -61,8 +61,8 @@ void reduce_cotangents(const Binding& binding, const Parsed& parsed, Tensors& re
         if (cotangent.sizes() != sizes) {
             cotangent = at::sum_to(std::move(cotangent), sizes);
         }
-        if (arg.defined() && arg.scalar_type() != cotangent.scalar_type()) {
-            cotangent = cotangent.to(arg.scalar_type());
+        if (arg.defined() && (arg.scalar_type() != cotangent.scalar_type() || arg.device() != cotangent.device())) {
+            cotangent = cotangent.to(arg.options());
         }
     }
 }

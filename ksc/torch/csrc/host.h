@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include <c10/core/DeviceType.h>
 #include <c10/core/ScalarType.h>
 
 namespace ksc {
@@ -14,8 +15,9 @@ class KernelHost {
     KernelHost& operator=(const KernelHost&) = delete;
     virtual ~KernelHost() = default;
 
-    // The compiled entry of a derivation in a dtype, on any thread; raises where there is none.
-    virtual void* load(const std::string& derivation, at::ScalarType dtype) = 0;
+    // The compiled entry of a derivation in a dtype, asked for on any thread; for an accelerator its ks_cuda_kernel. Raises
+    // where there is none.
+    virtual void* load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) = 0;
 
     // A derivation has become an operator, on any thread.
     virtual void declared(const std::string&) {}

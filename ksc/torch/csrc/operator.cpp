@@ -199,6 +199,9 @@ void Operator::define() {
     const char* const target = qualified.c_str();
     const bool tensors = family_.takes_tensors();
     fragment.impl(target, c10::DispatchKey::CPU, bind(*this, tensors ? tensor_kernel : elementwise_kernel));
+    for (const c10::DispatchKey key : kAccelerators) {
+        fragment.impl(target, key, bind(*this, tensors ? tensor_kernel : elementwise_kernel));
+    }
     fragment.impl(target, c10::DispatchKey::Meta, bind(*this, tensors ? tensor_meta_kernel : meta_kernel));
     fragment.impl(target, c10::DispatchKey::Autograd, bind(*this, autograd_kernel));
     fragment.impl(
@@ -211,9 +214,9 @@ void Operator::define() {
     handle_ = c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), derivation_.c_str());
 }
 
-void* Operator::load(at::ScalarType dtype) {
-    void* const entry = family_.host().load(derivation_, dtype);
-    instances_[float_dtype_index(dtype)].store(entry, std::memory_order_release);
+void* Operator::load(at::ScalarType dtype, c10::DeviceType device) {
+    void* const entry = family_.host().load(derivation_, dtype, device);
+    instances_[instance_index(dtype, device)].store(entry, std::memory_order_release);
     return entry;
 }
 

@@ -15,6 +15,7 @@
 #include <c10/core/ScalarType.h>
 #include <ks/runtime.h>
 
+#include "device_memory.h"
 #include "host.h"
 #include "runtime.h"
 #include "shapes.h"
@@ -40,6 +41,10 @@ struct Signature {
 
 // The storage dtypes a Float can have; their position is the index into an instance table.
 inline constexpr std::array<at::ScalarType, 4> kFloatDtypes{at::kFloat, at::kDouble, at::kHalf, at::kBFloat16};
+
+// The backends that kernels for GPUs run on. A process in which another backend of PyTorch's takes the place of CUDA says
+// where its kernels come from (ksc/torch/devices.py); else they are refused there.
+inline constexpr std::array<c10::DispatchKey, 2> kAccelerators{c10::DispatchKey::CUDA, c10::DispatchKey::PrivateUse1};
 
 // The position of `dtype` in kFloatDtypes, or -1.
 inline int float_dtype_index(at::ScalarType dtype) {
@@ -89,12 +94,16 @@ class Operator {
     // which maps over a new first dimension, the digits say which arguments have it.
     Operator& derived(char letter, const std::vector<bool>& seeds);
 
-    // The compiled entry for a dtype of kFloatDtypes; compiled through the family's loader when first asked for.
+    // The compiled entry for a dtype of kFloatDtypes on a kind of device; compiled through the family's loader when first
+    // asked for.
     template <class Entry>
-    Entry instance(at::ScalarType dtype) {
-        void* const entry = instances_[float_dtype_index(dtype)].load(std::memory_order_acquire);
-        return reinterpret_cast<Entry>(entry != nullptr ? entry : load(dtype));
+    Entry instance(at::ScalarType dtype, c10::DeviceType device = c10::DeviceType::CPU) {
+        void* const entry = instances_[instance_index(dtype, device)].load(std::memory_order_acquire);
+        return reinterpret_cast<Entry>(entry != nullptr ? entry : load(dtype, device));
     }
+
+    // What launches on accelerators were seen to need.
+    KnownScratch& scratch() { return scratch_; }
 
     // Raises the error of a call that failed.
     [[noreturn]] void raise(const Call& call) const;
@@ -102,7 +111,11 @@ class Operator {
     void define();
 
   private:
-    void* load(at::ScalarType dtype);
+    static size_t instance_index(at::ScalarType dtype, c10::DeviceType device) {
+        const size_t place = device == c10::DeviceType::CPU ? 0 : device == c10::DeviceType::CUDA ? 1 : 2;
+        return place * kFloatDtypes.size() + static_cast<size_t>(float_dtype_index(dtype));
+    }
+    void* load(at::ScalarType dtype, c10::DeviceType device);
     size_t seed_count(char letter) const;
 
     Family& family_;
@@ -114,7 +127,8 @@ class Operator {
     std::vector<size_t> float_args_;
     std::vector<size_t> float_results_;
     std::optional<c10::OperatorHandle> handle_;
-    std::array<std::atomic<void*>, kFloatDtypes.size()> instances_{};
+    std::array<std::atomic<void*>, (1 + kAccelerators.size()) * kFloatDtypes.size()> instances_{};
+    KnownScratch scratch_;
     std::array<std::atomic<Operator*>, 4> derived_{};  // v, j, b, m
 };
 

@@ -10,10 +10,11 @@ namespace ksc {
 PythonHost::PythonHost(PyObject* loader, PyObject* error, PyObject* declared)
     : loader_(Py_NewRef(loader)), error_(Py_NewRef(error)), declared_(Py_NewRef(declared)) {}
 
-void* PythonHost::load(const std::string& derivation, at::ScalarType dtype) {
+void* PythonHost::load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) {
     const WithGil gil;
     PyObject* const dtype_object = reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype));
-    PyObject* const address = PyObject_CallFunction(loader_, "sO", derivation.c_str(), dtype_object);
+    PyObject* const address = PyObject_CallFunction(
+        loader_, "sOs", derivation.c_str(), dtype_object, c10::DeviceTypeName(device, /*lower_case=*/true).c_str());
     if (address == nullptr) {
         throw_python_error();
     }

@@ -9,11 +9,11 @@ namespace ksc {
 
 class PythonHost final : public KernelHost {
   public:
-    // `loader(derivation, dtype) -> address`, `error(code, line, message) -> exception` and `declared(derivation)` are
-    // kept.
+    // `loader(derivation, dtype, device) -> address`, `error(code, line, message) -> exception` and `declared(derivation)`
+    // are kept.
     PythonHost(PyObject* loader, PyObject* error, PyObject* declared);
 
-    void* load(const std::string& derivation, at::ScalarType dtype) override;
+    void* load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) override;
     void declared(const std::string& derivation) override;
     [[noreturn]] void raise(int code, int line, const std::string& message) override;
 

@@ -3,6 +3,8 @@
 
 #include "autograd.cpp"
 #include "batching.cpp"
+#include "device.cpp"
+#include "device_memory.cpp"
 #include "elementwise.cpp"
 #include "exported.cpp"
 #include "meta.cpp"

@@ -3,7 +3,11 @@
 #include <cstring>
 
 #include <ATen/EmptyTensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/util/StringUtil.h>
+
+#include "device.h"
 
 namespace ksc {
 namespace {
@@ -14,6 +18,7 @@ int64_t value_of(const Slot& slot, const at::Tensor& arg, const Number*& number)
         return 0;
     }
     if (arg.defined()) {
+        TORCH_CHECK_VALUE(arg.is_cpu(), "the argument ", slot.name, " decides about sizes: a number belongs there");
         return slot.kind == Kind::Bool ? int64_t{*arg.const_data_ptr<bool>()} : *arg.const_data_ptr<int64_t>();
     }
     int64_t value = 0;
@@ -25,9 +30,13 @@ int64_t value_of(const Slot& slot, const at::Tensor& arg, const Number*& number)
     return value;
 }
 
-at::Tensor new_result(const Operator& op, size_t result, c10::IntArrayRef size, at::ScalarType dtype) {
+at::Tensor new_result(
+    const Operator& op, size_t result, c10::IntArrayRef size, at::ScalarType dtype, std::optional<c10::Device> device) {
     try {
-        return at::Tensor(at::detail::empty_cpu(size, dtype));
+        return device.has_value() ? at::empty(size, at::TensorOptions().dtype(dtype).device(*device))
+                                  : at::Tensor(at::detail::empty_cpu(size, dtype));
+    } catch (const c10::OutOfMemoryError&) {
+        throw;
     } catch (const c10::Error&) {
         Call call;
         call.record(
@@ -63,12 +72,18 @@ Tensors run_tensors(Operator& op, c10::ArrayRef<at::Tensor> args, at::ScalarType
         raise_misfit(op, *misfit, c10::str(arg.defined() ? arg.sizes() : c10::IntArrayRef()));
     }
     const AllDims<int64_t> sizes = result_sizes(op, shape);
+    const std::optional<c10::Device> device = accelerator_of(op, inputs);
+    const c10::OptionalDeviceGuard guard(device);
     Tensors results;
     c10::SmallVector<ks_tensor, 12> operands;
     for (size_t r = 0; r < sizes.size(); ++r) {
         const c10::IntArrayRef size = sizes[r];
-        results.push_back(new_result(op, r, size, dtype_of(op.results()[r].kind, dtype)));
+        results.push_back(new_result(op, r, size, dtype_of(op.results()[r].kind, dtype), device));
         operands.push_back({results.back().mutable_data_ptr(), size.data(), nullptr});
+    }
+    if (device.has_value()) {
+        launch_tensors(op, *device, results, inputs, numbers, dtype);
+        return results;
     }
     for (const at::Tensor& input : inputs) {
         if (!input.defined()) {

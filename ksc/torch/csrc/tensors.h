@@ -1,4 +1,4 @@
-// Running a kernel on whole CPU tensors.
+// Running a kernel on whole tensors.
 #pragma once
 
 #include "elementwise.h"

@@ -10,14 +10,14 @@
 
 namespace ks {
 
-// Calls f(k) for each k below `count`, between two meetings.
-template <class F> __device__ inline void for_each(const runtime &rt, int64_t count, const F &f) {
+// Calls f(k) for each k below `count`, before which all before it is done.
+template <class F> __device__ inline void for_each(runtime &rt, int64_t count, const F &f) {
     rt.settle();
     const int64_t step = rt.threads();
     for (int64_t k = rt.thread(); k < count; k += step) {
         f(k);
     }
-    rt.meet();
+    rt.part_ways();
 }
 
 template <class T, int rank> __device__ inline tensor<T, rank> copy(runtime &rt, const tensor<T, rank> &source) {
@@ -65,19 +65,19 @@ template <class T> __device__ inline void copy_elements(runtime &rt, T *to, cons
 }
 
 // One element, written by one of the threads that are here; the others wait.
-template <class T> __device__ inline void store(const runtime &rt, T &place, const std::type_identity_t<T> &value) {
+template <class T> __device__ inline void store(runtime &rt, T &place, const std::type_identity_t<T> &value) {
     rt.settle();
     if (rt.thread() == 0) {
         place = value;
     }
-    rt.meet();
+    rt.part_ways();
 }
-template <class T> __device__ inline void add(const runtime &rt, T &place, const std::type_identity_t<T> &amount) {
+template <class T> __device__ inline void add(runtime &rt, T &place, const std::type_identity_t<T> &amount) {
     rt.settle();
     if (rt.thread() == 0) {
         place += amount;
     }
-    rt.meet();
+    rt.part_ways();
 }
 
 }  // namespace ks

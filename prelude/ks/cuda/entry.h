@@ -3,6 +3,7 @@
 #define KS_CUDA_ENTRY_H
 
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <type_traits>
 
@@ -23,13 +24,20 @@ template <int rank> __device__ inline int64_t place_of(const given &operand, int
     return place;
 }
 
+// A number of the host's.
+template <class T> __device__ inline T number(const int64_t *bytes) {
+    T value;
+    memcpy(&value, bytes, sizeof value);
+    return value;
+}
+
 // An argument: in place where it is contiguous and stored as it is computed with, else copied to scratch memory.
 template <class Stored, int rank> __device__ inline auto argument(runtime &rt, const given &operand) {
     using T = computed<Stored>;
     const Stored *const stored = static_cast<const Stored *>(operand.data);
     if constexpr (rank == 0) {
         (void)rt;
-        return static_cast<T>(*stored);
+        return static_cast<T>(stored != nullptr ? *stored : number<Stored>(operand.sizes));
     } else {
         for (int k = 0; k < rank; ++k) {
             if (operand.sizes[k] > largest_size) {
@@ -66,9 +74,8 @@ __device__ inline void give(runtime &rt, const given &operand, const tensor<T, r
 
 // Runs a kernel on the host's operands, of the given ranks, in as many blocks as their elements ask for; on one thread
 // where it is not made for more.
-template <int count>
-inline int enter(const ks_cuda *device, const ks_tensor *described, std::initializer_list<int> ranks, int numbers, bool together,
-                 void (*kernel)(const grid, const operands<count>)) {
+template <auto kernel, int count>
+inline int enter(const ks_cuda *device, const ks_tensor *described, std::initializer_list<int> ranks, int numbers, bool together) {
     operands<count> all = {};
     int64_t most = 1;
     int k = 0;
@@ -78,6 +85,9 @@ inline int enter(const ks_cuda *device, const ks_tensor *described, std::initial
         }
         given &operand = all.at[k];
         operand.data = described[k].data;
+        if (operand.data == nullptr && rank == 0) {
+            operand.sizes[0] = described[k].sizes[0];
+        }
         int64_t step = 1;
         for (int dim = rank - 1; dim >= 0; --dim) {
             operand.sizes[dim] = described[k].sizes[dim];
@@ -87,7 +97,7 @@ inline int enter(const ks_cuda *device, const ks_tensor *described, std::initial
         most = step > most ? step : most;
         ++k;
     }
-    return launch(device, kernel, together ? most : 0, numbers, all);
+    return launch<kernel>(device, together ? most : 0, numbers, all);
 }
 
 }  // namespace ks

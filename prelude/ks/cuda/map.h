@@ -18,9 +18,16 @@ namespace ks {
 template <class... T> struct results {};
 template <class... T> struct arguments {};
 
-// Where operands begin, results first.
+// Where operands begin, results first; a number of the host's is here itself.
 template <int count> struct pointers {
     char *at[count];
+    int64_t numbers[count];
+    unsigned shared;  // a bit for each operand of which all elements are one
+
+    __device__ const char *operator[](int k) const {
+        return at[k] != nullptr ? at[k] : reinterpret_cast<const char *>(numbers + k);
+    }
+    __device__ bool is_shared(int k) const { return (shared >> k & 1u) != 0; }
 };
 
 // Arrays of any strides: sizes and, for each operand, strides in bytes, the innermost dimension first.
@@ -37,22 +44,29 @@ template <class T, int width> struct alignas(sizeof(T) * width) pack {
     T of[width];
 };
 
-// A pack of each of several operands.
+// A pack of each of several operands, of which the first is the one told.
 template <int width, class... T> struct packs {
-    __device__ void load(char *const *, int64_t) {}
-    __device__ void store(char *const *, int64_t) const {}
+    template <class Pointers> __device__ void load(const Pointers &, int, int64_t) {}
+    template <class Pointers> __device__ void store(const Pointers &, int, int64_t) const {}
 };
 template <int width, class T, class... Rest> struct packs<width, T, Rest...> {
     pack<T, width> first;
     packs<width, Rest...> rest;
 
-    __device__ void load(char *const *data, int64_t k) {
-        first = reinterpret_cast<const pack<T, width> *>(*data)[k];
-        rest.load(data + 1, k);
+    template <class Pointers> __device__ void load(const Pointers &data, int operand, int64_t k) {
+        if (data.is_shared(operand)) {
+            const T value = *reinterpret_cast<const T *>(data[operand]);
+            for (int i = 0; i < width; ++i) {
+                first.of[i] = value;
+            }
+        } else {
+            first = reinterpret_cast<const pack<T, width> *>(data.at[operand])[k];
+        }
+        rest.load(data, operand + 1, k);
     }
-    __device__ void store(char *const *data, int64_t k) const {
-        reinterpret_cast<pack<T, width> *>(*data)[k] = first;
-        rest.store(data + 1, k);
+    template <class Pointers> __device__ void store(const Pointers &data, int operand, int64_t k) const {
+        reinterpret_cast<pack<T, width> *>(data.at[operand])[k] = first;
+        rest.store(data, operand + 1, k);
     }
 };
 template <size_t k, int width, class T, class... Rest> __device__ inline auto &nth(packs<width, T, Rest...> &all) {
@@ -97,50 +111,51 @@ struct mapped<Lane, results<R...>, arguments<A...>, std::index_sequence<r...>, s
             packs<width, R...> out[packs_in_flight];
             for (int j = 0; j < packs_in_flight; ++j) {
                 if (const int64_t k = start + j * blockDim.x; k < whole) {
-                    in[j].load(data.at + outs, k);
+                    in[j].load(data, static_cast<int>(outs), k);
                 }
             }
             for (int j = 0; j < packs_in_flight; ++j) {
                 if (const int64_t k = start + j * blockDim.x; k < whole) {
                     compute(in[j], out[j]);
-                    out[j].store(data.at, k);
+                    out[j].store(data, 0, k);
                 }
             }
         }
         const int64_t left = whole * width + static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
         if (left < n) {
-            Lane()(reinterpret_cast<const A *>(data.at[outs + a])[left]..., reinterpret_cast<R *>(data.at[r])[left]...);
+            Lane()(reinterpret_cast<const A *>(data[static_cast<int>(outs + a)])[data.is_shared(static_cast<int>(outs + a)) ? 0 : left]...,
+                   reinterpret_cast<R *>(data.at[r])[left]...);
         }
     }
 
     // Where an operand's element is whose place in all of them, in order, is k.
-    template <class Index> __device__ static char *at(const strided<count> &all, int operand, Index k) {
+    template <class T, class Index> __device__ static T *at(const strided<count> &all, int operand, Index k) {
         int64_t place = 0;
         for (int dim = 0; dim < all.rank; ++dim) {
             const Index size = static_cast<Index>(all.sizes[dim]);
             place += static_cast<int64_t>(k % size) * all.strides[operand][dim];
             k /= size;
         }
-        return all.data.at[operand] + place;
+        return reinterpret_cast<T *>(const_cast<char *>(all.data[operand]) + place);
     }
 
     template <class Index> __device__ static void any_strides(const strided<count> &all) {
         const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
         for (int64_t k = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; k < all.elements; k += step) {
             const Index place = static_cast<Index>(k);
-            Lane()(*reinterpret_cast<const A *>(at(all, outs + a, place))..., *reinterpret_cast<R *>(at(all, r, place))...);
+            Lane()(*at<const A>(all, outs + a, place)..., *at<R>(all, r, place)...);
         }
     }
 
     // For functions that may stop the kernel or need scratch memory, which they get as their first argument.
     __device__ static void checked(const grid &about, const strided<count> &all) {
-        const runtime together(about, nullptr, 0, false);
+        const runtime together(about, Lane::file, nullptr, 0, false);
         const int64_t active = Lane::needs == own_memory ? together.with_memory() : together.threads();
         const int64_t first = together.thread();
         runtime rt = together.part(active);
         for (int64_t k = first; first < active && k < all.elements; k += active) {
             scratch element(rt);
-            Lane()(rt, *reinterpret_cast<const A *>(at(all, outs + a, k))..., *reinterpret_cast<R *>(at(all, r, k))...);
+            Lane()(rt, *at<const A>(all, outs + a, k)..., *at<R>(all, r, k)...);
         }
     }
 };
@@ -169,28 +184,38 @@ __global__ void __launch_bounds__(block_size)
 
 // Describes the operands; the number of elements, or a refusal.
 template <int count>
-inline int64_t describe(strided<count> &all, char *const *data, const int64_t *strides, const int64_t *sizes, int rank) {
+inline int64_t describe(strided<count> &all, char *const *data, const int64_t *strides, const int64_t *sizes, int rank,
+                        const int64_t *numbers) {
     if (rank > KS_CUDA_MOST_DIMENSIONS) {
         return KS_CUDA_RANK;
     }
+    static_assert(count <= 32, "there is a bit for each operand");
     all.rank = rank;
     all.elements = 1;
     for (int dim = 0; dim < rank; ++dim) {
         all.sizes[dim] = sizes[dim];
         all.elements *= sizes[dim];
     }
+    all.data.shared = 0;
     for (int k = 0; k < count; ++k) {
         all.data.at[k] = data[k];
+        all.data.numbers[k] = data[k] == nullptr ? numbers[k] : 0;
+        bool shared = true;
         for (int dim = 0; dim < rank; ++dim) {
             all.strides[k][dim] = strides[k * rank + dim];
+            shared = shared && (all.strides[k][dim] == 0 || all.sizes[dim] == 1);
         }
+        all.data.shared |= shared ? 1u << k : 0u;
     }
     return all.elements;
 }
 
-// Whether the elements of each operand lie one after another, as packs do.
+// Whether the elements of each operand lie one after another, as packs do, or are all one.
 template <int count> inline bool in_packs(const strided<count> &all, const size_t *sizes, int width) {
     for (int k = 0; k < count; ++k) {
+        if ((all.data.shared >> k & 1u) != 0) {
+            continue;
+        }
         int64_t step = static_cast<int64_t>(sizes[k]);
         if (reinterpret_cast<uintptr_t>(all.data.at[k]) % (sizes[k] * static_cast<size_t>(width)) != 0) {
             return false;
@@ -214,12 +239,12 @@ inline dim3 blocks_for(int64_t threads) {
 // Calls Lane()(argument..., result &...) for each element.
 template <class Lane, class... R, class... A>
 inline int map(const ks_cuda *device, results<R...>, arguments<A...>, char *const *data, const int64_t *strides,
-               const int64_t *sizes, int rank) {
+               const int64_t *sizes, int rank, const int64_t *numbers) {
     using Results = results<R...>;
     using Arguments = arguments<A...>;
     using all_of = mapped_of<Lane, Results, Arguments>;
     strided<all_of::count> all;
-    const int64_t n = describe(all, data, strides, sizes, rank);
+    const int64_t n = describe(all, data, strides, sizes, rank, numbers);
     if (n <= 0) {
         return static_cast<int>(n);
     }
@@ -238,10 +263,10 @@ inline int map(const ks_cuda *device, results<R...>, arguments<A...>, char *cons
 // The same for Lane()(rt, argument..., result &...).
 template <class Lane, class... R, class... A>
 inline int map_checked(const ks_cuda *device, results<R...>, arguments<A...>, char *const *data, const int64_t *strides,
-                       const int64_t *sizes, int rank) {
+                       const int64_t *sizes, int rank, const int64_t *numbers) {
     using all_of = mapped_of<Lane, results<R...>, arguments<A...>>;
     strided<all_of::count> all;
-    const int64_t n = describe(all, data, strides, sizes, rank);
+    const int64_t n = describe(all, data, strides, sizes, rank, numbers);
     if (n <= 0) {
         return static_cast<int>(n);
     }

@@ -54,6 +54,7 @@ template <class T, class Combine> struct combined_number {
 
     static constexpr int numbers = 1;
     static constexpr bool is_staged = false;
+    __device__ static bool is_finished() { return false; }
     __device__ T &itself() const { return total; }
     __device__ int64_t limit(const runtime &, int64_t threads) const { return threads; }
     __device__ void divide(runtime &rt, int64_t, char *, int64_t &) { mine = rt.thread() == 0 ? total : neutral; }
@@ -65,7 +66,7 @@ template <class T, class Combine> struct combined_number {
         }
         ++slot;
     }
-    __device__ void finish(const runtime &rt, int64_t, int &slot) const {
+    __device__ void finish(runtime &rt, int64_t, int &slot) const {
         const T *const of_blocks = rt.partials<T>(slot);
         T value = neutral;
         for (unsigned block = threadIdx.x; block < gridDim.x; block += blockDim.x) {
@@ -104,7 +105,7 @@ template <class T, int rank> struct parts_of {
         return k == 0 ? total : tensor<T, rank>::at(first + (k - 1) * total.count(), total.size);
     }
     template <class Combine>
-    __device__ void merge(const runtime &rt, const tensor<T, rank> &total, int64_t active, const Combine &combine) const {
+    __device__ void merge(runtime &rt, const tensor<T, rank> &total, int64_t active, const Combine &combine) const {
         const int64_t count = total.count();
         for (int64_t i = rt.thread(); i < count; i += rt.threads()) {
             T value = total.data[i];
@@ -113,7 +114,7 @@ template <class T, int rank> struct parts_of {
             }
             total.data[i] = value;
         }
-        rt.meet();
+        rt.part_ways();
     }
 };
 
@@ -126,6 +127,7 @@ template <class T, int rank, class Combine> struct combined_tensor {
 
     static constexpr int numbers = 0;
     static constexpr bool is_staged = false;
+    __device__ static bool is_finished() { return false; }
     __device__ tensor<T, rank> itself() const { return total; }
     __device__ int64_t limit(const runtime &, int64_t threads) const { return parts.limit(total, threads); }
     __device__ void divide(runtime &rt, int64_t active, char *, int64_t &) {
@@ -134,7 +136,7 @@ template <class T, int rank, class Combine> struct combined_tensor {
     }
     __device__ tensor<T, rank> part() const { return parts.part(total, thread); }
     __device__ void contribute(const runtime &, int &) const {}
-    __device__ void finish(const runtime &rt, int64_t active, int &) const { parts.merge(rt, total, active, combine); }
+    __device__ void finish(runtime &rt, int64_t active, int &) const { parts.merge(rt, total, active, combine); }
 };
 
 // Sums of tensors.
@@ -143,11 +145,32 @@ template <class T> struct sum_of {
     __device__ T operator()(T a, T b) const { return static_cast<T>(a + b); }
 };
 
+// Adds where other threads may add at the same time. Neighbouring threads often add to the same place, since each goes through
+// the same loops: then one of a warp adds for all of it.
+template <class T> __device__ inline void add_together(T *place, T amount) {
+#ifdef __CUDACC__
+    const unsigned here = __activemask();
+    int same = 0;
+    if (here == 0xffffffffu) {
+        __match_all_sync(here, reinterpret_cast<unsigned long long>(place), &same);
+    }
+    if (same != 0) {
+        for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
+            amount += from_below(amount, lanes);
+        }
+        if (threadIdx.x % warp_size != 0) {
+            return;
+        }
+    }
+#endif
+    atomicAdd(place, amount);
+}
+
 // An element that several threads may add to at the same time.
 template <class T> struct shared_element {
     T *place;
-    __device__ void operator+=(T amount) const { atomicAdd(place, amount); }
-    __device__ void operator-=(T amount) const { atomicAdd(place, -amount); }
+    __device__ void operator+=(T amount) const { add_together(place, amount); }
+    __device__ void operator-=(T amount) const { add_together(place, -amount); }
 };
 
 template <class T, int rank> struct shared_tensor : private tensor<T, rank> {
@@ -189,6 +212,8 @@ template <class T, int rank> struct summed_tensor {
 
     static constexpr int numbers = 0;
     static constexpr bool is_staged = true;
+    // Whether what the threads contributed is all there is to do.
+    __device__ bool is_finished() const { return !in_parts; }
     __device__ shared_tensor<T, rank> itself() const { return total; }
     __device__ int64_t limit(const runtime &rt, int64_t threads) const {
         return rt.is_deterministic() ? parts.limit(total, threads) : threads;
@@ -221,7 +246,7 @@ template <class T, int rank> struct summed_tensor {
             }
         }
     }
-    __device__ void finish(const runtime &rt, int64_t active, int &) const {
+    __device__ void finish(runtime &rt, int64_t active, int &) const {
         if (in_parts) {
             parts.merge(rt, total, active, sum_of<T>());
         }
@@ -268,9 +293,13 @@ __device__ inline void parallel(runtime &rt, int64_t n, memory needs, const Body
     }
     [[maybe_unused]] int slot = 0;
     (own.contribute(rt, slot), ...);
-    rt.meet();
-    slot = 0;
-    (own.finish(rt, active, slot), ...);
+    if (!(own.is_finished() && ...)) {
+        rt.meet();
+        slot = 0;
+        (own.finish(rt, active, slot), ...);
+    } else {
+        rt.part_ways();
+    }
     if constexpr ((Own::numbers + ... + 0) > 0) {
         rt.swap_partials();
     }

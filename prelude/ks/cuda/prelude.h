@@ -4,6 +4,8 @@
 
 #define KS_CUDA
 
+#include <cassert>
+
 #include <cuda_runtime.h>
 
 // What stands for other things where a kernel runs on a CPU, to be tested.
@@ -14,6 +16,9 @@
 #define KS_LEAVE_THREAD() \
     asm volatile("exit;"); \
     __builtin_unreachable()
+#endif
+#ifndef KS_TRAP
+#define KS_TRAP(message, file, line) __assert_fail(message, file, static_cast<unsigned>(line), "a kernel of Knossos")
 #endif
 #ifndef KS_UNCHECKED
 #define KS_UNCHECKED

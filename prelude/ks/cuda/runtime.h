@@ -38,10 +38,13 @@ template <int count> struct operands {
 // What the host gave for the whole grid.
 struct grid {
     ks_cuda_state *state;
+    ks_cuda_report *report;
+    const void *owner;
     char *scratch;
     int64_t scratch_bytes;
     int64_t scratch_per_thread;
     bool deterministic;
+    bool traps;
 };
 
 // A word that other threads write, as it is now.
@@ -56,9 +59,10 @@ struct region {
 
 class runtime {
   public:
-    // `numbers` says how many numbers a loop combines at most, `glances` whether elements are read outside of divided loops.
-    __device__ runtime(const grid &all, const given *results, int numbers, bool glances)
-        : all_(&all), results_(results), base_(all.scratch), partials_(all.scratch),
+    // `file` is the user's; `numbers` says how many numbers a loop combines at most, `glances` whether elements are read outside
+    // of divided loops.
+    __device__ runtime(const grid &all, const char *file, const given *results, int numbers, bool glances)
+        : all_(&all), file_(file), results_(results), base_(all.scratch), partials_(all.scratch),
           used_((partial_bytes(numbers, gridDim.x) + 15) / 16 * 16), end_(all.scratch_bytes), slots_(numbers), glances_(glances),
           alone_(gridDim.x * blockDim.x == 1) {
         if (look(&all.state->failed) != 0) {
@@ -70,19 +74,7 @@ class runtime {
     KS_FN static int64_t partial_bytes(int numbers, unsigned blocks) { return 16 * static_cast<int64_t>(numbers) * blocks; }
 
     // Records an error at a line of the user's file and ends this thread; the others follow when they meet.
-    [[noreturn]] KS_NOINLINE void fail(int code, int line, const char *message) const {
-        ks_cuda_state *const state = all_->state;
-        if (atomicCAS(&state->failed, 0, code) == 0) {
-            state->line = line;
-            size_t k = 0;
-            for (; message[k] != '\0' && k + 1 < sizeof state->message; ++k) {
-                state->message[k] = message[k];
-            }
-            state->message[k] = '\0';
-        }
-        __threadfence();
-        leave();
-    }
+    [[noreturn]] KS_NOINLINE void fail(int code, int line, const char *message) const { fail(code, line, message, 0, 0); }
 
     // Fails for the first of the indices into a tensor that is out of range.
     [[noreturn]] KS_NOINLINE void fail_index(int line, const char *tensor, std::initializer_list<place> places) const {
@@ -125,10 +117,11 @@ class runtime {
     __device__ int64_t thread() const { return alone_ ? 0 : static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 
     // Waits for all threads of the grid; what they have written can be read by all. Ends the thread where one has failed.
-    __device__ void meet() const {
+    __device__ void meet() {
         if (alone_) {
             return;
         }
+        is_behind_ = false;
         __syncthreads();
         ks_cuda_state *const state = all_->state;
         if (gridDim.x > 1) {
@@ -153,9 +146,19 @@ class runtime {
         }
     }
 
-    // Before something is written: waits until all have read what they had to.
-    __device__ void settle() const {
+    // After something was written by all, each its share. Where nobody reads elements but in loops, each of which begins with
+    // `settle`, they need not meet before the next one; so those who are done with the last loop are done.
+    __device__ void part_ways() {
         if (glances_) {
+            meet();
+        } else {
+            is_behind_ = true;
+        }
+    }
+
+    // Before something is written or a loop reads: waits until all have read what they had to, and written it.
+    __device__ void settle() {
+        if (glances_ || is_behind_) {
             meet();
         }
     }
@@ -199,18 +202,51 @@ class runtime {
         const int64_t wanted = (count > 0 ? count : 1) * static_cast<int64_t>(size);
         const int64_t next = used_ + (wanted + 15) / 16 * 16;
         if (next > end_) {
-            unsigned long long *const most = base_ == all_->scratch ? &all_->state->scratch_wanted : &all_->state->scratch_wanted_per_thread;
-            atomicMax(most, static_cast<unsigned long long>(next));
-            fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small");
+            const bool own = base_ != all_->scratch;
+            fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small", own ? 0 : next, own ? next : 0);
         }
         void *const place = base_ + used_;
         used_ = next;
         return place;
     }
 
+    [[noreturn]] KS_NOINLINE void fail(int code, int line, const char *message, int64_t wanted, int64_t wanted_per_thread) const {
+        ks_cuda_state *const state = all_->state;
+        if (atomicCAS(&state->failed, 0, code) == 0) {
+            state->line = line;
+            say(state->message, message);
+            state->scratch_wanted = static_cast<unsigned long long>(wanted);
+            state->scratch_wanted_per_thread = static_cast<unsigned long long>(wanted_per_thread);
+            if (ks_cuda_report *const report = all_->report) {
+                report->line = line;
+                say(report->message, message);
+                report->owner = all_->owner;
+                report->scratch_wanted = static_cast<unsigned long long>(wanted);
+                report->scratch_wanted_per_thread = static_cast<unsigned long long>(wanted_per_thread);
+                __threadfence_system();
+                *static_cast<volatile int *>(&report->failed) = code;
+                __threadfence_system();
+            }
+            if (all_->traps) {
+                KS_TRAP(state->message, file_, line);
+            }
+        }
+        __threadfence();
+        leave();
+    }
+
+    template <size_t size> __device__ static void say(char (&place)[size], const char *message) {
+        size_t k = 0;
+        for (; message[k] != '\0' && k + 1 < size; ++k) {
+            place[k] = message[k];
+        }
+        place[k] = '\0';
+    }
+
     [[noreturn]] __device__ static void leave() { KS_LEAVE_THREAD(); }
 
     const grid *all_;
+    const char *file_;
     const given *results_;
     char *base_;
     char *partials_;
@@ -221,6 +257,7 @@ class runtime {
     bool glances_;
     bool alone_;
     bool odd_ = false;
+    bool is_behind_ = false;  // others may still be writing
 };
 
 // The region that begins where this is declared.

@@ -20,6 +20,7 @@
 #define KS_BLOCK_SIZE 64
 #define KS_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
 #define KS_LEAVE_THREAD() ::shim::leave()
+#define KS_TRAP(message, file, line) ::shim::trap(message, file, line)
 #define KS_SHARED(type, name, count) \
     static char name##_key;          \
     type *const name = static_cast<type *>(::shim::shared(&name##_key, sizeof(type) * (count)))
@@ -31,11 +32,17 @@ struct dim3 {
 
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
+typedef struct shim_stream *cudaStream_t;
+
 namespace shim {
 
 [[noreturn]] void leave();
+// A failed device assert: said to whoever takes the place of the driver, if anybody.
+void trap(const char *message, const char *file, int line);
 void *shared(const void *key, size_t bytes);
 void run(dim3 blocks, dim3 threads, bool together, const std::function<void()> &body);
+// Says to whoever takes the place of the driver, if anybody, that something is launched.
+void launched(cudaStream_t stream);
 
 // An atomic operation; one that `orders` is how threads wait for each other.
 void atomic(const void *place, size_t bytes, bool orders);
@@ -55,6 +62,7 @@ template <class T, class F> KS_UNCHECKED T change(T *place, bool orders, F f) {
 
 void __syncthreads();
 void __threadfence();
+inline void __threadfence_system() { __threadfence(); }
 inline void __nanosleep(unsigned) { shim::pause(); }
 
 template <class T> KS_UNCHECKED T __shfl_down_sync(unsigned, T value, int lanes) {
@@ -85,18 +93,18 @@ inline unsigned atomicOr(unsigned *place, unsigned bits) {
 }
 
 // The host's side: one device of three processors, each of which holds one block.
-typedef struct shim_stream *cudaStream_t;
 enum cudaError_t { cudaSuccess = 0 };
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16 };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrMaxThreadsPerMultiProcessor = 39 };
 
 inline cudaError_t cudaGetDevice(int *device) {
     *device = 0;
     return cudaSuccess;
 }
-inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int) {
-    *value = 3;
+inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr what, int) {
+    *value = what == cudaDevAttrMultiProcessorCount ? 3 : KS_BLOCK_SIZE;
     return cudaSuccess;
 }
+inline const char *cudaGetErrorString(cudaError_t) { return "an error of the shim"; }
 template <class Kernel> cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Kernel *, int, size_t) {
     *blocks = 1;
     return cudaSuccess;
@@ -112,13 +120,15 @@ void launch(void (*kernel)(P...), dim3 blocks, dim3 threads, bool together, void
 }  // namespace shim
 
 template <class... P>
-cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 blocks, dim3 threads, void **arguments, size_t, cudaStream_t) {
+cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 blocks, dim3 threads, void **arguments, size_t, cudaStream_t stream) {
+    shim::launched(stream);
     shim::launch(kernel, blocks, threads, false, arguments, std::index_sequence_for<P...>{});
     return cudaSuccess;
 }
 template <class... P>
 cudaError_t cudaLaunchCooperativeKernel(
-    void (*kernel)(P...), dim3 blocks, dim3 threads, void **arguments, size_t, cudaStream_t) {
+    void (*kernel)(P...), dim3 blocks, dim3 threads, void **arguments, size_t, cudaStream_t stream) {
+    shim::launched(stream);
     shim::launch(kernel, blocks, threads, true, arguments, std::index_sequence_for<P...>{});
     return cudaSuccess;
 }

@@ -216,9 +216,25 @@ void access(const void *address, size_t bytes, Kind kind) {
 
 }  // namespace
 
+extern "C" __attribute__((weak)) void shim_device_assert(const char *message, const char *file, int line);
+extern "C" __attribute__((weak)) void shim_launched(void *stream);
+
 namespace shim {
 
 void leave() { throw Left(); }
+
+void launched(cudaStream_t stream) {
+    if (shim_launched != nullptr) {
+        shim_launched(stream);
+    }
+}
+
+void trap(const char *message, const char *file, int line) {
+    if (shim_device_assert != nullptr) {
+        shim_device_assert(message, file, line);
+    }
+    leave();
+}
 
 void *shared(const void *key, size_t bytes) {
     auto &memory = grid->shared[blockIdx.x][key];

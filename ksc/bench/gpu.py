@@ -1,0 +1,239 @@
+"""``python -m ksc.bench.gpu``: kernels on a GPU beside PyTorch's, against the speed at which the GPU copies.
+
+Times are those of the device, between two events, the least of several runs; of a launch alone, those of the host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from ksc.cli.target import import_file
+from ksc.paths import build_root, examples_dir
+
+Call = Callable[[], Any]
+LAUNCHES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        name: what is computed.
+        times: for each peer, in milliseconds; NaN where it could not be run.
+        bytes: what is read and written at least; 0 where that says nothing.
+        failures: why a peer could not be run.
+    """
+
+    name: str
+    times: dict[str, float]
+    bytes: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, save; gives 0 also where there is no GPU, which it says."""
+    parser = argparse.ArgumentParser(prog="python -m ksc.bench.gpu", description="Time kernels on a GPU.")
+    parser.add_argument("--only", nargs="+", default=[], choices=GROUPS, help="some of the rows")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all sizes, for a quick look")
+    parser.add_argument("--json", type=Path, default=build_root() / "bench" / "gpu.json")
+    options = parser.parse_args(arguments)
+    if not torch.cuda.is_available():
+        sys.stdout.write("No GPU is visible to PyTorch: nothing was measured.\n")
+        return 0
+    torch.set_float32_matmul_precision("highest")
+    copy = copy_bandwidth()
+    rows = [row for name in options.only or GROUPS for row in GROUPS[name](options.scale)]
+    record = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda}
+    record |= {"copy_gb_per_s": copy, "rows": [asdict(row) for row in rows]}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(record, indent=2), "utf-8")
+    sys.stdout.write(f"{table(rows, copy)}\n\n{options.json}\n")
+    return 0
+
+
+def milliseconds(call: Call, runs: int = 20) -> float:
+    """The least time on the device; the cache is emptied before each run."""
+    for _ in range(3):
+        call()
+    flush = torch.empty(64 << 20, dtype=torch.int32, device="cuda")
+    best = math.inf
+    for _ in range(runs):
+        flush.zero_()
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        call()
+        end.record()
+        end.synchronize()
+        best = min(best, begin.elapsed_time(end))
+    return best
+
+
+def copy_bandwidth() -> float:
+    """Of a copy of 1 GiB, read plus write, in GB/s."""
+    source = torch.empty(1 << 28, device="cuda")
+    target = torch.empty_like(source)
+    return float(2 * source.numel() * 4 / milliseconds(lambda: target.copy_(source)) / 1e6)
+
+
+def measured(name: str, peers: dict[str, Call], moved: int = 0) -> Row:
+    """A row; a peer that raises is left out, with its reason."""
+    times, failures = {}, {}
+    for peer, call in peers.items():
+        try:
+            times[peer] = milliseconds(call)
+        except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as failed:
+            times[peer], failures[peer] = math.nan, f"{type(failed).__name__}: {failed}".splitlines()[0]
+        torch.cuda.empty_cache()
+    return Row(name, times, moved, failures)
+
+
+def example(place: str) -> ModuleType:
+    """A file of the examples."""
+    return import_file(examples_dir() / f"{place}.py")
+
+
+def backward(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> Call:
+    """A call of the backward pass alone."""
+    x = x.detach().requires_grad_()
+    y = function(x)
+    seed = torch.ones_like(y)
+    return lambda: torch.autograd.grad(y, x, seed, retain_graph=True)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """By PyTorch's compiler."""
+    torch._dynamo.reset()
+    done: Callable[..., Any] = torch.compile(function, dynamic=False)
+    return done
+
+
+def elementwise(scale: float) -> list[Row]:
+    """relu3 and gelu."""
+    relu3, gelu = example("dl-activations/relu3"), example("dl-activations/gelu")
+    x = torch.randn(max(1, int(scale * (1 << 26))), device="cuda")
+    rows = []
+    for name, kernel, eager in (("relu3", relu3.relu3, relu3.relu3_pt), ("gelu", gelu.vgelu, gelu.gelu_pt_builtin)):
+        fast = compiled(eager)
+        forward = {"ours": lambda k=kernel: k(x), "eager": lambda e=eager: e(x), "compile": lambda f=fast: f(x)}
+        rows.append(measured(f"{name} forward 2^{math.log2(x.numel()):.0f}", forward, 8 * x.numel()))
+        reverse = {"ours": backward(kernel, x), "eager": backward(eager, x), "compile": backward(fast, x)}
+        rows.append(measured(f"{name} backward 2^{math.log2(x.numel()):.0f}", reverse, 12 * x.numel()))
+    return rows
+
+
+def blocks(scale: float) -> list[Row]:
+    """vsqrl."""
+    sqrl = example("dl-capsule/sqrl")
+    rows = []
+    for count, side in ((1_000_000, 4), (100_000, 16)):
+        x = torch.randn(max(1, int(scale * count)), side, side, device="cuda")
+        fast = compiled(sqrl.vsqrl_pt)
+        title = f"{x.shape[0]}x{side}x{side}"
+        forward = {
+            "ours": lambda x=x: sqrl.vsqrl(x),
+            "eager": lambda x=x: sqrl.vsqrl_pt(x),
+            "compile": lambda x=x, fast=fast: fast(x),
+        }
+        rows.append(measured(f"vsqrl forward {title}", forward, 4 * (x.numel() + x.shape[0])))
+        reverse = {
+            "ours": backward(sqrl.vsqrl, x),
+            "eager": backward(sqrl.vsqrl_pt, x),
+            "compile": backward(fast, x),
+        }
+        rows.append(measured(f"vsqrl backward {title}", reverse, 4 * (2 * x.numel() + x.shape[0])))
+    return rows
+
+
+def gmm_by_hand(
+    alphas: torch.Tensor, means: torch.Tensor, icf: torch.Tensor, x: torch.Tensor, gamma: float, m: int
+) -> torch.Tensor:
+    """The objective of examples/ml-gmm in matrix products, as one writes it in PyTorch; the prior is left out."""
+    d = x.shape[1]
+    q, packed = icf[:, :d], icf[:, d:]
+    rows, columns = torch.tril_indices(d, d, -1, device=x.device)
+    places = columns * (2 * d - columns - 1) // 2 + rows - columns - 1
+    factors = torch.diag_embed(torch.exp(q)).index_put(
+        (torch.arange(len(q), device=x.device)[:, None], rows, columns), packed[:, places]
+    )
+    total = x.new_zeros(())
+    for part in x.split(1 << 14):
+        moved = torch.einsum("kij,nj->nki", factors, part) - torch.einsum("kij,kj->ki", factors, means)
+        total = total + torch.logsumexp(alphas + q.sum(1) - 0.5 * moved.square().sum(2), 1).sum()
+    return total - x.shape[0] * torch.logsumexp(alphas, 0)
+
+
+def mixture(scale: float) -> list[Row]:
+    """The gradient of a Gaussian mixture."""
+    gmm = example("ml-gmm/gmm")
+    n, d, components = max(1, int(scale * 1_000_000)), 64, 50
+    given = [torch.randn(components), torch.randn(components, d), 0.1 * torch.randn(components, d * (d + 1) // 2)]
+    alphas, means, icf = (value.cuda() for value in given)
+    x = torch.randn(n, d, device="cuda")
+    by_hand = torch.func.grad(gmm_by_hand, argnums=(0, 1, 2))
+    fast = compiled(by_hand)
+    peers = {
+        "ours": lambda: gmm.gradient(alphas, means, icf, x, 1.0, 0),
+        "eager": lambda: by_hand(alphas, means, icf, x, 1.0, 0),
+        "compile": lambda: fast(alphas, means, icf, x, 1.0, 0),
+    }
+    return [measured(f"GMM gradient n{n} d{d} K{components}", peers)]
+
+
+def launches(scale: float) -> list[Row]:
+    """What a call of 16 elements costs the host."""
+    relu3 = example("dl-activations/relu3").relu3
+    x = torch.randn(16, device="cuda")
+
+    def per_call(call: Call) -> float:
+        best = math.inf
+        for _ in range(10):
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            for _ in range(LAUNCHES):
+                call()
+            best = min(best, time.perf_counter() - began)
+            torch.cuda.synchronize()
+        return 1e3 * best / LAUNCHES
+
+    del scale
+    relu3(x)
+    return [
+        Row("launch of 16 elements", {"ours": per_call(lambda: relu3(x)), "eager": per_call(lambda: torch.relu(x))})
+    ]
+
+
+GROUPS: dict[str, Callable[[float], list[Row]]] = {
+    "elementwise": elementwise,
+    "vsqrl": blocks,
+    "gmm": mixture,
+    "launch": launches,
+}
+
+
+def table(rows: Sequence[Row], copy: float) -> str:
+    """In Markdown: milliseconds, and what part of a copy's speed ours has."""
+    lines = [f"A copy moves {copy:.0f} GB/s.", "", "| ms | ours | eager | torch.compile | of a copy's speed |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for row in rows:
+        ours = row.times["ours"]
+        part = f"{100 * row.bytes / ours / 1e6 / copy:.0f} %" if row.bytes else ""
+        shown = [f"{row.times[peer]:.4g}" if peer in row.times else "" for peer in ("ours", "eager", "compile")]
+        lines.append(f"| {row.name} | {' | '.join(shown)} | {part} |")
+    lines += [f"{row.name}, {peer}: {reason}" for row in rows for peer, reason in row.failures.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

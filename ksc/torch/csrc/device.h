@@ -1,0 +1,37 @@
+// Running a kernel on an accelerator, through what PyTorch has for all of them: no header of CUDA is included.
+#pragma once
+
+#include <optional>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include "elementwise.h"
+#include "operator.h"
+
+namespace ksc {
+
+// Where the arguments are, if not on the CPU. There a tensor without dimensions may stay, as with PyTorch's own operators.
+// Raises a RuntimeError where they are on several devices.
+std::optional<c10::Device> accelerator_of(const Operator& op, c10::ArrayRef<at::Tensor> args);
+
+// Puts an elementwise kernel on the current stream. An undefined argument stands for the next of `numbers`. Raises what the
+// kernel failed with where the host waits for it, or where an earlier one had failed.
+void launch_elementwise(
+    Operator& op,
+    c10::Device device,
+    const Tensors& results,
+    const Tensors& args,
+    const Number* numbers,
+    at::ScalarType dtype);
+
+// The same for a kernel of tensors.
+void launch_tensors(
+    Operator& op,
+    c10::Device device,
+    const Tensors& results,
+    const Tensors& args,
+    const Number* numbers,
+    at::ScalarType dtype);
+
+}  // namespace ksc

@@ -1,0 +1,68 @@
+"""What only the pretend device can be asked: errors that would take a GPU's context along, and who waits for whom."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ksc.errors import KernelRuntimeError
+from tests.cuda.pretend import kernels
+from tests.cuda.pretend.kernels import divided, normalised, picked, relu3
+from tests.cuda.pretend.place import FIRST, device, near, rand, waits
+
+# Errors.
+
+
+def settle() -> None:
+    """A GPU would need a new process."""
+    device.pretend_reset()
+
+
+def test_an_error_is_an_assert_at_the_next_synchronisation() -> None:
+    x = rand(5).to(FIRST)
+    at = torch.tensor([0, 1, 2, 7])
+    near(picked(x, at.clamp(max=4).to(FIRST)), picked(x.cpu(), at.clamp(max=4)))
+    found = picked(x, at.to(FIRST))  # Nobody waits.
+    with pytest.raises(RuntimeError, match=r"device-side assert triggered: kernels\.py:\d+: index 7 is out of range"):
+        found.cpu()
+    settle()
+    # And the next call says it as the CPU does, with the line of the user's file.
+    with pytest.raises(KernelRuntimeError) as failed:
+        relu_and_pick(x, at)
+    assert "index 7 is out of range for dimension 0 of x, of size 5" in str(failed.value)
+    assert failed.value.span is not None and failed.value.span.file == kernels.__file__
+    near(picked(x, at.clamp(max=4).to(FIRST)), picked(x.cpu(), at.clamp(max=4)))
+
+
+def relu_and_pick(x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    return picked(relu3(x), at.clamp(max=4).to(FIRST))
+
+
+def test_elementwise_errors() -> None:
+    a = torch.arange(5)
+    divided(a.to(FIRST), (a - 2).to(FIRST))
+    settle()
+    with pytest.raises(KernelRuntimeError, match="zero"):
+        divided(a.to(FIRST), a.to(FIRST) + 1)
+    settle()
+    near(divided(a.to(FIRST), a.to(FIRST) + 1), a // (a + 1))
+
+
+# Graphs.
+
+
+def test_while_a_graph_is_captured_nobody_waits() -> None:
+    x = rand(8, 6)
+    placed, seeds = x.to(FIRST), torch.ones(8, 6).to(FIRST)
+    normalised(placed)
+    device.pretend_capture(1)
+    try:
+        before = waits()
+        found = normalised(placed)
+        assert waits() == before
+        with pytest.raises(RuntimeError, match="run it once before a graph is captured"):
+            normalised(placed[:5])
+    finally:
+        device.pretend_capture(0)
+    near(found, normalised(x))
+    near(normalised.vjp(placed, seeds), normalised.vjp(x, torch.ones(8, 6)))

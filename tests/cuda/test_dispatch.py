@@ -1,0 +1,22 @@
+"""PyTorch's way to the kernels for GPUs, on a device that is pretended in the memory of the host.
+
+In a process of its own: what is registered with PyTorch as a backend stays, and other tests are to see none.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent / "pretend"
+CHECKS = [str(FOLDER / name) for name in ("checks.py", "pretended.py")]
+
+
+def test_a_pretend_device() -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "KSC_TEST_GPU"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CHECKS]
+    root = FOLDER.parents[2]
+    done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
