@@ -36,10 +36,10 @@ test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them,
 # What looks for races, and what nvcc says, has tests of its own that need no GPU.
 GPU_TESTS := tests/cuda/test_grid.py tests/cuda/test_lanes.py tests/cuda/test_programs.py
 # PyTorch's way to the kernels; without a GPU test_dispatch.py runs them on a device that is pretended.
-GPU_CHECKS := tests/cuda/pretend/checks.py tests/cuda/pretend/on_gpu.py
+GPU_CHECKS := $(addprefix tests/cuda/pretend/,checks.py on_gpu.py suite.py)
 
-test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc, and compare them with the CPU
-	KSC_TEST_GPU=1 $(PY) -m pytest $(GPU_TESTS) $(GPU_CHECKS) $(PYTEST_ARGS)
+test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc, and compare them with the CPU; JOBS=16 for more processes
+	KSC_TEST_GPU=1 $(PY) -m pytest -n $(JOBS) $(GPU_TESTS) $(GPU_CHECKS) $(PYTEST_ARGS)
 
 docs: $(DOCS) $(CORE) ## build/doc/html/index.html: the site, warnings being errors
 	$(PY) -m sphinx -W --keep-going -E -q -b html -d build/doc/doctrees docs build/doc/html

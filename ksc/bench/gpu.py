@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,8 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_float32_matmul_precision("highest")
     copy = copy_bandwidth()
     rows = [row for name in options.only or GROUPS for row in GROUPS[name](options.scale)]
-    record = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda}
-    record |= {"copy_gb_per_s": copy, "rows": [asdict(row) for row in rows]}
+    record = {
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "copy_gb_per_s": copy,
+        "rows": [asdict(row) for row in rows],
+    }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(record, indent=2), "utf-8")
     sys.stdout.write(f"{table(rows, copy)}\n\n{options.json}\n")
@@ -71,7 +77,7 @@ def milliseconds(call: Call, runs: int = 20) -> float:
     best = math.inf
     for _ in range(runs):
         flush.zero_()
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         begin.record()
         call()
         end.record()
@@ -126,7 +132,11 @@ def elementwise(scale: float) -> list[Row]:
     rows = []
     for name, kernel, eager in (("relu3", relu3.relu3, relu3.relu3_pt), ("gelu", gelu.vgelu, gelu.gelu_pt_builtin)):
         fast = compiled(eager)
-        forward = {"ours": lambda k=kernel: k(x), "eager": lambda e=eager: e(x), "compile": lambda f=fast: f(x)}
+        forward: dict[str, Call] = {
+            "ours": partial(kernel, x),
+            "eager": partial(eager, x),
+            "compile": partial(fast, x),
+        }
         rows.append(measured(f"{name} forward 2^{math.log2(x.numel()):.0f}", forward, 8 * x.numel()))
         reverse = {"ours": backward(kernel, x), "eager": backward(eager, x), "compile": backward(fast, x)}
         rows.append(measured(f"{name} backward 2^{math.log2(x.numel()):.0f}", reverse, 12 * x.numel()))
@@ -141,10 +151,10 @@ def blocks(scale: float) -> list[Row]:
         x = torch.randn(max(1, int(scale * count)), side, side, device="cuda")
         fast = compiled(sqrl.vsqrl_pt)
         title = f"{x.shape[0]}x{side}x{side}"
-        forward = {
-            "ours": lambda x=x: sqrl.vsqrl(x),
-            "eager": lambda x=x: sqrl.vsqrl_pt(x),
-            "compile": lambda x=x, fast=fast: fast(x),
+        forward: dict[str, Call] = {
+            "ours": partial(sqrl.vsqrl, x),
+            "eager": partial(sqrl.vsqrl_pt, x),
+            "compile": partial(fast, x),
         }
         rows.append(measured(f"vsqrl forward {title}", forward, 4 * (x.numel() + x.shape[0])))
         reverse = {
@@ -168,7 +178,7 @@ def gmm_by_hand(
         (torch.arange(len(q), device=x.device)[:, None], rows, columns), packed[:, places]
     )
     total = x.new_zeros(())
-    for part in x.split(1 << 14):
+    for part in torch.split(x, 1 << 14):
         moved = torch.einsum("kij,nj->nki", factors, part) - torch.einsum("kij,kj->ki", factors, means)
         total = total + torch.logsumexp(alphas + q.sum(1) - 0.5 * moved.square().sum(2), 1).sum()
     return total - x.shape[0] * torch.logsumexp(alphas, 0)
@@ -183,10 +193,9 @@ def mixture(scale: float) -> list[Row]:
     x = torch.randn(n, d, device="cuda")
     by_hand = torch.func.grad(gmm_by_hand, argnums=(0, 1, 2))
     fast = compiled(by_hand)
-    peers = {
-        "ours": lambda: gmm.gradient(alphas, means, icf, x, 1.0, 0),
-        "eager": lambda: by_hand(alphas, means, icf, x, 1.0, 0),
-        "compile": lambda: fast(alphas, means, icf, x, 1.0, 0),
+    peers: dict[str, Call] = {
+        name: partial(peer, alphas, means, icf, x, 1.0, 0)
+        for name, peer in (("ours", gmm.gradient), ("eager", by_hand), ("compile", fast))
     }
     return [measured(f"GMM gradient n{n} d{d} K{components}", peers)]
 

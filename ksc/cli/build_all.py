@@ -46,7 +46,7 @@ def run_all(target: str, dtypes: Iterable[str], *, as_json: bool, device: str | 
         raise TargetError(f"{target} has no kernels", remedy="decorate functions with knossos.vmap or knossos.register")
     outcomes = []
     with ThreadPoolExecutor(max_workers=min(len(jobs), processors())) as pool:
-        found = pool.map(lambda job: _build(module, *job, device), jobs)
+        found = pool.map(lambda job: _build(module, *job, device=device), jobs)
         with progress(found, len(jobs), "kernels", quiet=as_json) as (built, report):
             for outcome in built:
                 outcomes.append(outcome)
@@ -68,7 +68,7 @@ def kernels_of(module: ModuleType) -> Iterator[tuple[str, Kernel]]:
             yield name, found
 
 
-def _build(module: ModuleType, name: str, kernel: Kernel, dtype: str, device: str | None) -> Outcome:
+def _build(module: ModuleType, name: str, kernel: Kernel, dtype: str, *, device: str | None) -> Outcome:
     import torch
 
     began = time.perf_counter()

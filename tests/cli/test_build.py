@@ -40,6 +40,25 @@ def test_says_where_the_source_lies(file: Path, capsys: pytest.CaptureFixture[st
     assert Path(shown[-1]).is_file()
 
 
+def test_gpus_are_built_for_as_well(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script stands in for nvcc."""
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo nvcc && exit\nwhile [ "$1" != -o ]; do shift; done\necho > "$2"\n'
+    )
+    nvcc.chmod(0o755)
+    monkeypatch.setenv("CUDACXX", str(nvcc))
+    monkeypatch.setenv("KSC_CUDA_ARCHITECTURES", "90")
+    assert main(["build", f"{file}:area", "--cuda"]) == 0
+    assert any((kernel.path / "area.cu").is_file() for kernel in list_kernels())
+    monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
+    monkeypatch.setenv("KSC_CUDA_ARCHITECTURES", "80")
+    assert main(["build", f"{file}:area", "--cuda"]) == 1
+    assert "KS504" in capsys.readouterr().err
+
+
 def test_a_refused_function_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "refused.py"
     file.write_text("def f(x: float) -> float:\n    with open(x):\n        return x\n")
