@@ -289,9 +289,7 @@ def _read(old: Var, update: Eqn) -> Sequence[Eqn]:
     if not isinstance(old.type, TensorType) or not is_scalar(old.type.elem):
         return [Eqn((old,), "index", update.args[:-1], {}, (), update.span)]
     sizes = [Var("n", Integer) for _ in range(old.type.rank)]
-    eqns = [
-        Eqn((size,), "size", (tensor,), {"dim": len(at) + dim}, (), update.span) for dim, size in enumerate(sizes)
-    ]
+    eqns = [Eqn((size,), "size", (tensor,), {"dim": len(at) + dim}, (), update.span) for dim, size in enumerate(sizes)]
     inside = [Var("i", Integer) for _ in sizes]
     element = Var(old.name, old.type.elem)
     read = Eqn((element,), "index", (tensor, *at, *inside), {}, (), update.span)
