@@ -146,7 +146,7 @@ class Recorder:
 
     def _with_olds(self, block: Block) -> Block:
         """The block, with what an ``update`` overwrites read before it where that is asked for."""
-        found = []
+        found: list[Eqn] = []
         for eqn in block.eqns:
             old = self._olds.get(eqn)
             if old is not None:
