@@ -9,8 +9,10 @@
 
 A check is a branch that stops the kernel, and a loop with one inside is not vectorised. So this is done where an index
 is not known to be in range, and the sizes of the innermost dimensions are known and not 0: an iteration fails after as
-before, on the same line. What follows an assert in the body stays behind it. It is done for processors alone, since
-on a grid the elements of a nest are divided among threads, each of which checks what it reads.
+before, on the same line. Where they are not known, nothing is looked up before a loop that may be empty, but what it
+needs is required there: that it is empty, or the index in range. What follows an assert in the body stays behind it. It
+is done for processors alone, since on a grid the elements of a nest are divided among threads, each of which checks
+what it reads.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ksc.ir.builder import stack_type
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var
+from ksc.ir.builder import Builder, stack_type
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
 from ksc.ir.rewrite import assemble, free_vars
-from ksc.ir.types import TensorType, is_scalar
+from ksc.ir.types import Integer, TensorType, is_scalar
 from ksc.ops import PRIMITIVES
+from ksc.passes.explain import MESSAGE
 from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
@@ -75,19 +78,29 @@ class _LookUps:
         outer = len(eqn.args)
         while outer > 0 and _runs(eqn.args[outer - 1]):
             outer -= 1
-        if outer == len(eqn.args) or eqn.params.get("nested") or (outer > 0 and eqn.op != "build"):
+        if eqn.params.get("nested") or (outer > 0 and eqn.op != "build"):
             return [eqn]
-        before, rest, checks = self.parts(body, body.params[outer:], place)
-        if not checks:
-            return [eqn]
+        if outer < len(eqn.args):
+            before, rest, checks = self.parts(body, body.params[outer:], place)
+            if checks:
+                return self.around(eqn, outer, before, rest)
+        for first in range(1, outer if outer < len(eqn.args) else len(eqn.args)):
+            before, rest, checks = self.required(body, first, eqn.args[first:], place)
+            if checks:
+                return self.around(eqn, first, before, rest)
+        return [eqn]
+
+    def around(self, eqn: Eqn, outer: int, before: Sequence[Eqn], rest: Sequence[Eqn]) -> list[Eqn]:
+        """The loop over the first ``outer`` dimensions, with ``before`` in it, around that over the others."""
+        (body,) = eqn.blocks
         inner = Block(body.params[outer:], tuple(rest), body.results, body.span)
         if outer == 0:
             return [*before, replace(eqn, blocks=(inner,))]
         types = [stack_type(len(eqn.args) - outer, result.type) for result in body.results]
         rows = tuple(Var(out.name, type_) for out, type_ in zip(eqn.outs, types, strict=True))
         loop = Eqn(rows, "build", eqn.args[outer:], eqn.params, (inner,), eqn.span)
-        around = Block(body.params[:outer], (*before, loop), rows, body.span)
-        return [replace(eqn, args=eqn.args[:outer], blocks=(around,))]
+        block = Block(body.params[:outer], (*before, loop), rows, body.span)
+        return [replace(eqn, args=eqn.args[:outer], blocks=(block,))]
 
     def parts(self, body: Block, params: Sequence[Var], place: Place) -> tuple[list[Eqn], list[Eqn], bool]:
         """What does not depend on ``params``, what does, and whether any of the first may fail."""
@@ -114,6 +127,50 @@ class _LookUps:
             inside.update(eqn.outs)
         return before, rest, checks
 
+    def required(
+        self, body: Block, outer: int, sizes: Sequence[Atom], place: Place
+    ) -> tuple[list[Eqn], list[Eqn], bool]:
+        """What does not depend on the dimensions from ``outer`` on, with what they require; the rest; whether they do.
+
+        They may be empty, so nothing that may fail is among the first.
+        """
+        inside = set(body.params[outer:])
+        before = Builder()
+        rest: list[Eqn] = []
+        seen: set[tuple[Var, int, Atom]] = set()
+        stopped = False
+        for eqn in body.eqns:
+            if not stopped and self.is_safe(eqn) and inside.isdisjoint(free_vars(Block((), (eqn,), ()))):
+                before.eqns.append(eqn)
+                continue
+            if not stopped and eqn.op == "index":
+                for dim, index in enumerate(self.prefix(eqn, inside, place)):
+                    tensor = eqn.args[0]
+                    assert isinstance(tensor, Var)
+                    if (tensor, dim, index) not in seen and not self.is_known(tensor, dim, index, place):
+                        seen.add((tensor, dim, index))
+                        before.span = eqn.span
+                        _require(before, tensor, dim, index, sizes)
+            stopped = stopped or _stops(eqn)
+            rest.append(eqn)
+            inside.update(eqn.outs)
+        return before.eqns, rest, bool(seen)
+
+    def is_safe(self, eqn: Eqn) -> bool:
+        """Whether an equation gives numbers, and cannot fail even if loops inside of those around are empty."""
+        if eqn.op != "index":
+            return _is_movable(eqn) and not _may_fail(eqn)
+        tensor, *at = eqn.args
+        counts = [self.facts.counts.get(index) if isinstance(index, Var) else None for index in at]
+        return (
+            isinstance(tensor, Var)
+            and is_scalar(eqn.outs[0].type)
+            and all(
+                count is not None and self.facts.equal(self.facts.resolve(count), self.facts.size(tensor, dim))
+                for dim, count in enumerate(counts)
+            )
+        )
+
     def prefix(self, eqn: Eqn, inside: set[Var], place: Place) -> Sequence[Atom]:
         """The leading indices of a read that all iterations have in common, if only these may be out of range."""
         tensor, *at = eqn.args
@@ -127,6 +184,17 @@ class _LookUps:
 
     def is_known(self, tensor: Var, dim: int, index: Atom, place: Place) -> bool:
         return index in self.asserted or self.facts.in_range(index, self.facts.size(tensor, dim), place)
+
+
+def _require(builder: Builder, tensor: Var, dim: int, index: Atom, sizes: Sequence[Atom]) -> None:
+    """Require an index to be in range unless one of some sizes is 0."""
+    (size,) = builder.emit("size", [tensor], [Integer], params={"dim": dim})
+    fits = builder.apply("and", builder.apply("lte", const(0), index), builder.apply("lt", index, size))
+    for count in sizes:
+        if not _runs(count):
+            fits = builder.apply("or", builder.apply("lte", count, const(0)), fits)
+    params = {"message": MESSAGE, "index": (tensor.name, (dim,))}
+    builder.emit("assert", [fits, index, size], [], params=params)
 
 
 def _is_assert(eqn: Eqn | None) -> bool:

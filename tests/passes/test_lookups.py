@@ -1,8 +1,14 @@
 """What is looked up and checked in each iteration of a short loop is looked up before it, with the same errors."""
 
+from typing import Annotated
+
 import numpy as np
 import pytest
+import torch
 
+import ksc as knossos
+from ksc.codegen.cpp import generate
+from ksc.codegen.unit import Unit
 from ksc.errors import KernelRuntimeError
 from ksc.ir.interpret import interpret
 from ksc.ir.nodes import walk
@@ -61,9 +67,47 @@ def test_a_gather_is_checked_once_for_each_row():
     assert sorted(indices_in_loops(after.main.body)) == [(1, 1), (1, 1), (1, 1), (3, 2)]
 
 
-def test_a_loop_that_may_be_empty_keeps_its_checks():
-    program = parse(GATHER.format(inner="n"))
-    assert look_up_first(program) is program
+ROWS = """
+(def f (Tensor {rank} Float) ((t : (Tensor 2 Float)) (which : (Tensor 1 Integer)) (m : Integer))
+  (let ((n (size which)) (d (size t 1)))
+    (build (tuple n{more} d)
+      (lam ((i : Integer){and_more} (j : Integer)) (let ((at (index i which)) (x (index (tuple at j) t))) x)))))
+"""
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("which", [[2, 0], [], [2, 5, 7], [-1]])
+@pytest.mark.parametrize("columns", [0, 3])
+def test_a_loop_that_may_be_empty_requires_its_indices(deep, which, columns):
+    more = {"rank": 3, "more": " m", "and_more": " (k : Integer)"} if deep else {"rank": 2, "more": "", "and_more": ""}
+    before = parse(ROWS.format(**more))
+    after = look_up_first(before)
+    verify(after)
+    assert any(eqn.op == "assert" for eqn in walk(after.main.body))
+    for m in (0, 2) if deep else (0,):
+        args = [np.arange(3.0 * columns).reshape(3, columns), np.array(which, dtype=np.int64), m]
+        assert outcome(after, args) == outcome(before, args)
+    text = generate(Unit("f", [("", before)], "float64", kind="tensor")).text
+    assert "ks::outside" not in text[text.index("for (int64_t i") :]
+
+
+Which = Annotated[torch.Tensor, ("n",), torch.int64]
+
+
+@knossos.register
+def rows(table: Annotated[torch.Tensor, ("v", "d")], which: Which, other: Which):
+    return torch.tanh(table[which] * 2.0 + table[other])
+
+
+def test_rows_of_a_table():
+    table = torch.rand(5, 7)
+    which, other = torch.tensor([4, 0, -2]), torch.tensor([1, 1, 2])
+    torch.testing.assert_close(rows(table, which, other), torch.tanh(table[which] * 2.0 + table[other]))
+    with pytest.raises(KernelRuntimeError, match=r"index 5 is out of range for dimension 0 of table"):
+        rows(table, other[:2], torch.tensor([0, 5]))
+    assert rows(table[:, :0], torch.tensor([0, 5]), other[:2]).shape == (2, 0)
+    innermost = rows.cpp[rows.cpp.index("for (int64_t j") :]
+    assert "if (" not in innermost[: innermost.index("}")]
 
 
 @pytest.mark.parametrize("which", [[2, 0], [], [2, 5]])

@@ -61,12 +61,14 @@ class Facts:
         below: the greatest value of integers that are not negative.
         known: sums that are not negative.
         sizes: integers that are sizes of tensors.
+        either: conditions of which one holds.
     """
 
     values: Mapping[Unknown, Sum] = field(default_factory=dict)
     below: Mapping[Unknown, Sum] = field(default_factory=dict)
     known: tuple[Sum, ...] = ()
     sizes: frozenset[Unknown] = frozenset()
+    either: tuple[tuple[Atom, Atom], ...] = ()
 
 
 class InRange:
@@ -125,6 +127,11 @@ class InRange:
             count = self._clamped.get(count, count)
         last = self._sum(count).plus(Sum(-1))
         self.facts = replace(self.facts, below={**self.facts.below, index: last}, known=(*self.facts.known, last))
+        pending = list(self.facts.either)
+        for one, other in pending:
+            if self._is_refuted(one):
+                self.assume(other, True)
+                pending += self._sides(other)
 
     def equal(self, var: Var, other: Atom) -> None:
         """The two integers are the same number."""
@@ -134,7 +141,7 @@ class InRange:
     def defined(self, eqn: Eqn) -> None:
         """What follows from an equation of a scalar primitive."""
         (out,) = eqn.outs
-        if eqn.op in ("eq", "lt", "lte", "gt", "gte", "and", "not"):
+        if eqn.op in ("eq", "lt", "lte", "gt", "gte", "and", "or", "not"):
             self._comparisons[out] = eqn
         if not isinstance(out.type, IntegerType):
             return
@@ -166,6 +173,7 @@ class InRange:
         self.assume(condition, True)
         if isinstance(condition, Var):
             self._asserted.add(condition)
+        self.facts = replace(self.facts, either=(*self.facts.either, *self._sides(condition)))
 
     def assume(self, condition: Atom, holds: bool) -> None:
         """A Bool is true, or false, from here to the end of the block."""
@@ -279,10 +287,10 @@ class InRange:
             return
         if eqn.op == "not":
             yield from self._comparisons_in(eqn.args[0], not holds)
-        elif eqn.op == "and":
-            if holds:
+        elif eqn.op in ("and", "or"):
+            if holds == (eqn.op == "and"):
                 for arg in eqn.args:
-                    yield from self._comparisons_in(arg, True)
+                    yield from self._comparisons_in(arg, holds)
         elif isinstance(eqn.args[0].type, IntegerType):
             a, b = eqn.args
             match eqn.op, holds:
@@ -324,6 +332,19 @@ class InRange:
             rest = value.plus(Sum(0, {unknown: 1}), -factor)
             value = rest.plus(self.facts.values[unknown], factor)
         return value
+
+    def _sides(self, condition: Atom) -> list[tuple[Atom, Atom]]:
+        """The two conditions of which one holds where ``condition`` does, if it is an ``or``."""
+        eqn = self._comparisons.get(condition) if isinstance(condition, Var) else None
+        return [(eqn.args[0], eqn.args[1])] if eqn is not None and eqn.op == "or" else []
+
+    def _is_refuted(self, condition: Atom) -> bool:
+        """Whether ``condition``, a comparison of which one is less, cannot hold."""
+        opposite = list(self._comparisons_in(condition, False))
+        return len(opposite) == 1 and all(
+            op in ("lt", "lte") and self._holds(self._sum(b).plus(self._sum(a), -1).plus(Sum(-1 if op == "lt" else 0)))
+            for op, a, b in opposite
+        )
 
     def _is_size(self, unknown: Unknown) -> bool:
         return isinstance(unknown, tuple) or unknown in self.facts.sizes
