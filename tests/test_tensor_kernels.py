@@ -465,6 +465,11 @@ class TestTracedArguments:
             torch.compile(lambda x: scaled_power(x, m=3), backend="aot_eager")(rand(3))
 
 
+@knossos.register
+def counted(n: int):
+    return torch.zeros(n, 2) + n, torch.arange(n)
+
+
 class TestIdentity:
     def test_pickles_with_its_operator(self) -> None:
         x = rand(2, 2)
@@ -491,6 +496,15 @@ class TestIdentity:
         )
         assert_close(compiled(layer.weight, layer.bias, x), apply_reference(layer.weight, layer.bias, 1.5, x))
 
+    def test_a_kernel_of_integers_alone_under_compile(self) -> None:
+        """Its operator takes no tensor; PyTorch takes such a one for a constructor with a ``device``."""
+
+        def both(n: int) -> tuple[torch.Tensor, ...]:
+            return counted(n)[0] * 2, counted(n)[1]
+
+        compiled = torch.compile(both, backend="aot_eager", fullgraph=True, dynamic=True)
+        assert_close(compiled(3), both(3))
+        assert_close(compiled(5), (torch.full((5, 2), 10.0), torch.arange(5)))
 
 def test_mapped_dimensions_need_not_be_the_first_in_a_graph():
     @knossos.vmap(in_dims=(1, None), out_dims=1)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ksc.errors import ArgumentError, KernelRuntimeError
 from ksc.torch import build_core
@@ -173,6 +174,8 @@ class Operator:
         getattr(torch.ops.knossos, spec.name).__class__ = Overloads
         self.op = self.overload("")
         self._derived("")
+        if spec.shapes is not None and all(arg.is_number for arg in spec.args):
+            torch.library.register_torch_dispatch(self.op, FakeTensorMode, _fake_of_numbers(spec, spec.shapes))
         if spec.float_args and spec.float_results:
             for derivation in _EAGER_DERIVATIONS:
                 core.declare_derivation(spec.name, derivation)
@@ -239,6 +242,21 @@ class Operator:
         if self.reference is None:
             raise TypeError(f"the operator {self.spec.name} has no reference to pickle it by")
         return self.reference()
+
+
+def _fake_of_numbers(spec: OpSpec, shapes: ShapeProgram) -> Callable[..., Any]:
+    """The fake results of a kernel without tensors: PyTorch takes its operator for a constructor with a ``device``."""
+
+    def fake(mode: FakeTensorMode, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        dtypes = {"float": torch.get_default_dtype(), "int": torch.int64, "bool": torch.bool}
+        sizes = shapes.evaluate([()] * len(args), dict(enumerate(args)))
+        with mode:
+            made = tuple(
+                torch.empty(size, dtype=dtypes[result.kind]) for size, result in zip(sizes, spec.results, strict=True)
+            )
+        return made if len(made) != 1 else made[0]
+
+    return fake
 
 
 def _table(shapes: ShapeProgram) -> tuple[Any, ...]:

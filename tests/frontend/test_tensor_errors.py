@@ -125,6 +125,11 @@ def negative_index_out_of_range(x):
     return x[0, -5]
 
 
+@case(TENSOR[2])
+def dimension_out_of_range(x):
+    return torch.sum(x, 2)
+
+
 @case(TENSOR[1])
 def too_many_indices(x):
     return x[0, 0]

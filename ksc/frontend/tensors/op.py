@@ -181,7 +181,8 @@ class Op:
         """A dimension given as a Python int."""
         limit = max(rank, 1)
         if isinstance(dim, bool) or not isinstance(dim, int) or not -limit <= dim < limit:
-            self.refuse(f"has no dimension {dim!r} in a tensor of {rank} dimensions", f"use {-limit} to {limit - 1}")
+            reason = f"has no dimension {dim!r} in a tensor of {rank} dimensions"
+            self.refuse(reason, f"use {-limit} to {limit - 1}", code="KS209")
         return dim % limit
 
     def dims(self, value: Value, rank: int, what: str = "dim") -> tuple[int, ...]:
