@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -16,6 +17,7 @@ from ksc.ir.verify import verify
 from ksc.passes import optimise
 from ksc.transforms import jvp, vjp
 from tests.strategies.cases import examples
+from tests.strategies.packs import pack_program
 from tests.strategies.tensors import TensorProgram, seeded_program, tensor_programs
 from tests.strategies.tensors_cases import TensorPoint, arrays, assert_near
 from tests.strategies.tensors_checks import (
@@ -24,8 +26,10 @@ from tests.strategies.tensors_checks import (
     check_optimised,
     check_value,
 )
-from tests.strategies.tensors_compiled import compare_compiled
+from tests.strategies.tensors_compiled import compare_compiled, compare_packs
 
+PACKED = (9, 35, 40)
+COUNTS = ((0, 3, 1), (31, 2, 2), (32, 4, 3), (33, 0, 4), (98, 3, 5))
 FACTOR = float(os.environ.get("KSC_TEST_EXAMPLES", "1"))
 
 
@@ -84,3 +88,10 @@ def check_vmap(point: TensorPoint) -> None:
 def test_compiled_is_interpreted() -> None:
     """A dozen programs in one library, with derivatives to the second order."""
     compare_compiled([seeded_program(seed, size=25, points=1) for seed in range(round(12 * FACTOR))])
+
+
+def test_sums_over_points_in_packs_are_interpreted() -> None:
+    """Counts of points are around the lanes of a pack; the seeds are of short programs that run in packs."""
+    seeds = PACKED if FACTOR <= 1 else range(round(10 * FACTOR))
+    packed = compare_packs([replace(pack_program(seed), points=COUNTS) for seed in seeds])
+    assert FACTOR > 1 or packed == len(PACKED)

@@ -64,7 +64,7 @@ class TensorProgram:
             elif kind == "float":
                 found.append(generator.uniform(-2.0, 2.0))
             else:
-                shape = [sizes[dim] for dim in kind]
+                shape = [int(dim) if dim.isdigit() else sizes[dim] for dim in kind]
                 count = torch.Size(shape).numel()
                 numbers = [generator.gauss(0.0, 1.0) for _ in range(count)]
                 found.append(torch.tensor(numbers, dtype=torch.float64).reshape(shape))
