@@ -16,16 +16,23 @@ namespace ks {
 constexpr double work_per_part = 131072;
 
 // The range of a part. Boundaries are multiples of the lanes of a vector where parts are long, so that the elements left
-// over at the end, which the C library may round differently, are the same however many parts there are.
+// over at the end, which the C library may round differently, are the same however many parts there are. Where `lanes`
+// iterations run side by side, all parts but the last are made up of such packs.
 struct division {
     int64_t count;
     int64_t step;
 
-    division(int64_t n, int parts) : count(n), step((n + parts - 1) / parts) {
-        if (step >= 1024) {
-            step = (step + 63) / 64 * 64;
+    division(int64_t n, int parts, int64_t lanes) : count(n), step((n + parts - 1) / parts) {
+        if (lanes == 1) {
+            step = step >= 1024 ? whole(step, 64) : step;
+            return;
         }
+        // An iteration that is left over in the end takes about half as long as a pack.
+        const int64_t half_packs = 2 * (n / lanes) + n % lanes;
+        const int64_t balanced = (half_packs + 2 * parts - 1) / (2 * parts) * lanes;
+        step = balanced * (parts - 1) < n ? balanced : whole(step, lanes);
     }
+    static int64_t whole(int64_t n, int64_t lanes) { return (n + lanes - 1) / lanes * lanes; }
     int64_t first(int part) const { return part * step < count ? part * step : count; }
     int64_t last(int part) const { return first(part + 1); }
 };
@@ -129,8 +136,8 @@ __attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t las
 
 // Calls body(rt, first, last, own...) for ranges that make up [0, n), at once where `work`, about how many additions an
 // iteration costs, makes that worth while. `own` are the results that iterations share, each `combined` or `summed`. The
-// outcome depends on the number of threads, but not on what they happen to do.
-template <class Body, class... Own>
+// outcome depends on the number of threads, but not on what they happen to do. `lanes` iterations run side by side.
+template <int64_t lanes = 1, class Body, class... Own>
 inline void parallel(runtime &rt, int64_t n, int64_t work, const Body &body, Own... own) {
     const double total = static_cast<double>(n) * static_cast<double>(work);
     double most = total / work_per_part;
@@ -145,7 +152,7 @@ inline void parallel(runtime &rt, int64_t n, int64_t work, const Body &body, Own
         const int parts = 4 * most * shared > total ? 1 : static_cast<int>(most);
         if (parts > 1) {
             const scratch region(rt);
-            const division ranges(n, parts);
+            const division ranges(n, parts, lanes);
             (own.divide(rt, parts), ...);
             const arithmetic_mode mode;
             rt.run_parts(parts, [&](runtime &mine, int k) {

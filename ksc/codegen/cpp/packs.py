@@ -290,6 +290,7 @@ def print_packs(
             _print_body(p, eqn, found, Context(inner, Scope(scope)), lambda inside: body(names, inside))
     except NotPackedError:
         return
+    region.lanes = f"{pack}::lanes"
     zero = "0.0f" if p.float_type == "float" else "0.0"
     for name in names:
         at.writer.line(f"{pack} {name} = {zero};", eqn.span)

@@ -44,14 +44,18 @@ class Shared:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Region:
-    """A loop that is divided: the variables of a range's ends, what an iteration costs, and what iterations share."""
+    """A loop that is divided: the variables of a range's ends, what an iteration costs, and what iterations share.
+
+    ``lanes``, set while the body is printed, is the C++ constant of how many iterations run side by side, if they do.
+    """
 
     first: str
     last: str
     work: str
     shared: Sequence[Shared]
+    lanes: str = ""
 
 
 # Which loops.
@@ -229,7 +233,8 @@ def print_region(p: Printer, region: Region, count: str, eqn: Eqn, at: Context, 
     needs = region.work
     if p.target.is_grid:
         needs = "ks::own_memory" if any(hands_on_runtime(line.text) for line in inner.lines) else "ks::no_memory"
-    at.writer.statement(f"ks::parallel(rt, {count}, {needs}, [=]({', '.join(parameters)}) {{", eqn.span)
+    division = f"ks::parallel<{region.lanes}>" if region.lanes else "ks::parallel"
+    at.writer.statement(f"{division}(rt, {count}, {needs}, [=]({', '.join(parameters)}) {{", eqn.span)
     at.writer.lines.extend(inner.lines)
     at.writer.line("}" + "".join(f", {shared.how}" for shared in region.shared) + ");", eqn.span)
 
