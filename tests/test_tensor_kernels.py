@@ -506,6 +506,7 @@ class TestIdentity:
         assert_close(compiled(3), both(3))
         assert_close(compiled(5), (torch.full((5, 2), 10.0), torch.arange(5)))
 
+
 def test_mapped_dimensions_need_not_be_the_first_in_a_graph():
     @knossos.vmap(in_dims=(1, None), out_dims=1)
     def columns(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:

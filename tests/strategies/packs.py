@@ -7,8 +7,7 @@ or an energy is written. Sizes of ``n`` lie around the lanes of a pack on any ma
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tests.strategies.statements import Lines, indented
 from tests.strategies.tensors import TensorProgram
