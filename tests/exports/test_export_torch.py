@@ -129,46 +129,23 @@ def test_a_cpp_program_trains_with_it(tmp_path: Path) -> None:
             tmp_path / "relu3_torch",
             target="libtorch",
             name="torchlib",
-            derivations=["v", "vv"],
-            dtypes=[torch.float32, torch.float64],
             example_inputs={"prefix": (torch.rand(3), 2, 0.5)},
             isa=ISA[:1],
         )
     told = run_page("libtorch", tmp_path, CXXFLAGS="-Wall -Werror")
     assert "torchlib::nn::Relu3" in told
     assert "libpython" not in run("ldd", tmp_path / "build_torch" / "train")
-    # In Python, by torch.ops alone, in a model that another process has exported.
-    library = folder / "lib" / os.uname().machine / "libtorchlib.so"
-    script = f"""
-import torch
-torch.ops.load_library({str(library)!r})
-class Model(torch.nn.Module):
-    def forward(self, x):
-        out, last = torch.ops.torchlib.prefix(torch.ops.torchlib.relu3(x), 2, torch.tensor(0.5))
-        return torch.ops.torchlib.double(out) + last
-x = torch.linspace(-1, 2, 6)
-program = torch.export.export(Model(), (x,), dynamic_shapes=({{0: torch.export.Dim("n", min=3)}},))
-torch.export.save(program, {str(tmp_path / "model.pt2")!r})
-"""
-    done = python(script)
-    assert done.returncode == 0, done.stderr
-    second = knossos.load(folder).relu3
+    relu3 = knossos.load(folder).relu3
     with pytest.raises(NotImplementedError, match="without its jvp"):
-        second.jvp(1.0, 1.0)
-    assert knossos.load(folder).relu3 is second
+        relu3.jvp(1.0, 1.0)
+    assert knossos.load(folder).relu3 is relu3
     (folder / "lib" / os.uname().machine / "libtorchlib.so").touch()
     with pytest.raises(ImportError, match="exported anew since"):
         knossos.load(folder)
-    assert torch.autograd.gradgradcheck(
-        second, (torch.linspace(-0.9, 1.9, 5, dtype=torch.float64, requires_grad=True),)
-    )
-    x = torch.linspace(-1.0, 3.0, 9)
-    found = torch.export.load(tmp_path / "model.pt2").module()(x)
-    out, last = kernels.prefix(kernels.relu3(x), 2, 0.5)
-    torch.testing.assert_close(found, out * out + last)
 
 
-def test_a_model_compiled_by_aotinductor_holds_the_kernels(package: Path, tmp_path: Path) -> None:
+def test_models_that_were_saved_hold_the_kernels(package: Path, tmp_path: Path) -> None:
+    # By torch.ops alone; what one process exports, another runs.
     script = f"""
 import torch
 torch.ops.load_library({str(package / "pylib" / "lib" / os.uname().machine / "libpylib.so")!r})
@@ -178,6 +155,7 @@ class Model(torch.nn.Module):
         return out * 2 + last
 x = torch.linspace(-1, 2, 6)
 program = torch.export.export(Model(), (x,), dynamic_shapes=({{0: torch.export.Dim("n", min=3)}},))
+torch.export.save(program, {str(tmp_path / "exported.pt2")!r})
 path = torch._inductor.aoti_compile_and_package(program, package_path={str(tmp_path / "model.pt2")!r})
 compiled = torch._inductor.aoti_load_package(path)
 x = torch.linspace(-1, 3, 9)
@@ -185,9 +163,14 @@ torch.testing.assert_close(compiled(x), Model()(x))
 """
     done = python(script, TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"))
     assert done.returncode == 0, done.stderr
+    knossos.load(package)
+    x = torch.linspace(-1.0, 3.0, 9)
+    found = torch.export.load(tmp_path / "exported.pt2").module()(x)
+    out, last = kernels.prefix(kernels.relu3(x), 2, 0.5)
+    torch.testing.assert_close(found, out * 2 + last)
 
 
-def test_the_vmap_of_a_tensor_kernel_is_exported_where_asked(tmp_path: Path) -> None:
+def test_vmap_and_second_derivatives_are_exported_where_asked(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KSC_COMPILE_FLAGS", "-O0")
         folder = knossos.export(
@@ -195,15 +178,18 @@ def test_the_vmap_of_a_tensor_kernel_is_exported_where_asked(tmp_path: Path) -> 
             tmp_path / "out",
             target="libtorch",
             name="mapped",
-            derivations=["v", "m", "vm"],
+            derivations=["v", "vv", "m", "vm"],
+            dtypes=torch.float64,
             example_inputs=(torch.rand(4, 4),),
             isa=("native",),
         )
     sqrl = knossos.load(folder).sqrl
-    x = torch.randn(3, 4, 4)
+    x = torch.randn(3, 4, 4, dtype=torch.float64)
+    assert torch.autograd.gradgradcheck(sqrl, (x[0].requires_grad_(),))
+    x = x.detach()
     torch.testing.assert_close(torch.func.vmap(sqrl)(x), kernels.vsqrl(x))
     slopes = torch.func.vmap(torch.func.grad(sqrl))(x)
-    torch.testing.assert_close(slopes, kernels.vsqrl.vjp(x, torch.ones(3)))
+    torch.testing.assert_close(slopes, kernels.vsqrl.vjp(x, torch.ones(3, dtype=torch.float64)))
     with pytest.raises(NotImplementedError, match="without the derivative mm"):
         torch.func.vmap(torch.func.vmap(sqrl))(x[None])
 
