@@ -12,8 +12,14 @@
 
 namespace ks {
 
-// What a thread is started for, at least: this many additions of floats, tens of microseconds.
-constexpr double work_per_part = 131072;
+// What an addition costs, where an addition for one number of a full register costs 1.
+constexpr double work_alone = 16;
+
+// What a thread is started for, at least: this many additions one by one, tens of microseconds.
+constexpr double work_per_part = 262144 * work_alone;
+
+// To clear a number that a part has for itself, and to add it up in the end.
+constexpr double work_per_shared = work_alone / 2;
 
 // The range of a part. Boundaries are multiples of the lanes of a vector where parts are long, so that the elements left
 // over at the end, which the C library may round differently, are the same however many parts there are. Where `lanes`
@@ -134,9 +140,10 @@ __attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t las
     body(rt, first, last, own...);
 }
 
-// Calls body(rt, first, last, own...) for ranges that make up [0, n), at once where `work`, about how many additions an
-// iteration costs, makes that worth while. `own` are the results that iterations share, each `combined` or `summed`. The
-// outcome depends on the number of threads, but not on what they happen to do. `lanes` iterations run side by side.
+// Calls body(rt, first, last, own...) for ranges that make up [0, n), at once where `work`, about what an iteration costs
+// in additions for one number of a register, makes that worth while. `own` are the results that iterations share, each
+// `combined` or `summed`. The outcome depends on the number of threads, but not on what they happen to do. `lanes`
+// iterations run side by side.
 template <int64_t lanes = 1, class Body, class... Own>
 inline void parallel(runtime &rt, int64_t n, int64_t work, const Body &body, Own... own) {
     const double total = static_cast<double>(n) * static_cast<double>(work);
@@ -148,7 +155,7 @@ inline void parallel(runtime &rt, int64_t n, int64_t work, const Body &body, Own
         most = most < wanted ? most : wanted;
         most = most < static_cast<double>(n) ? most : static_cast<double>(n);
         // What is combined in the end must not cost more than was saved.
-        const double shared = (own.size() + ... + 0.0);
+        const double shared = (own.size() + ... + 0.0) * work_per_shared;
         const int parts = 4 * most * shared > total ? 1 : static_cast<int>(most);
         if (parts > 1) {
             const scratch region(rt);

@@ -25,6 +25,7 @@ from ksc.codegen.cpp.parallel import Region
 from ksc.codegen.cpp.printer import Context, NotPackedError, Packing, Printer
 from ksc.codegen.cpp.storage import bound_in
 from ksc.codegen.cpp.types import cpp_type
+from ksc.codegen.cpp.work import work_of
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.types import BoolType, FloatType, TensorType
 from ksc.ops import PRIMITIVES
@@ -291,6 +292,7 @@ def print_packs(
     except NotPackedError:
         return
     region.lanes = f"{pack}::lanes"
+    region.work = work_of(p, eqn, packed=True).text()
     zero = "0.0f" if p.float_type == "float" else "0.0"
     for name in names:
         at.writer.line(f"{pack} {name} = {zero};", eqn.span)
