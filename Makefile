@@ -31,7 +31,7 @@ demo: $(CORE) ## from relu3 to a trained network
 	$(PY) -m ksc demo
 
 test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them, JOBS=1 runs them one by one
-	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # What looks for races, and what nvcc says, has tests of its own that need no GPU.
 GPU_TESTS := tests/cuda/test_grid.py tests/cuda/test_lanes.py tests/cuda/test_programs.py

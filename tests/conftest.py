@@ -36,6 +36,28 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# Files of few tests that take long come first, so that no process is left with one of them at the end.
+LONG = (
+    "exports/test_export_torch",
+    "ops/opinfo/",
+    "exports/test_export_cpp",
+    "programs/test_",
+    "cuda/",
+    "torch/",
+    "transforms/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files; that of the tests of a file stays."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((k for k, start in enumerate(LONG) if f"/tests/{start}" in path), len(LONG))
+
+    items.sort(key=place)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--update-golden``: write the golden files instead of comparing with them."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")

@@ -68,7 +68,7 @@ def test_every_code_of_the_frontend_is_raised_and_has_an_example() -> None:
 
 
 def test_every_variable_of_the_environment_is_explained() -> None:
-    read = {name for path in SOURCES for name in re.findall(r'= "(KSC_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
+    read = {name for path in SOURCES for name in re.findall(r'= \(?"(KSC_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
     table = re.findall(r"^\| `(KSC_\w+)`", (ROOT / "docs" / "Install.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(table) == read
 
