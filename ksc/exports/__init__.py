@@ -82,8 +82,9 @@ def load(path: str | os.PathLike[str]) -> ExportedLibrary:
     folder = Path(path).absolute()
     data = read(folder)
     if "machines" not in data:
+        others = ", ".join(name for name in TARGETS if name not in ("cpp", "cuda"))
         raise ArgumentError(
             f"{folder} is an export for {data['target']}, which Python does not load",
-            remedy=f"build it as its README says, or export for one of {', '.join(n for n in TARGETS if n != 'cpp')}",
+            remedy=f"build it as its README says, or export for one of {others}",
         )
     return open_library(folder / data["package"])

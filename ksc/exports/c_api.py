@@ -199,8 +199,9 @@ class KernelApi:
                 yield f'ks::require("{slot.name}", static_cast<const void *>({slot.name}));'
         operands = [f"ks::{'written' if slot.sizes else 'place'}({slot.name})" for slot in results]
         operands += [f"ks::{'read' if slot.sizes else 'number'}({slot.name})" for slot in args]
-        yield f"const ks_tensor operands[] = {{{', '.join(operands)}}};"
-        yield f"return {entry}(rt, operands);"
+        yield f"return ks::run_tensors(rt, {entry}, {{"
+        yield from (f"    {operand}," for operand in operands)
+        yield "});"
 
     def _size(self, ref: SizeRef) -> str:
         owner, k, dim = ref

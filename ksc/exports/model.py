@@ -16,6 +16,7 @@ from ksc.specialise import DTYPES, Specialisation
 from ksc.torch.spec import OpSpec
 
 if TYPE_CHECKING:
+    from ksc.codegen.target import Target
     from ksc.codegen.unit import Dtype, GeneratedSource
     from ksc.kernel import Kernel
 
@@ -84,15 +85,19 @@ class ExportedKernel:
             return [paths[0] or "result"]
         return [path if path and not path.isdigit() else f"result{path or k}" for k, path in enumerate(paths)]
 
-    def unit(self, library: str, dtype: torch.dtype) -> GeneratedSource:
-        """The source of all derivations in one dtype."""
+    def unit(self, library: str, dtype: torch.dtype, target: Target | None = None) -> GeneratedSource:
+        """The source of all derivations in one dtype, for the CPU unless another target is told.
+
+        Raises UnsupportedError (KS119) where that target cannot run the kernel.
+        """
         from ksc.codegen import cpp
+        from ksc.codegen.target import CPU
         from ksc.codegen.unit import Unit
 
         programs = [(derivation, self.special.program_of(derivation)) for derivation in self.derivations]
         name = f"{library}_{self.name}_{SUFFIXES[dtype]}"
         kind: Any = "tensor" if self.takes_tensors else "elementwise"
-        return cpp.generate(Unit(name, programs, self.storage(dtype), kind, self.doc, self.source))
+        return cpp.generate(Unit(name, programs, self.storage(dtype), kind, self.doc, self.source), target or CPU)
 
     def storage(self, dtype: torch.dtype) -> Dtype:
         """The dtype as the code generator calls it."""

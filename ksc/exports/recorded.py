@@ -27,17 +27,70 @@ class RecordedCall:
     checks: set[str] = field(default_factory=set)
 
 
-def recorded_calls(library: Library) -> list[RecordedCall]:
-    """A call of each function of the library. Raises as ``samples`` does."""
+class HostMemory:
+    """How a test in C calls functions with memory of the host."""
+
+    null = "0"
+
+    def given(self, array: str) -> str:
+        """The pointer to an argument's numbers."""
+        return array
+
+    def place(self, array: str) -> str:
+        """The pointer to the place for a result."""
+        return array
+
+    def struct(self, name: str, *members: str) -> str:
+        """A struct among the arguments."""
+        return f"({name}){{{', '.join(members)}}}"
+
+    def call(self, library: str, stem: str, arguments: Sequence[str]) -> Iterator[str]:
+        """The lines that call a function, and leave the test where it stops."""
+        yield f"{library}_context context = {{0}};"
+        yield f"if ({library}_{stem}({', '.join(['&context', *arguments])}) != 0) {{"
+        yield f'    stopped("{stem}", &context);'
+        yield "    return;"
+        yield "}"
+
+
+class DeviceMemory(HostMemory):
+    """The same in C++ with memory of a GPU, which arguments are copied to and results from."""
+
+    null = "nullptr"
+
+    def given(self, array: str) -> str:
+        """The pointer to an argument's numbers."""
+        return f"gpu::given({array})"
+
+    def place(self, array: str) -> str:
+        """The pointer to the place for a result."""
+        return f"gpu::place({array})"
+
+    def struct(self, name: str, *members: str) -> str:
+        """A struct among the arguments."""
+        return f"{name}{{{', '.join(members)}}}"
+
+    def call(self, library: str, stem: str, arguments: Sequence[str]) -> Iterator[str]:
+        """The lines that call a function, and leave the test where it stops."""
+        yield f'const bool found = gpu::run("{stem}", [&]({library}_context *context) {{'
+        yield f"    return {library}_{stem}({', '.join(['context', *arguments])});"
+        yield "});"
+        yield "if (!found) {"
+        yield "    return;"
+        yield "}"
+
+
+def recorded_calls(library: Library, memory: HostMemory | None = None) -> list[RecordedCall]:
+    """A call of each function, with memory of the host unless another is told. Raises as ``samples`` does."""
     return [
-        _call(library, sample)
+        _call(library, sample, memory or HostMemory())
         for kernel in library.kernels
         for dtype in kernel.dtypes
         for sample in samples(kernel, dtype)
     ]
 
 
-def _call(library: Library, sample: Sample) -> RecordedCall:
+def _call(library: Library, sample: Sample, memory: HostMemory) -> RecordedCall:
     kernel, dtype = sample.kernel, sample.dtype
     signature = kernel.signature(sample.derivation)
     stem = f"{kernel.name}{derivation_suffix(sample.derivation)}_{SUFFIXES[dtype]}"
@@ -54,23 +107,20 @@ def _call(library: Library, sample: Sample) -> RecordedCall:
             call.lines.append(_sizes(slot.name, value))
         if _is_compared(slot, dtype):
             call.lines += _array(f"want{k}", slot, dtype, value, sizes=False)
-    call.lines.append(f"{library.name}_context context = {{0}};")
-    arguments = ["&context"]
+    arguments = []
     if not kernel.takes_tensors and not scalar:
         arguments.append(str(max((value.numel() for _, value in (*given, *expected)), default=1)))
     for slot, value in given:
-        arguments += _passed(library, kernel.takes_tensors, scalar, slot, dtype, value)
+        arguments += _passed(library, memory, kernel.takes_tensors, scalar, slot, dtype, value)
     for slot, _ in expected:
+        place = memory.place(slot.name)
         if kernel.takes_tensors and slot.sizes:
-            arguments.append(f"({library.name}_{element_suffix(slot, dtype)}_out){{{slot.name}, {slot.name}_sizes}}")
+            arguments.append(
+                memory.struct(f"{library.name}_{element_suffix(slot, dtype)}_out", place, f"{slot.name}_sizes")
+            )
         else:
-            arguments += [slot.name] if kernel.takes_tensors or scalar else [slot.name, "1"]
-    call.lines += [
-        f"if ({library.name}_{stem}({', '.join(arguments)}) != 0) {{",
-        f'    stopped("{stem}", &context);',
-        "    return;",
-        "}",
-    ]
+            arguments += [place] if kernel.takes_tensors or scalar else [place, "1"]
+    call.lines += memory.call(library.name, stem, arguments)
     for k, (slot, value) in enumerate(expected):
         if _is_compared(slot, dtype):
             check = element_suffix(slot, dtype)
@@ -91,13 +141,21 @@ def _is_number(takes_tensors: bool, scalar: bool, slot: Slot) -> bool:
 
 
 def _passed(
-    library: Library, takes_tensors: bool, scalar: bool, slot: Slot, dtype: torch.dtype, value: torch.Tensor
+    library: Library,
+    memory: HostMemory,
+    takes_tensors: bool,
+    scalar: bool,
+    slot: Slot,
+    dtype: torch.dtype,
+    value: torch.Tensor,
 ) -> list[str]:
     if _is_number(takes_tensors, scalar, slot):
         return list(_numbers(slot, dtype, value))
+    given = memory.given(slot.name)
     if takes_tensors:
-        return [f"({library.name}_{element_suffix(slot, dtype)}_in){{{slot.name}, {slot.name}_sizes, 0}}"]
-    return [slot.name, "1" if value.dim() else "0"]
+        name = f"{library.name}_{element_suffix(slot, dtype)}_in"
+        return [memory.struct(name, given, f"{slot.name}_sizes", memory.null)]
+    return [given, "1" if value.dim() else "0"]
 
 
 def _array(name: str, slot: Slot, dtype: torch.dtype, value: torch.Tensor, *, sizes: bool) -> Iterator[str]:

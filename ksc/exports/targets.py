@@ -34,6 +34,12 @@ def _cpp(library: Library, folder: Path, *, march: str) -> None:
     write_cpp(library, folder, march=march)
 
 
+def _cuda(library: Library, folder: Path, *, architectures: tuple[str, ...]) -> None:
+    from ksc.exports.cuda import write_cuda
+
+    write_cuda(library, folder, architectures=architectures)
+
+
 def _python(library: Library, folder: Path, *, isa: tuple[str, ...], version: str, wheel: bool) -> None:
     from ksc.exports.python import write_python
 
@@ -49,6 +55,11 @@ def _libtorch(library: Library, folder: Path, *, isa: tuple[str, ...]) -> None:
 TARGETS: Mapping[str, Target] = {
     "cpp": Target(
         "C++ sources with a header for C and C++, a CMakeLists and a test; needs no run time", _cpp, {"march": ""}
+    ),
+    "cuda": Target(
+        "CUDA sources with a header for C and C++, a CMakeLists and a test; needs the CUDA run time alone",
+        _cuda,
+        {"architectures": ()},
     ),
     "python": Target(
         "a package, and a wheel of it, that needs PyTorch alone; kernels for several instruction sets",

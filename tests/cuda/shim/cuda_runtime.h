@@ -7,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <type_traits>
 #include <utility>
@@ -109,6 +111,37 @@ template <class Kernel> cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocesso
     *blocks = 1;
     return cudaSuccess;
 }
+
+// Memory of the device is the host's, full of rubbish at first, and streams do at once what they are asked.
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+
+inline cudaError_t cudaGetDeviceCount(int *count) {
+    *count = 1;
+    return cudaSuccess;
+}
+template <class T> cudaError_t cudaMalloc(T **place, size_t bytes) {
+    const size_t whole = (bytes + 255) / 256 * 256;
+    *place = static_cast<T *>(std::memset(std::aligned_alloc(256, whole), 0xA5, whole));
+    return cudaSuccess;
+}
+inline cudaError_t cudaFree(void *place) {
+    std::free(place);
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+    std::memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void *place, int value, size_t bytes, cudaStream_t) {
+    std::memset(place, value, bytes);
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamCreate(cudaStream_t *stream) {
+    *stream = nullptr;
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 
 namespace shim {
 
