@@ -36,11 +36,16 @@ KS_FN float exp_within(float t) {
     return root * root;
 }
 
-// e^x, and e^-|x|. Two bounds, one after the other, would be choices of which one decides the other; compilers follow such
-// paths through the polynomial, which is then no longer one for all lanes.
+// e^x, e^-x, and e^-|x|. Where compilers see that x is not negative they make the third of the second. Two bounds, one
+// after the other, would be choices of which one decides the other; compilers follow such paths through the polynomial,
+// which is then no longer one for all lanes.
 KS_FN float exp_polynomial(float x) {
     const float size = __builtin_fabsf(x);
     return exp_within(__builtin_copysignf(104.0f < size ? 104.0f : size, x));
+}
+KS_FN float exp_minus_polynomial(float x) {
+    const float size = __builtin_fabsf(x);
+    return exp_within(-__builtin_copysignf(104.0f < size ? 104.0f : size, x));
 }
 KS_FN float exp_of_minus(float x) {
     const float size = __builtin_fabsf(x);

@@ -61,9 +61,12 @@ KS_BINARY(nextafter, nextafter)
 KS_FN double exp(double x) { return ::exp(x); }
 #ifdef __CUDACC__
 KS_FN float exp(float x) { return ::expf(x); }
+KS_FN float exp_minus(float x) { return ::expf(-x); }
 #else
 KS_FN float exp(float x) { return exp_polynomial(x); }
+KS_FN float exp_minus(float x) { return exp_minus_polynomial(x); }
 #endif
+KS_FN double exp_minus(double x) { return ::exp(-x); }
 
 KS_FN double erf(double x) { return ::erf(x); }
 KS_FN float erf(float x) { return erf_polynomial(x); }

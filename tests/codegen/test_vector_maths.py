@@ -16,6 +16,8 @@ from ksc.paths import prelude_dir
 FUNCTIONS = {
     "erf_float": ("float", "ks::erf"),
     "exp_float": ("float", "ks::exp"),
+    "exp_minus_float": ("float", "ks::exp_minus"),
+    "exp_minus_size_float": ("float", "[](float x) { return ks::exp_minus(ks::abs(x)); }"),
     "sigmoid_float": ("float", "ks::sigmoid"),
     "softplus_float": ("float", "ks::softplus"),
     "tanh_double": ("double", "ks::tanh"),
@@ -133,6 +135,13 @@ def test_exponentials_at_zero_and_at_infinity(library):
     assert apply(library, "exp_float", x).tolist() == [1.0, 1.0, np.inf, 0.0]
     assert apply(library, "sigmoid_float", x).tolist() == [0.5, 0.5, 1.0, 0.0]
     assert apply(library, "softplus_float", x).tolist() == [np.float32(np.log(2.0))] * 2 + [np.inf, 0.0]
+
+
+def test_exponentials_of_negated_numbers_are_those_of_the_numbers(library):
+    x = np.arange(0, 1 << 32, 7919, dtype=np.uint32).view(np.float32)
+    assert np.array_equal(apply(library, "exp_minus_float", x), apply(library, "exp_float", -x), equal_nan=True)
+    below = apply(library, "exp_float", -np.abs(x))
+    assert np.array_equal(apply(library, "exp_minus_size_float", x), below, equal_nan=True)
 
 
 def test_tanh_of_doubles(library):

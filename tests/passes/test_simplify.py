@@ -65,6 +65,16 @@ RULES = [
     ("Float", "(log1p (exp (mul -2.0 (mul x x))))", "(softplus (mul -2.0 (mul x x)))"),
     ("Float", "(log1p (exp (mul (sqrt x) (neg (abs y)))))", "(softplus (mul (sqrt x) (neg (abs y))))"),
     ("Float", "(log1p (exp x))", "(log1p (exp x))"),
+    (
+        "Float",
+        "(let (t (exp x)) (mul (div y (add t 1.0)) t))",
+        "(let (t (exp x)) (mul y (div t (add t 1.0))))",
+    ),
+    (
+        "Float",
+        "(let (t (exp x)) (mul (div t (add t 1.0)) t))",
+        "(let (t (exp x)) (mul (div t (add t 1.0)) t))",
+    ),
     ("Float", "(log1p (exp (mul -2.0 x)))", "(log1p (exp (mul -2.0 x)))"),
     ("Float", "(log1p (exp (neg (mul x y))))", "(log1p (exp (neg (mul x y))))"),
     ("Float", "(add 1.0 2.0)", "3.0"),
@@ -106,7 +116,7 @@ def test_rule(type_, before, after):
 
 
 SPECIAL = [0.0, -0.0, 1.0, -1.5, math.inf, -math.inf, math.nan, 1e-310, 1.7e308]
-LAST_PLACE = ("pow", "0.5) (mul", "3.0", "sqrt", "5.0")
+LAST_PLACE = ("pow", "0.5) (mul", "3.0", "sqrt", "5.0", "(mul (div y")
 
 
 def bits(values):
@@ -120,6 +130,14 @@ def test_rule_keeps_every_bit(type_, before):
     for x, y, p in itertools.product(SPECIAL, SPECIAL, (False, True)):
         args = (x, y, 2**63 - 1, p)
         assert bits(interpret(simpler, args)) == bits(interpret(program, args))
+
+
+def test_a_share_is_right_but_for_the_last_places():
+    program = definition("Float", "(let (t (exp x)) (mul (div y (add t 1.0)) t))")
+    simpler = simplify(program)
+    for x, y in itertools.product(SPECIAL, SPECIAL):
+        (wanted,), (given,) = (interpret(one, (x, y, 0, False)) for one in (program, simpler))
+        assert given == pytest.approx(wanted, rel=1e-15, abs=1e-323, nan_ok=True)
 
 
 @pytest.mark.parametrize("text", ["(pow x 3.0)", "(pow x 4.0)", "(pow x 2.0)", "(pow x 0.0)"])

@@ -33,6 +33,7 @@ FOLD_WIDTH = 64
 """A value that takes more text than this gets a variable of its own."""
 
 _SELECT = call("ks::select", 3)
+_EXP_MINUS = call("ks::exp_minus", 1)
 
 _CHEAP = re.compile(r"\w+(\.size\[\d+\])?")
 
@@ -333,6 +334,9 @@ class Printer:
         form = overload(eqn).cpp
         if eqn.op == "select" and self.varies(eqn.args[0]):
             form = _SELECT
+        elif eqn.op == "exp" and args[0].cpp.precedence == UNARY and args[0].text.startswith("-"):
+            # Its bounds cost less than those of the exponential of a negated number.
+            form, args = _EXP_MINUS, [replace(args[0], cpp=CppExpr(unwrapped(args[0].text[1:])))]
         value = self.apply(form, args, eqn.span)
         if eqn.op in ("lt", "lte", "gt", "gte") and isinstance(eqn.args[0].type, IntegerType):
             value = replace(value, ordered=True)

@@ -154,7 +154,24 @@ def _mul(context: Context, eqn: Eqn) -> Atom | None:
             return y
         if _is(x, -1.0):
             return context.apply("neg", y)
-    return _constant_factors(context, a, b) or _left_leaning(context, "mul", a, b)
+    return _share(context, a, b) or _constant_factors(context, a, b) or _left_leaning(context, "mul", a, b)
+
+
+def _share(context: Context, a: Atom, b: Atom) -> Atom | None:
+    """(y / (1 + e^u)) e^u as y (e^u / (1 + e^u)), a product with what needs not wait for y."""
+    for x, power in ((a, b), (b, a)):
+        quotient = _defined(context, x, "div")
+        if quotient is None or not context.used_once(x) or _defined(context, power, "exp") is None:
+            continue
+        total = _defined(context, quotient.args[1], "add")
+        if (
+            total is not None
+            and quotient.args[0] is not power
+            and any(p is power and _is(q, 1.0) for p, q in (total.args, total.args[::-1]))
+        ):
+            share = context.apply("div", power, quotient.args[1])
+            return context.apply("mul", quotient.args[0], share)
+    return None
 
 
 def _factor(context: Context, atom: Atom, depth: int = 0) -> tuple[float, list[Atom]] | None:
