@@ -105,6 +105,7 @@ class Specialisation:
         self._built: dict[tuple[str, Dtype, str], BuiltKernel] = {}
         self._building: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._reference = reference
+        self._owner = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', '')}"
         self._mapping = mapping
 
         def lowered() -> Lowered:
@@ -140,7 +141,7 @@ class Specialisation:
         else:
             # Its kernels are built already, so that no other time comes.
             self._keep(self._facts.generator or generator_digest())
-        operator.reference = operator.reference or self._reference
+        operator.references[self._owner] = self._reference
         return operator
 
     def call(self, kind: Literal["primal", "vjp", "jvp"]) -> OperatorCall:

@@ -42,6 +42,11 @@ vsqrl = knossos.vmap(sqrl)
 
 
 @knossos.register
+def doubled(x: torch.Tensor):
+    return torch.sum(x) * 2.0 + 0.125
+
+
+@knossos.register
 def scaled(x: torch.Tensor, s: float, n: int):
     return x * s + n
 
@@ -479,6 +484,18 @@ class TestIdentity:
         assert pickle.loads(pickle.dumps(call)) is call
         assert_close(pickle.loads(pickle.dumps(vsqrl))(x[None]), vsqrl(x[None]))
         assert_close(pickle.loads(pickle.dumps(sqrl.nnModule))(x), sqrl(x))
+
+    def test_pickles_by_the_kernel_that_can_be_found(self) -> None:
+        def lost(x: torch.Tensor):
+            return torch.sum(x) * 2.0 + 0.125
+
+        lost.__name__ = "doubled"
+        twin = knossos.register(lost)
+        twin(rand(2, 2))
+        doubled(rand(2, 2))
+        call = doubled._annotated().operator.call
+        assert twin._annotated().operator.call is call
+        assert pickle.loads(pickle.dumps(call)) is call
 
     def test_derivatives_under_compile(self) -> None:
         def all_of(x: torch.Tensor) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import pickle
 import re
 import threading
 from collections.abc import Callable
@@ -142,12 +143,13 @@ class Operator:
         op: the operator, a ``torch._ops.OpOverload``.
         call: the kernel as a callable; ``vjp``, ``jvp``, ``value_and_vjp`` likewise (see OperatorCall). the last
             gives a pair; where the function has one result or one float argument, that half is a tensor, else a tuple.
-        reference: set by the owner to a function that gives what ``__reduce__`` returns, so that the operator pickles.
+        references: set by its owners, each under its name: functions that give what ``__reduce__`` returns, of which
+            the first that pickles is taken. The same function in two modules is one operator.
     """
 
     def __init__(self, spec: OpSpec, loader: Loader, device_loader: DeviceLoader | None = None) -> None:
         self.spec = spec
-        self.reference: Callable[[], tuple[Any, ...]] | None = None
+        self.references: dict[str, Callable[[], tuple[Any, ...]]] = {}
         self._loader = loader
         self._device_loader = device_loader
         self._lock = threading.RLock()
@@ -239,9 +241,16 @@ class Operator:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.reference is None:
+        if not self.references:
             raise TypeError(f"the operator {self.spec.name} has no reference to pickle it by")
-        return self.reference()
+        *others, last = self.references.values()
+        for reference in others:
+            try:
+                pickle.dumps(found := reference())
+            except pickle.PicklingError:
+                continue
+            return found
+        return last()
 
 
 def _fake_of_numbers(spec: OpSpec, shapes: ShapeProgram) -> Callable[..., Any]:

@@ -64,7 +64,7 @@ def _declare(name: str, args: tuple[ArgSpec, ...] = (X,), results: int = 1, **mo
     kinds = more.pop("result_kinds", ("float",) * results)
     spec = OpSpec(f"test_{name}", args, tuple(ResultSpec(kind) for kind in kinds), **more)
     operator = declare(spec, loader(more.get("source", name)))
-    operator.reference = lambda: (get, (name,))
+    operator.references[name] = lambda: (get, (name,))
     _operators[name] = operator
     return operator
 
