@@ -9,7 +9,6 @@ that it would take whether it is taken (1) or zero (0): zero times an infinite d
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -20,11 +19,10 @@ from ksc.passes import PIPELINE, preparation, prepare
 from ksc.passes.forget_rules import forget_rules
 from ksc.passes.seed_sizes import state_cotangent_sizes, state_tangent_sizes
 from ksc.timings import timed
+from ksc.torch.spec import derivation_steps
 from ksc.transforms import jvp, vjp, vmap
 
 _TRANSFORMS = {"v": "vjp", "b": "vjp with the value", "j": "jvp", "m": "vmap"}
-
-_STEP = re.compile(r"([vjbm])([01]*)")
 
 
 def derive(program: Program, derivation: str, *, prepared: bool = True) -> Program:
@@ -32,7 +30,7 @@ def derive(program: Program, derivation: str, *, prepared: bool = True) -> Progr
 
     Where it is not ``prepared``, nothing is fused before it is differentiated: every statement keeps its own equations.
     """
-    for letter, seeds in _steps(derivation):
+    for letter, seeds in derivation_steps(derivation):
         program = prepare(program) if prepared else program
         with timed(f"transform {_TRANSFORMS[letter]}"):
             program = _transformed(program, letter, seeds)
@@ -45,7 +43,7 @@ def stages(program: Program, derivation: str) -> Iterator[tuple[str, Program]]:
     The last one is what code is generated for.
     """
     yield "as traced", program
-    for letter, seeds in _steps(derivation):
+    for letter, seeds in derivation_steps(derivation):
         for step in preparation(program):
             program = step.run(program)
             yield f"{step.name}: {step.why}", program
@@ -67,13 +65,6 @@ def _transformed(program: Program, letter: str, seeds: str) -> Program:
     results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
     source = _with_results(program, _chosen(results, seeds)) if seeds else program
     return state_cotangent_sizes(source, vjp(source, with_value=letter == "b"))
-
-
-def _steps(derivation: str) -> Iterator[tuple[str, str]]:
-    if re.fullmatch(f"(?:{_STEP.pattern})*", derivation) is None:
-        raise ValueError(f"{derivation!r} is not a derivation")
-    for step in _STEP.finditer(derivation):
-        yield step[1], step[2]
 
 
 def _chosen(positions: list[int], seeds: str) -> list[int]:

@@ -51,13 +51,13 @@ def _permuted_derivative(
     if kind == "jvp":
         seeds = [permuted(seed, order) for seed, order in zip(seeds, float_arg_orders, strict=True)]
     else:
-        orders = _result_orders(mapping, special, spec.float_results, [_dimensions(seed) for seed in seeds])
+        orders = _float_result_orders(mapping, special, [_dimensions(seed) for seed in seeds])
         seeds = [permuted(seed, inverse(order)) for seed, order in zip(seeds, orders, strict=True)]
     results = special.call(kind)(*values, *seeds)
     flat = results if isinstance(results, tuple) else (results,)
     if kind == "vjp":
         return [permuted(bar, inverse(order)) for bar, order in zip(flat, float_arg_orders, strict=True)]
-    orders = _result_orders(mapping, special, spec.float_results, [result.dim() for result in flat])
+    orders = _float_result_orders(mapping, special, [result.dim() for result in flat])
     return [permuted(result, order) for result, order in zip(flat, orders, strict=True)]
 
 
@@ -67,11 +67,12 @@ def permuted_call(mapping: Mapping, special: Specialisation, given: Sequence[Lea
     What depends on the numbers of dimensions is settled here, so that Dynamo traces calls.
     """
     call, arg_orders = special.call("primal"), [tuple(leaf.order) for leaf in given]
-    count = len(special.spec.results)
-    # A function of numbers gives tensors of the dimensions of its arguments.
-    rank = max((len(order) for order in arg_orders), default=0)
-    ranks = [lane_rank + len(mapping.levels) if special.takes_tensors else rank for lane_rank in special.lane_ranks]
-    orders = [tuple(order) for order in _result_orders(mapping, special, range(count), ranks)]
+    lane_ranks = special.lane_ranks
+    if not special.takes_tensors:
+        # A function of numbers gives tensors of the dimensions of its arguments.
+        rank = max((len(order) for order in arg_orders), default=0)
+        lane_ranks = (max(rank - len(mapping.levels), 0),) * len(lane_ranks)
+    orders = [tuple(order) for order in mapping.result_orders(lane_ranks)]
 
     def call_permuted(*flat: Any) -> tuple[Any, ...]:
         results = call(*[permuted(value, order) for value, order in zip(flat, arg_orders, strict=True)])
@@ -81,11 +82,9 @@ def permuted_call(mapping: Mapping, special: Specialisation, given: Sequence[Lea
     return call_permuted
 
 
-def _result_orders(
-    mapping: Mapping, special: Specialisation, positions: Sequence[int], ranks: Sequence[int]
-) -> list[Sequence[int]]:
-    """How results of these ranks, at these positions among all, are permuted from having the mapped axes first."""
-    lane_ranks = list(special.lane_ranks)
+def _float_result_orders(mapping: Mapping, special: Specialisation, ranks: Sequence[int]) -> list[Sequence[int]]:
+    """How the float results, of these ranks, are permuted from having the mapped axes first."""
+    positions, lane_ranks = special.spec.float_results, list(special.lane_ranks)
     for position, rank in zip(positions, ranks, strict=True):
         # A function of numbers is mapped over every dimension, so a lane of its vmap may have some left.
         lane_ranks[position] = max(rank - len(mapping.levels), 0)

@@ -14,9 +14,7 @@ from ksc.exports.rendering import render
 
 def write_cpp(library: Library, folder: Path, *, march: str) -> None:
     """Write the export into an empty folder. Raises ArgumentError where names of functions collide."""
-    units = {
-        (kernel.name, dtype): kernel.unit(library.name, dtype) for kernel in library.kernels for dtype in kernel.dtypes
-    }
+    units = library.units()
     names = {**described(library, units), "march": march}
     for unit in units.values():
         write(folder, f"src/{unit.name}.cpp", unit.text)

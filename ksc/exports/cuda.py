@@ -26,11 +26,7 @@ def write_cuda(library: Library, folder: Path, *, architectures: tuple[str, ...]
     Raises ArgumentError where names of functions collide, UnsupportedError (KS119) where a kernel cannot run on a GPU,
     BuildError where the architectures are none.
     """
-    units = {
-        (kernel.name, dtype): kernel.unit(library.name, dtype, GPU)
-        for kernel in library.kernels
-        for dtype in kernel.dtypes
-    }
+    units = library.units(GPU)
     chosen = _architectures(architectures)
     names = {**described(library, units), "architectures": chosen, "skipped": SKIPPED}
     for unit in units.values():

@@ -119,3 +119,11 @@ class Library:
     def kernel(self, name: str) -> ExportedKernel:
         """The kernel of that name."""
         return next(kernel for kernel in self.kernels if kernel.name == name)
+
+    def units(self, target: Target | None = None) -> dict[tuple[str, torch.dtype], GeneratedSource]:
+        """The source of each kernel, by its name, in each dtype. Raises as ``ExportedKernel.unit`` does."""
+        return {
+            (kernel.name, dtype): kernel.unit(self.name, dtype, target)
+            for kernel in self.kernels
+            for dtype in kernel.dtypes
+        }

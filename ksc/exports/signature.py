@@ -12,13 +12,12 @@ from typing import Literal
 
 from ksc.codegen.cpp.names import identifier
 from ksc.errors import ArgumentError
-from ksc.torch.spec import ArgSpec, Kind, OpSpec
+from ksc.torch.spec import ArgSpec, Kind, OpSpec, derivation_steps
 
 SizeRef = tuple[Literal["arg", "result"], int, int]
 """Dimension ``[2]`` of argument or result number ``[1]`` of the primal."""
 
 _DERIVATION = re.compile(r"(?:[vjm][01]*)*(?:b[01]*)?")
-_STEP = re.compile(r"([vjbm])([01]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,7 @@ def steps(spec: OpSpec, derivation: str) -> list[tuple[str, str, int]]:
         raise ArgumentError(f"{spec.title} has no derivative: it takes or gives no float")
     found = []
     current = _primal(spec, [""] * len(spec.results))
-    for step in _STEP.finditer(derivation):
-        letter, seeds = step[1], step[2]
+    for letter, seeds in derivation_steps(derivation):
         of = current.args if letter == "m" else _floats(current.args if letter == "j" else current.results)
         if seeds and (len(seeds) != len(of) or "1" not in seeds):
             raise ArgumentError(

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ksc.torch.spec import OpSpec
+from ksc.torch.spec import OpSpec, derivation_steps
 
 if TYPE_CHECKING:
     from torch.distributed.tensor.placement_types import Placement
@@ -77,22 +77,9 @@ def roles(spec: OpSpec, derivation: str) -> Roles:
         tuple(Role(arg.mapped or (False,) * depth, arg.kind == "float", not arg.is_number) for arg in spec.args),
         tuple(Role((True,) * depth, result.kind == "float") for result in spec.results),
     )
-    for letter, digits in _letters(derivation):
+    for letter, digits in derivation_steps(derivation):
         found = found.derived(letter, digits)
     return found
-
-
-def _letters(derivation: str) -> Iterator[tuple[str, str]]:
-    letter, digits = "", ""
-    for character in derivation:
-        if character in "01":
-            digits += character
-            continue
-        if letter:
-            yield letter, digits
-        letter, digits = character, ""
-    if letter:
-        yield letter, digits
 
 
 def tensor_rules(found: Roles) -> list[Rule]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -124,3 +124,13 @@ reaches the caller.
 
 DeviceLoader = Callable[[str, "torch.dtype", str], LoadedEntry]
 """``device_loader(derivation, dtype, device_type)``: the same on an accelerator, such as ``"cuda"``."""
+
+_STEP = re.compile(r"([vjbm])([01]*)")
+
+
+def derivation_steps(derivation: str) -> Iterator[tuple[str, str]]:
+    """The letters of a derivation, each with the digits behind it. Raises ValueError where it is none."""
+    if re.fullmatch(f"(?:{_STEP.pattern})*", derivation) is None:
+        raise ValueError(f"{derivation!r} is not a derivation")
+    for step in _STEP.finditer(derivation):
+        yield step[1], step[2]

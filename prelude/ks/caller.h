@@ -85,6 +85,37 @@ template <class View> inline auto read(const View &view) -> decltype(view.stride
 template <class View> inline ks_tensor written(const View &view) { return {view.data, view.sizes, nullptr}; }
 template <class T> inline ks_tensor place(T *value) { return {value, nullptr, nullptr}; }
 
+// An operand of a kernel that maps over lanes; the stride is in bytes. Without a name it is a number of the host's, which a
+// launch takes along.
+struct lane_operand {
+    const char *name;
+    char *data;
+    int64_t stride;
+    bool is_result;
+    int64_t number;
+};
+template <class T> inline lane_operand lanes_read(const char *name, const T *data, int64_t stride) {
+    return {name, const_cast<char *>(reinterpret_cast<const char *>(data)), stride * int64_t{sizeof(T)}, false, 0};
+}
+template <class T> inline lane_operand lanes_written(const char *name, T *data, int64_t stride) {
+    return {name, reinterpret_cast<char *>(data), stride * int64_t{sizeof(T)}, true, 0};
+}
+
+// Operands for n lanes.
+template <int count> inline void require_lanes(int64_t n, const lane_operand (&operands)[count]) {
+    if (n < 0) {
+        misused(error_text() << "the number of lanes is negative");
+    }
+    for (const lane_operand &operand : operands) {
+        if (operand.name != nullptr && operand.data == nullptr && n > 0) {
+            misused(error_text() << operand.name << " is a null pointer");
+        }
+        if (operand.is_result && operand.stride == 0 && n > 1) {
+            misused(error_text() << operand.name << " has the stride 0, so that lanes would overwrite each other");
+        }
+    }
+}
+
 }  // namespace ks
 
 #endif

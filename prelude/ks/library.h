@@ -40,21 +40,9 @@ inline int run_tensors(const ks_runtime *rt, ks_tensor_entry entry, std::initial
     return entry(rt, operands.begin());
 }
 
-// An operand of a kernel that maps over lanes; the stride is in bytes.
-struct lane_operand {
-    const char *name;
-    char *data;
-    int64_t stride;
-    bool is_result;
-};
-template <class T> inline lane_operand lanes_read(const char *name, const T *data, int64_t stride) {
-    return {name, const_cast<char *>(reinterpret_cast<const char *>(data)), stride * int64_t{sizeof(T)}, false};
-}
-template <class T> inline lane_operand lanes_written(const char *name, T *data, int64_t stride) {
-    return {name, reinterpret_cast<char *>(data), stride * int64_t{sizeof(T)}, true};
-}
+// A number for all lanes.
 template <class T> inline lane_operand shared(const T &value) {
-    return {"", const_cast<char *>(reinterpret_cast<const char *>(&value)), 0, false};
+    return {"", const_cast<char *>(reinterpret_cast<const char *>(&value)), 0, false, 0};
 }
 
 // What a thread is started for, at least.
@@ -63,9 +51,7 @@ constexpr int64_t lanes_per_part = 16384;
 // Calls an elementwise entry on n lanes, on several threads where the host has them.
 template <int count>
 inline int run_lanes(const ks_runtime *rt, ks_elementwise_entry entry, int64_t n, const lane_operand (&operands)[count]) {
-    if (n < 0) {
-        misused(error_text() << "the number of lanes is negative");
-    }
+    require_lanes(n, operands);
     struct {
         ks_elementwise_entry entry;
         char *data[count];
@@ -74,12 +60,6 @@ inline int run_lanes(const ks_runtime *rt, ks_elementwise_entry entry, int64_t n
     } all = {entry, {}, {}, n, n};
     for (int k = 0; k < count; ++k) {
         const lane_operand &operand = operands[k];
-        if (operand.data == nullptr && n > 0) {
-            misused(error_text() << operand.name << " is a null pointer");
-        }
-        if (operand.is_result && operand.stride == 0 && n > 1) {
-            misused(error_text() << operand.name << " has the stride 0, so that lanes would overwrite each other");
-        }
         all.data[k] = operand.data;
         all.strides[k] = operand.stride;
     }

@@ -138,38 +138,17 @@ inline int run_tensors(const ks_cuda *device, ks_cuda_tensor_entry entry, std::i
     return entry(device, operands.begin());
 }
 
-// An operand of a kernel that maps over lanes; the stride is in bytes. Without a name it is a number of the host's.
-struct lane_operand {
-    const char *name;
-    char *data;
-    int64_t stride;
-    int64_t number;
-    bool is_result;
-};
-template <class T> inline lane_operand lanes_read(const char *name, const T *data, int64_t stride) {
-    return {name, const_cast<char *>(reinterpret_cast<const char *>(data)), stride * int64_t{sizeof(T)}, 0, false};
-}
-template <class T> inline lane_operand lanes_written(const char *name, T *data, int64_t stride) {
-    return {name, reinterpret_cast<char *>(data), stride * int64_t{sizeof(T)}, 0, true};
-}
-template <class T> inline lane_operand shared(const T &value) { return {nullptr, nullptr, 0, number(value).bits, false}; }
+// A number for all lanes.
+template <class T> inline lane_operand shared(const T &value) { return {nullptr, nullptr, 0, false, number(value).bits}; }
 
 // Calls an elementwise entry on n lanes.
 template <int count>
 inline int run_lanes(const ks_cuda *device, ks_cuda_elementwise_entry entry, int64_t n, const lane_operand (&operands)[count]) {
-    if (n < 0) {
-        misused(error_text() << "the number of lanes is negative");
-    }
+    require_lanes(n, operands);
     char *data[count] = {};
     int64_t strides[count] = {}, numbers[count] = {};
     for (int k = 0; k < count; ++k) {
         const lane_operand &operand = operands[k];
-        if (operand.name != nullptr && operand.data == nullptr && n > 0) {
-            misused(error_text() << operand.name << " is a null pointer");
-        }
-        if (operand.is_result && operand.stride == 0 && n > 1) {
-            misused(error_text() << operand.name << " has the stride 0, so that lanes would overwrite each other");
-        }
         data[k] = operand.data;
         strides[k] = operand.stride;
         numbers[k] = operand.number;
