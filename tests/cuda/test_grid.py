@@ -227,6 +227,28 @@ def test_too_little_memory_is_said_and_more_is_enough() -> None:
     np.testing.assert_allclose(out, interpret(program, args)[0])
 
 
+OWN = """
+(def own (Tensor 1 Float) ((x : (Tensor 2 Float)))
+  (build (size x 0) (lam (i : Integer)
+    (let (u (for (j (size x 1)) ((u (build (size x 1) (lam (k : Integer) 1.0))))
+        (update j u (add (index 0 u) (index (tuple i j) x)))))
+      (index (sub (size x 1) 1) u)))))
+"""
+
+
+def test_every_thread_says_how_much_memory_of_its_own_it_wants() -> None:
+    """The first thread's own memory begins where that of all does."""
+    program = optimise(parse(OWN))
+    source = source_of("own", program)
+    library = Library([source])
+    rows = matrix(1, 200)
+    device, _ = library.tensors("ks_own", program, [rows], [(1,)], device=Device(1024, 16))
+    assert device.error == (5, 0, "the scratch memory is too small")
+    assert (device.state.scratch_wanted, device.state.scratch_wanted_per_thread) == (0, 1600)
+    device, (out,) = library.tensors("ks_own", program, [rows], [(1,)], device=Device(4096, 1600))
+    np.testing.assert_allclose(out, interpret(program, [rows])[0])
+
+
 REFUSED = {
     "recursion": "(def f Float ((x : Float) (n : Integer)) (if (lt n 1) x (f (mul x x) (sub n 1))))",
     "dimensions": "(def f (Tensor 9 Float) (x : (Tensor 9 Float)) x)",

@@ -171,7 +171,7 @@ class runtime {
         mine.used_ = 0;
         mine.end_ = each;
         mine.innermost_ = nullptr;
-        mine.alone_ = true;
+        mine.alone_ = mine.owns_ = true;
         return mine;
     }
 
@@ -202,8 +202,7 @@ class runtime {
         const int64_t wanted = (count > 0 ? count : 1) * static_cast<int64_t>(size);
         const int64_t next = used_ + (wanted + 15) / 16 * 16;
         if (next > end_) {
-            const bool own = base_ != all_->scratch;
-            fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small", own ? 0 : next, own ? next : 0);
+            fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small", owns_ ? 0 : next, owns_ ? next : 0);
         }
         void *const place = base_ + used_;
         used_ = next;
@@ -256,6 +255,7 @@ class runtime {
     region *innermost_ = nullptr;
     bool glances_;
     bool alone_;
+    bool owns_ = false;  // the memory is one thread's part
     bool odd_ = false;
     bool is_behind_ = false;  // others may still be writing
 };
