@@ -233,6 +233,17 @@ TEXTS = {
             (add s (index 1 t))))""",
         (X5,),
     ),
+    "read_after_changes": (
+        f"""(def f Float {VECTOR}
+          (let (((s t) (for (i (size x)) ((s 0.0) (t x))
+                  (let ((u (if (gt (index i t) 0.6) (update i t (mul (index i t) (index 0 t))) t))
+                        (w (for (j 2) ((w u)) (update i w (sin (mul (index i w) (index j w))))))
+                        (older (index i t)) (old (index i u)) (new (index i w))
+                        (z (update 0 w (mul (index 0 t) (sin (index 0 w))))))
+                    (values (add s (mul (mul old older) (mul new (index 1 u)))) z)))))
+            (add s (index 1 t))))""",
+        (X5,),
+    ),
     "loop_in_build": (
         """(def f (Tensor 1 Float) (x : (Tensor 2 Float))
           (build (get$1$2 (size x)) (lam (r : Integer)

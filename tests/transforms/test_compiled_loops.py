@@ -33,7 +33,7 @@ def kernels():
     return {name: (*case, load(kernel)) for (name, case), kernel in zip(cases.items(), built, strict=True)}
 
 
-SECOND_ORDER = {"stencil", "triangle", "while_in_while", "rows_sometimes"}
+SECOND_ORDER = {"stencil", "triangle", "while_in_while", "rows_sometimes", "read_after_changes"}
 
 
 def test_compiled(kernels):

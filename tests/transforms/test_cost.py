@@ -16,6 +16,8 @@ LINES = (
     "prefix_norms_read_back",
     "prefix_norms_with_break",
     "fibonacci",
+    "read_after_overwritten",
+    "read_after_changes",
 )
 SQUARES = ("triangle", "table", "rows", "loop_in_build", "bubble_sort", "build_in_loop")
 
@@ -53,3 +55,17 @@ def test_a_derivative_costs_a_few_times_the_primal_for_any_size(name, sizes, mon
         ratios.append(np.array([reverse, forward]) / primal)
     assert np.all(ratios[1] <= 1.25 * ratios[0]), ratios
     assert np.all(ratios[1] <= [7, 4]), ratios
+
+
+@pytest.mark.parametrize("name", ["read_after_overwritten", "read_after_changes"])
+def test_a_second_derivative_costs_a_few_times_the_first(name, monkeypatch):
+    """Elements are added to the cotangent of a newer version of their tensor, in derivatives of derivatives too."""
+    program, _ = LOOPS[name]
+    first, across = optimise(vjp(program)), optimise(jvp(program))
+    orders = [optimise(jvp(first)), optimise(vjp(first)), optimise(vjp(across))]
+    counts = []
+    for n in (4, 400):
+        x = np.random.default_rng(0).uniform(0.5, 1.0, n)
+        given = [(x, 1.0, x, 1.0), (x, 1.0, x), (x, x, 1.0)]
+        counts.append([steps(order, args, monkeypatch)[1] / n for order, args in zip(orders, given, strict=True)])
+    assert np.all(np.array(counts[1]) <= 1.25 * np.array(counts[0])), counts

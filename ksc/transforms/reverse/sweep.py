@@ -22,6 +22,7 @@ from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.activity import varied_vars
 from ksc.transforms.module import Mask
 from ksc.transforms.reverse.finite import finite_vars
+from ksc.transforms.reverse.order import readers_before_changes
 from ksc.transforms.reverse.presence import Presence
 from ksc.transforms.reverse.reads import read_through_updates
 from ksc.transforms.reverse.scope import Scope
@@ -107,7 +108,8 @@ class Sweep:
         """The reverse sweep over the equations of a block, whose values are at hand in the scope."""
         from ksc.transforms.reverse.guard import close_guard, reverse_guarded
 
-        for eqn in reversed(eqns):
+        changed = {out: self.steps[out].root for eqn in eqns for out in eqn.outs if out in self.steps}
+        for eqn in reversed(readers_before_changes(eqns, changed)):
             scope.builder.span = eqn.span
             if eqn.op in ("update", "if"):
                 self._take_back(eqn, scope)
