@@ -23,6 +23,9 @@ _RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)
 _ERROR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_char_p)
 
 
+PADDING = 64
+
+
 class _Runtime(ctypes.Structure):
     _fields_ = (
         ("ctx", ctypes.c_void_p),
@@ -59,7 +62,7 @@ class Host:
         if self.allocated > self._limit:
             self._error(rt, 5, 0, b"out of memory")
             return None
-        self.blocks.append(torch.empty(size + 64, dtype=torch.uint8))
+        self.blocks.append(torch.empty(size + PADDING, dtype=torch.uint8))
         self.peak = max(self.peak, len(self.blocks))
         address = self.blocks[-1].data_ptr()
         return (address + 63) // 64 * 64
@@ -73,6 +76,17 @@ class Host:
     def _error(self, rt: int, code: int, line: int, message: bytes) -> None:
         if self.error is None:
             self.error = (code, line, message.decode())
+
+
+class Measured(Host):
+    """A host that knows the most bytes that it was asked for at once."""
+
+    most = 0
+
+    def _alloc(self, rt: int, size: int) -> int | None:
+        address = super()._alloc(rt, size)
+        self.most = max(self.most, sum(map(len, self.blocks)) - PADDING * len(self.blocks))
+        return address
 
 
 def numpy_dtype(type_: Type, dtype: Dtype) -> np.dtype:

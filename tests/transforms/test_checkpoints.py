@@ -11,7 +11,7 @@ from ksc.ir.text import parse, to_text
 from ksc.ir.verify import verify
 from ksc.passes import optimise
 from ksc.transforms import jvp, vjp
-from tests.codegen.harness import Host, call, compiled
+from tests.codegen.harness import Measured, call, compiled
 from tests.transforms.oracle import check_derivatives
 from tests.transforms.tapes import run_counting
 
@@ -78,17 +78,6 @@ def test_the_second_derivative_of_a_long_loop_is_as_small(monkeypatch):
     program = optimise(vjp(optimise(vjp(parse(FOR.format(0)), wrt=[0])), wrt=[0]))
     _, tapes = run_counting(program, (0.6, 2500, 1.0, 1.0), monkeypatch)
     assert tapes.peak <= 16 * 50
-
-
-class Measured(Host):
-    """A host that knows the most bytes that were alloted at once."""
-
-    most = 0
-
-    def _alloc(self, rt, size):
-        address = super()._alloc(rt, size)
-        self.most = max(self.most, sum(map(len, self.blocks)))
-        return address
 
 
 def test_a_million_iterations_of_a_while():
