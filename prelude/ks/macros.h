@@ -17,6 +17,14 @@
 #define KS_NOINLINE __attribute__((noinline))
 #endif
 
+// After the parameters of a lambda whose loops are to keep what it captures in registers: of a body that stays a function
+// of its own they read it again in each iteration, and GCC gathers elements at addresses that it cannot follow.
+#ifdef __OPTIMIZE__
+#define KS_INLINED __attribute__((always_inline))
+#else
+#define KS_INLINED
+#endif
+
 #ifdef __clang__
 // A loop that is not vectorised is no reason to complain; clang does so where the loop was inlined, which no pair of push
 // and pop encloses.

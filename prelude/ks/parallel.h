@@ -136,8 +136,9 @@ class computing_as {
 
 // One range, compiled once for whoever calls it; the body is copied, so that no store can change what it refers to.
 template <class Body, class... Own>
-__attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t last, const Body body, Own &&...own) {
-    body(rt, first, last, own...);
+__attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t last, const Body &body, Own &&...own) {
+    const Body copy = body;
+    copy(rt, first, last, own...);
 }
 
 // Calls body(rt, first, last, own...) for ranges that make up [0, n), at once where `work`, about what an iteration costs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 from pathlib import Path
@@ -196,3 +197,18 @@ def test_under_a_host_of_threads(tmp_path: Path, sanitizer: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"too large in line {weighted.__code__.co_firstlineno + 1}\n"
     assert not done.stderr
+
+
+def test_what_a_divided_loop_captures_stays_in_registers_so_that_rows_are_not_gathered(tmp_path: Path):
+    @knossos.register
+    def scores(x: Tensor):
+        return torch.logsumexp(x, 1)
+
+    source = tmp_path / "scores.cpp"
+    scores(torch.rand(3, 4))
+    source.write_text(scores.cpp)
+    flags = [flag for flag in BuildOptions().compile_flags() if not flag.startswith("-march")]
+    target = ["-march=icelake-server"] if platform.machine() == "x86_64" else []
+    command = [*find_compiler().command, *flags, *target, f"-I{prelude_dir()}", "-S", "-o", "-", str(source)]
+    assembly = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "gather" not in assembly

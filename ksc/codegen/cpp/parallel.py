@@ -1,7 +1,7 @@
 """Outermost loops whose iterations do not depend on each other: ranges of them run on several threads.
 
     ks::parallel(rt, x.size[0], 4 * x.size[1],
-                 [=](ks::runtime &rt, int64_t first, int64_t last, ks::tensor<float, 1> w_bar) {
+                 [=](ks::runtime &rt, int64_t first, int64_t last, ks::tensor<float, 1> w_bar) KS_INLINED {
         for (int64_t i = first; i < last; ++i) {
             …
         }
@@ -234,7 +234,9 @@ def print_region(p: Printer, region: Region, count: str, eqn: Eqn, at: Context, 
     if p.target.is_grid:
         needs = "ks::own_memory" if any(hands_on_runtime(line.text) for line in inner.lines) else "ks::no_memory"
     division = f"ks::parallel<{region.lanes}>" if region.lanes else "ks::parallel"
-    at.writer.statement(f"{division}(rt, {count}, {needs}, [=]({', '.join(parameters)}) {{", eqn.span)
+    # Inside of the function that runs a range, what the loops capture is known not to change.
+    inlined = "" if p.target.is_grid else " KS_INLINED"
+    at.writer.statement(f"{division}(rt, {count}, {needs}, [=]({', '.join(parameters)}){inlined} {{", eqn.span)
     at.writer.lines.extend(inner.lines)
     at.writer.line("}" + "".join(f", {shared.how}" for shared in region.shared) + ");", eqn.span)
 

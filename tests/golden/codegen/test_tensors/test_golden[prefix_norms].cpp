@@ -9,7 +9,7 @@ namespace prefix_norms_kernel {
 static inline ks::tensor<float, 1> prefix_norms(ks::runtime &rt, ks::tensor<float, 1> x) {
     // (let ((out (build (size x) (lam (i : Integer) 0.0)))
     const ks::tensor<float, 1> out = ks::result<float>(rt, 0, x.size[0]);
-    ks::parallel(rt, x.size[0], 4, [=](ks::runtime &, int64_t first, int64_t last) {
+    ks::parallel(rt, x.size[0], 4, [=](ks::runtime &, int64_t first, int64_t last) KS_INLINED {
         for (int64_t i = first; i < last; ++i) {
             out(i) = 0.0f;
         }

@@ -9,7 +9,8 @@ namespace softmax_kernel {
 static inline ks::tensor<float, 1> softmax(ks::runtime &rt, ks::tensor<float, 1> x) {
     // (let ((most (reduce max (size x) (lam (i : Integer) (index i x))))
     float most = -ks::inf<float>;
-    ks::parallel(rt, x.size[0], 5, [=](ks::runtime &, int64_t first, int64_t last, float &most_part) {
+    ks::parallel(rt, x.size[0], 5, [=](ks::runtime &, int64_t first, int64_t last,
+        float &most_part) KS_INLINED {
         float most = most_part;
         KS_MAX(most)
         for (int64_t i = first; i < last; ++i) {
@@ -19,14 +20,15 @@ static inline ks::tensor<float, 1> softmax(ks::runtime &rt, ks::tensor<float, 1>
     }, ks::combined<float>(most, -ks::inf<float>, [](float a, float b) { return ks::max(a, b); }));
     // (e (build (size x) (lam (i : Integer) (exp (sub (index i x) most)))))
     const ks::tensor<float, 1> e(rt, x.size[0]);
-    ks::parallel(rt, x.size[0], 29, [=](ks::runtime &, int64_t first, int64_t last) {
+    ks::parallel(rt, x.size[0], 29, [=](ks::runtime &, int64_t first, int64_t last) KS_INLINED {
         for (int64_t i = first; i < last; ++i) {
             e(i) = ks::exp(x(i) - most);
         }
     });
     // (total (reduce add (size x) (lam (i : Integer) (index i e)))))
     float total = 0.0f;
-    ks::parallel(rt, x.size[0], 5, [=](ks::runtime &, int64_t first, int64_t last, float &total_part) {
+    ks::parallel(rt, x.size[0], 5, [=](ks::runtime &, int64_t first, int64_t last,
+        float &total_part) KS_INLINED {
         float total = total_part;
         KS_SUM(total)
         for (int64_t i = first; i < last; ++i) {
@@ -36,7 +38,7 @@ static inline ks::tensor<float, 1> softmax(ks::runtime &rt, ks::tensor<float, 1>
     }, ks::summed(total));
     // (build (size x) (lam (i : Integer) (div (index i e) total)))))
     const ks::tensor<float, 1> t = ks::result<float>(rt, 0, x.size[0]);
-    ks::parallel(rt, x.size[0], 9, [=](ks::runtime &, int64_t first, int64_t last) {
+    ks::parallel(rt, x.size[0], 9, [=](ks::runtime &, int64_t first, int64_t last) KS_INLINED {
         for (int64_t i = first; i < last; ++i) {
             t(i) = e(i) / total;
         }

@@ -14,7 +14,7 @@ static inline ks::tensor<float, 1> stencil(ks::runtime &rt, ks::tensor<float, 1>
         rt.fail(KS_ERROR_INDEX, 4, "a tensor cannot have a negative size");
     }
     const ks::tensor<float, 1> t = ks::result<float>(rt, 0, n);
-    ks::parallel(rt, n, 19, [=](ks::runtime &, int64_t first, int64_t last) {
+    ks::parallel(rt, n, 19, [=](ks::runtime &, int64_t first, int64_t last) KS_INLINED {
         for (int64_t i = first; i < last; ++i) {
             // (add (sub (index i x) (mul 2.0 (index (add i 1) x))) (index (add i 2) x))))))
             const int64_t t2 = i + 1;
