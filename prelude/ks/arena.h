@@ -18,6 +18,8 @@ struct stop {};
 // A loop iteration, a lane or a call, at the end of which what it allocated is given back.
 struct region {
     region *const outer;
+    char *const next;
+    char *const end;
     size_t mark = 0;
     guarded blocks = {};
     bool marked = false;
@@ -75,7 +77,18 @@ class runtime {
     template <class Body> int guard(const Body &body);
 
     // Uninitialised memory for `count` values, gone at the end of the innermost `scratch`.
-    template <class T> T *alloc(int64_t count) { return static_cast<T *>(bytes(count, sizeof(T))); }
+    template <class T> T *alloc(int64_t count) {
+        constexpr int64_t most = small_block / static_cast<int64_t>(sizeof(T));
+        if (count > 0 && count <= most) {
+            const int64_t wanted = (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
+            if (wanted <= end_ - next_) {
+                char *const place = next_;
+                next_ += wanted;
+                return reinterpret_cast<T *>(place);
+            }
+        }
+        return static_cast<T *>(bytes(count, sizeof(T)));
+    }
 
     // A record in the arena.
     template <class T> const T *box(const T &record) {
@@ -120,6 +133,16 @@ class runtime {
             fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
         }
         const size_t wanted = (count > 0 ? static_cast<size_t>(count) : 1) * size;
+        if (wanted <= static_cast<size_t>(small_block)) {
+            const size_t rounded = (wanted + 63) / 64 * 64;
+            next_ = static_cast<char *>(host_->alloc(host_, stock));
+            if (next_ == nullptr) {
+                throw stop();
+            }
+            end_ = next_ + stock;
+            next_ += rounded;
+            return next_ - rounded;
+        }
         void *const place = host_->alloc(host_, wanted + 2 * guarded::margin);
         if (place == nullptr) {
             throw stop();
@@ -137,22 +160,37 @@ class runtime {
         }
     }
 
+    // Blocks up to `small_block` bytes are parts of one of `stock` bytes, so that a loop need not ask the host for each.
+#if defined(KS_GUARD_BLOCKS) || defined(KS_EACH_BLOCK_ASKED_FOR)
+    static constexpr int64_t small_block = 0;
+#else
+    static constexpr int64_t small_block = 4096;
+#endif
+    static constexpr int64_t stock = 16384;
+
     const ks_runtime *host_;
     const ks_tensor *results_;
     region *innermost_ = nullptr;
+    char *next_ = nullptr;
+    char *end_ = nullptr;
     guarded blocks_;
 };
 
 // The region that begins where this is declared. The arena is not asked before something is allocated.
 class scratch {
   public:
-    explicit scratch(runtime &rt) : rt_(rt), here_{rt.innermost_} { rt.innermost_ = &here_; }
+    explicit scratch(runtime &rt) : rt_(rt), here_{rt.innermost_, rt.next_, rt.end_} { rt.innermost_ = &here_; }
     scratch(const scratch &) = delete;
     scratch &operator=(const scratch &) = delete;
 
     ~scratch() {
         rt_.innermost_ = here_.outer;
-        if (here_.marked && !here_.kept) {
+        if (here_.kept) {
+            return;
+        }
+        rt_.next_ = here_.next;
+        rt_.end_ = here_.end;
+        if (here_.marked) {
             rt_.blocks_.release(here_.blocks);
             rt_.host_->release(rt_.host_, here_.mark);
         }

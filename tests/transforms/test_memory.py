@@ -33,10 +33,10 @@ KINDS = {
     "rows overwritten": (LOOPS["rows"][0], lambda n: (n * n, 2 * n * n)),
     "bound anew": (parse(STATE.format("")), lambda n: (4 * n * 8, 4 * 8)),
     "bound anew with checkpoints": (parse(STATE.format(":checkpoint 0")), lambda n: ((3 + 1) * 2 * n**0.5 * 8, 4 * 8)),
-    "recursion": (parse(RECURSION), lambda n: (4 * n, 0)),
+    "recursion": (parse(RECURSION), lambda n: (8 * n, 0)),
 }
 
-BESIDES = 2048
+BESIDES = 20_000
 
 
 @pytest.fixture(scope="module")
