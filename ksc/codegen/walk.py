@@ -37,6 +37,8 @@ class Walk:
         glances: whether elements of tensors are read by all threads, who must be done with it before others write.
         numbers: how many numbers a divided loop combines at most.
         steps: the function's own, or those of the innermost loop around.
+        teams: whether what is printed now is the body of a loop of which teams take an iteration each.
+        adds: whether loops in that body add to elements that iterations share.
     """
 
     together: bool
@@ -44,6 +46,8 @@ class Walk:
     glances: bool = False
     numbers: int = 0
     steps: Steps = field(default_factory=Steps)
+    teams: bool = False
+    adds: bool = False
 
     def write(self, what: str, span: Span | None) -> None:
         """Something is written here, one element at a time."""
@@ -81,3 +85,17 @@ class Walk:
         together, self.together = self.together, False
         yield
         self.together = together
+
+    @contextmanager
+    def shared(self, numbers: int) -> Iterator[None]:
+        """Inside of a loop that is divided among teams of threads, each of which walks through its iterations together.
+
+        What is said of its body is not said of the function around; but ``single`` is set where each of its
+        iterations had better be one thread's.
+        """
+        around, glances = self.steps, self.glances
+        self.numbers = max(self.numbers, numbers)
+        self.steps, self.teams, self.adds = Steps(), True, False
+        yield
+        self.steps, self.teams, self.glances = around, False, glances
+        self.steps.divides = True

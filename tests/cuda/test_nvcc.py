@@ -16,6 +16,7 @@ from tests.codegen.tensor_programs import SAMPLES
 from tests.cuda.grid import joined
 from tests.cuda.test_grid import LARGE
 from tests.cuda.test_lanes import TEXTS
+from tests.cuda.test_rows import LENGTHS
 
 NVCC = shutil.which("nvcc")
 STRICT = ("-std=c++20", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra", "-Xptxas", "-O0")
@@ -24,6 +25,7 @@ STRICT = ("-std=c++20", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra"
 def sources(derivation: str) -> list:
     """Some programs of each kind; both widths, and half precision."""
     tensors = {name: text for name, (text, _) in LARGE.items()}
+    tensors["lengths"] = LENGTHS
     tensors |= {name: SAMPLES[name].text for name in ("prefix_norms", "swap", "part_read_later")}
     made = []
     for k, (name, text) in enumerate(tensors.items()):
@@ -44,6 +46,17 @@ if NVCC is not None:
             file = tmp_path / f"all_{derivation}.cu"
             file.write_text(joined(sources(derivation)), "utf-8")
             release = ["-DNDEBUG"] if derivation == "" else []
-            command = [NVCC, *STRICT, *release, "-arch=sm_90", "-I", str(prelude_dir()), "-cubin", str(file), "-o", f"{file}bin"]
+            command = [
+                NVCC,
+                *STRICT,
+                *release,
+                "-arch=sm_90",
+                "-I",
+                str(prelude_dir()),
+                "-cubin",
+                str(file),
+                "-o",
+                f"{file}bin",
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, (done.stdout + done.stderr)[:4000]

@@ -25,6 +25,7 @@ from ksc.codegen.target import CPU, Target
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, walk
+from ksc.passes.extremes import reduce_extremes
 from ksc.passes.lookups import look_up_first
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -96,8 +97,7 @@ class _Module:
     def add(self, program: Program) -> CppFunction:
         """Print what the program's entry reaches, callees first; gives the entry."""
         self._add_boxes(program)
-        if not self._target.is_grid:
-            program = look_up_first(program)
+        program = reduce_extremes(program) if self._target.is_grid else look_up_first(program)
         order = list(_callees_first(program))
         cyclic = {name for name in order if _reaches(program, name, name)}
         analyses = {name: analyse(program.functions[name], program) for name in order}

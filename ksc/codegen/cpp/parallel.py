@@ -16,18 +16,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from ksc.codegen.cpp.memory import allocates_in, refers, winds_back
 from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.printer import Context, Printer
+from ksc.codegen.cpp.rows import row_length
 from ksc.codegen.cpp.storage import bound_in
 from ksc.codegen.cpp.sums import are_sums
 from ksc.codegen.cpp.types import cpp_type
 from ksc.codegen.cpp.work import WORTH_DIVIDING, Work, work_of
 from ksc.codegen.cpp.writer import Writer
-from ksc.ir.nodes import Block, Const, Eqn, Program, Var, walk
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, walk
 from ksc.ir.types import AccType, FloatType, TensorType, is_scalar
 
 
@@ -190,17 +191,17 @@ def _accumulators(p: Printer, eqn: Eqn) -> list[Shared] | None:
     own = bound_in(eqn)
     # The indices of which each iteration has its own.
     divided = body.params if p.target.is_grid and eqn.op != "for" else body.params[:1]
-    apart: dict[Var, bool] = {}
+    apart: dict[Var, tuple[int, ...] | None] = {}
     for inner in walk(body):
         if inner.op != "acc_add" or inner.args[0] in own or not p.analysis.is_live(inner):
             continue
-        acc = inner.args[0]
+        acc, *at, _ = inner.args
         assert isinstance(acc, Var)
-        at_own_index = len(inner.args) > 1 + len(divided) and inner.args[1 : 1 + len(divided)] == divided
-        apart[acc] = apart.get(acc, True) and at_own_index
+        places = _places(at, divided) if p.target.is_grid else _places(at[: len(divided)], divided)
+        apart[acc] = places if apart.get(acc, places) == places else None
     found = []
-    for acc, is_own in apart.items():
-        if is_own:
+    for acc, places in apart.items():
+        if places is not None:
             continue
         assert isinstance(acc.type, AccType)
         name = p.value(acc).text
@@ -213,16 +214,30 @@ def _accumulators(p: Printer, eqn: Eqn) -> list[Shared] | None:
     return found
 
 
+def _places(at: Sequence[Atom], indices: Sequence[Var]) -> tuple[int, ...] | None:
+    """Where each of a loop's indices stands among those of an element; None where one does not."""
+    return tuple(at.index(index) for index in indices) if all(index in at for index in indices) else None
+
+
 def print_region(p: Printer, region: Region, count: str, eqn: Eqn, at: Context, body: Callable[[Writer], None]) -> None:
     """The call of ``ks::parallel``; ``body`` prints the loop from ``region.first`` to ``region.last``."""
-    inner = at.writer.fork()
     numbers = [shared for shared in region.shared if shared.is_number]
-    for number in numbers:
-        inner.line(f"{number.cpp_type} {number.name} = {number.name}_part;", eqn.span)
-    with p.walk.divided(len(numbers)) if p.walk is not None else nullcontext():
-        body(inner)
-    for number in numbers:
-        inner.line(f"{number.name}_part = {number.name};", eqn.span)
+
+    def printed(who: AbstractContextManager[None]) -> Writer:
+        inner = at.writer.fork()
+        for number in numbers:
+            inner.line(f"{number.cpp_type} {number.name} = {number.name}_part;", eqn.span)
+        with who:
+            body(inner)
+        for number in numbers:
+            inner.line(f"{number.name}_part = {number.name};", eqn.span)
+        return inner
+
+    rows, inner = _print_rows(p, eqn, len(numbers), printed)
+    if inner is None:
+        inner = printed(p.walk.divided(len(numbers)) if p.walk is not None else nullcontext())
+    if p.walk is not None and p.walk.teams:
+        p.walk.adds |= len(numbers) < len(region.shared)
     runtime = "ks::runtime &rt" if any(_mentions_runtime(line.text) for line in inner.lines) else "ks::runtime &"
     parameters = [runtime, f"int64_t {region.first}", f"int64_t {region.last}"]
     for shared in region.shared:
@@ -232,13 +247,41 @@ def print_region(p: Printer, region: Region, count: str, eqn: Eqn, at: Context, 
         parameters.append(f"{type_} " + (f"&{shared.name}_part" if shared.is_number else shared.name))
     needs = region.work
     if p.target.is_grid:
-        needs = "ks::own_memory" if any(hands_on_runtime(line.text) for line in inner.lines) else "ks::no_memory"
+        needs = "ks::own_memory" if any(_asks_for_memory(line.text) for line in inner.lines) else "ks::no_memory"
     division = f"ks::parallel<{region.lanes}>" if region.lanes else "ks::parallel"
     # Inside of the function that runs a range, what the loops capture is known not to change.
     inlined = "" if p.target.is_grid else " KS_INLINED"
-    at.writer.statement(f"{division}(rt, {count}, {needs}, [=]({', '.join(parameters)}){inlined} {{", eqn.span)
+    given = ", ".join(filter(None, ["rt", count, rows, needs]))
+    at.writer.statement(f"{division}({given}, [=]({', '.join(parameters)}){inlined} {{", eqn.span)
     at.writer.lines.extend(inner.lines)
     at.writer.line("}" + "".join(f", {shared.how}" for shared in region.shared) + ");", eqn.span)
+
+
+def _print_rows(
+    p: Printer, eqn: Eqn, numbers: int, printed: Callable[[AbstractContextManager[None]], Writer]
+) -> tuple[str, Writer | None]:
+    """The body for teams that go through rows together, and what is said of these; nothing where there are none."""
+    if p.walk is None or p.walk.teams:
+        return "", None
+    length = row_length(p, eqn)
+    if not length:
+        return "", None
+    single = p.walk.single
+    kept = p.in_range.facts, dict(p.places), p.copies
+    inner = printed(p.walk.shared(numbers))
+    if p.walk.single == single:
+        return f"ks::rows{{{length}, {'true' if p.walk.adds else 'false'}}}", inner
+    # Elements are stored one by one in a loop that threads cannot share.
+    p.walk.single = single
+    p.in_range.facts, p.places, p.copies = kept
+    return "", None
+
+
+_MEMORYLESS = re.compile(r"ks::(?:parallel|store|add|add_to|put|combine|fill|for_each)\(rt\b|ks::scratch \w+\(rt\)")
+
+
+def _asks_for_memory(text: str) -> bool:
+    return hands_on_runtime(_MEMORYLESS.sub("", text))
 
 
 def hands_on_runtime(text: str) -> bool:

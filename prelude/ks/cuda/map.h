@@ -150,9 +150,9 @@ struct mapped<Lane, results<R...>, arguments<A...>, std::index_sequence<r...>, s
     // For functions that may stop the kernel or need scratch memory, which they get as their first argument.
     __device__ static void checked(const grid &about, const strided<count> &all) {
         const runtime together(about, Lane::file, nullptr, 0, false);
-        const int64_t active = Lane::needs == own_memory ? together.with_memory() : together.threads();
+        const int64_t active = Lane::needs == own_memory ? together.with_memory(team::thread) : together.threads();
         const int64_t first = together.thread();
-        runtime rt = together.part(active);
+        runtime rt = together.part(team::thread, together.thread(), active);
         for (int64_t k = first; first < active && k < all.elements; k += active) {
             scratch element(rt);
             Lane()(rt, *at<const A>(all, outs + a, k)..., *at<R>(all, r, k)...);

@@ -1,4 +1,4 @@
-// A loop whose iterations the threads of the grid share, each with its own memory, and what they combine in the end.
+// A loop whose iterations are shared out, each with its own memory, and what they combine in the end.
 #ifndef KS_CUDA_PARALLEL_H
 #define KS_CUDA_PARALLEL_H
 
@@ -24,7 +24,17 @@ __device__ inline bool from_below(bool value, int lanes) {
     return __shfl_down_sync(0xffffffffu, static_cast<int>(value), lanes) != 0;
 }
 
-// What all threads of the block give, combined in an order that is always the same; all of them receive it.
+template <class T> __device__ inline T of_first_lane(T value) { return __shfl_sync(0xffffffffu, value, 0); }
+__device__ inline int64_t of_first_lane(int64_t value) { return __shfl_sync(0xffffffffu, static_cast<long long>(value), 0); }
+__device__ inline bool of_first_lane(bool value) { return __shfl_sync(0xffffffffu, static_cast<int>(value), 0) != 0; }
+
+// What all threads of a warp or block give, combined in an order that is always the same; all of them receive it.
+template <class T, class Combine> __device__ inline T combined_in_warp(T value, const Combine &combine) {
+    for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
+        value = combine(value, from_below(value, lanes));
+    }
+    return of_first_lane(value);
+}
 template <class T, class Combine> __device__ inline T combined_in_block(T value, const Combine &combine) {
     KS_SHARED(T, of_warps, block_size / warp_size);
     for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
@@ -42,6 +52,15 @@ template <class T, class Combine> __device__ inline T combined_in_block(T value,
     return value;
 }
 
+// How the iterations of a loop are shared out: to so many teams, of which this is the `number`-th. What a team does together is
+// contributed by the thread that leads it.
+struct division {
+    team by;
+    int64_t active;
+    int64_t number;
+    bool leads;
+};
+
 // A number that all iterations contribute to. The first thread goes on from what there is, each other one from `neutral`.
 template <class T, class Combine> struct combined_number {
     T &total;
@@ -54,19 +73,32 @@ template <class T, class Combine> struct combined_number {
 
     static constexpr int numbers = 1;
     static constexpr bool is_staged = false;
+    static constexpr bool is_tensor = false;
     __device__ static bool is_finished() { return false; }
     __device__ T &itself() const { return total; }
-    __device__ int64_t limit(const runtime &, int64_t threads) const { return threads; }
-    __device__ void divide(runtime &rt, int64_t, char *, int64_t &) { mine = rt.thread() == 0 ? total : neutral; }
+    __device__ int64_t limit(const runtime &, int64_t teams) const { return teams; }
+    __device__ void divide(runtime &rt, const division &, char *, int64_t &) { mine = rt.thread() == 0 ? total : neutral; }
     __device__ T &part() { return mine; }
-    __device__ void contribute(const runtime &rt, int &slot) const {
+    __device__ void contribute(const runtime &rt, const division &how, int &slot) {
+        mine = how.leads ? mine : neutral;
+        if (rt.members() != team::grid) {
+            return;
+        }
         const T of_block = combined_in_block(mine, combine);
         if (threadIdx.x == 0) {
             rt.partials<T>(slot)[blockIdx.x] = of_block;
         }
         ++slot;
     }
-    __device__ void finish(runtime &rt, int64_t, int &slot) const {
+    __device__ void finish(runtime &rt, const division &, int &slot) const {
+        if (rt.members() == team::warp) {
+            total = combined_in_warp(mine, combine);
+            return;
+        }
+        if (rt.members() == team::block) {
+            total = combined_in_block(mine, combine);
+            return;
+        }
         const T *const of_blocks = rt.partials<T>(slot);
         T value = neutral;
         for (unsigned block = threadIdx.x; block < gridDim.x; block += blockDim.x) {
@@ -77,7 +109,7 @@ template <class T, class Combine> struct combined_number {
     }
 };
 
-// Tensors of which each thread has one for itself, to be combined in the order of the threads.
+// Tensors of which each thread that shares a loop has one for itself, to be combined in the order of the threads.
 
 constexpr int64_t most_parts = 4096;
 constexpr int64_t most_part_bytes = int64_t{64} << 20;
@@ -91,10 +123,10 @@ template <class T, int rank> struct parts_of {
         most = most < 1 ? 1 : most < most_parts ? most : most_parts;
         return most < threads ? most : threads;
     }
-    __device__ void divide(runtime &rt, const tensor<T, rank> &total, int64_t active, T neutral) {
-        first = rt.alloc<T>((active - 1) * total.count());
-        const int64_t k = rt.thread();
-        if (k > 0 && k < active) {
+    __device__ void divide(runtime &rt, const tensor<T, rank> &total, const division &how, T neutral) {
+        first = rt.alloc<T>((how.active - 1) * total.count());
+        const int64_t k = how.number;
+        if (k > 0 && k < how.active) {
             const auto own = part(total, k);
             for (int64_t i = 0; i < own.count(); ++i) {
                 own.data[i] = neutral;
@@ -127,16 +159,17 @@ template <class T, int rank, class Combine> struct combined_tensor {
 
     static constexpr int numbers = 0;
     static constexpr bool is_staged = false;
+    static constexpr bool is_tensor = true;
     __device__ static bool is_finished() { return false; }
     __device__ tensor<T, rank> itself() const { return total; }
     __device__ int64_t limit(const runtime &, int64_t threads) const { return parts.limit(total, threads); }
-    __device__ void divide(runtime &rt, int64_t active, char *, int64_t &) {
-        thread = rt.thread();
-        parts.divide(rt, total, active, neutral);
+    __device__ void divide(runtime &rt, const division &how, char *, int64_t &) {
+        thread = how.number;
+        parts.divide(rt, total, how, neutral);
     }
     __device__ tensor<T, rank> part() const { return parts.part(total, thread); }
-    __device__ void contribute(const runtime &, int &) const {}
-    __device__ void finish(runtime &rt, int64_t active, int &) const { parts.merge(rt, total, active, combine); }
+    __device__ void contribute(const runtime &, const division &, int &) const {}
+    __device__ void finish(runtime &rt, const division &how, int &) const { parts.merge(rt, total, how.active, combine); }
 };
 
 // Sums of tensors.
@@ -195,13 +228,22 @@ __device__ inline void add_to(runtime &rt, const shared_tensor<T, rank> &target,
             rt.fail(KS_ERROR_INDEX, line, "tensors of different sizes");
         }
     }
-    for (int64_t k = 0; k < amount.count(); ++k) {
-        target[k] += amount.data[k];
+    for_each(rt, amount.count(), [=](int64_t k) { target[k] += amount.data[k]; });
+}
+template <class T> __device__ inline void add(runtime &rt, const shared_element<T> &place, const std::type_identity_t<T> &amount) {
+    rt.settle();
+    if (rt.thread() == 0) {
+        atomicAdd(place.place, amount);
     }
+    rt.part_ways();
 }
 
-// Small tensors are summed up in the memory of each block first.
+// Small tensors are summed up in the memory of each block first, one loop after the other.
 constexpr int64_t staged_bytes = 16384;
+__device__ inline char *staged_pool() {
+    KS_SHARED(double, pool, staged_bytes / sizeof(double));
+    return reinterpret_cast<char *>(pool);
+}
 
 template <class T, int rank> struct summed_tensor {
     tensor<T, rank> total;
@@ -212,21 +254,22 @@ template <class T, int rank> struct summed_tensor {
 
     static constexpr int numbers = 0;
     static constexpr bool is_staged = true;
+    static constexpr bool is_tensor = true;
     // Whether what the threads contributed is all there is to do.
     __device__ bool is_finished() const { return !in_parts; }
     __device__ shared_tensor<T, rank> itself() const { return total; }
-    __device__ int64_t limit(const runtime &rt, int64_t threads) const {
-        return rt.is_deterministic() ? parts.limit(total, threads) : threads;
+    __device__ int64_t limit(const runtime &rt, int64_t teams) const {
+        return rt.is_deterministic() ? parts.limit(total, teams) : teams;
     }
-    __device__ void divide(runtime &rt, int64_t active, char *pool, int64_t &used) {
+    __device__ void divide(runtime &rt, const division &how, char *pool, int64_t &used) {
         in_parts = rt.is_deterministic();
-        thread = rt.thread();
+        thread = how.number;
         if (in_parts) {
-            parts.divide(rt, total, active, T{0});
+            parts.divide(rt, total, how, T{0});
             return;
         }
         const int64_t count = total.count();
-        if (count <= (staged_bytes - used) / static_cast<int64_t>(sizeof(T))) {
+        if (pool != nullptr && count <= (staged_bytes - used) / static_cast<int64_t>(sizeof(T))) {
             staged = reinterpret_cast<T *>(pool + used);
             used += (count * static_cast<int64_t>(sizeof(T)) + 7) / 8 * 8;
             for (int64_t i = threadIdx.x; i < count; i += blockDim.x) {
@@ -237,7 +280,7 @@ template <class T, int rank> struct summed_tensor {
     __device__ shared_tensor<T, rank> part() const {
         return in_parts ? parts.part(total, thread) : staged != nullptr ? tensor<T, rank>::at(staged, total.size) : total;
     }
-    __device__ void contribute(const runtime &, int &) const {
+    __device__ void contribute(const runtime &, const division &, int &) const {
         if (staged != nullptr) {
             for (int64_t i = threadIdx.x; i < total.count(); i += blockDim.x) {
                 if (staged[i] != T{0}) {
@@ -246,11 +289,27 @@ template <class T, int rank> struct summed_tensor {
             }
         }
     }
-    __device__ void finish(runtime &rt, int64_t active, int &) const {
+    __device__ void finish(runtime &rt, const division &how, int &) const {
         if (in_parts) {
-            parts.merge(rt, total, active, sum_of<T>());
+            parts.merge(rt, total, how.active, sum_of<T>());
         }
     }
+};
+
+// A tensor that the iterations of a loop around add to as well.
+template <class T, int rank> struct shared_further {
+    shared_tensor<T, rank> total;
+
+    static constexpr int numbers = 0;
+    static constexpr bool is_staged = false;
+    static constexpr bool is_tensor = true;
+    __device__ static bool is_finished() { return true; }
+    __device__ shared_tensor<T, rank> itself() const { return total; }
+    __device__ int64_t limit(const runtime &, int64_t teams) const { return teams; }
+    __device__ void divide(runtime &, const division &, char *, int64_t &) {}
+    __device__ shared_tensor<T, rank> part() const { return total; }
+    __device__ void contribute(const runtime &, const division &, int &) const {}
+    __device__ void finish(runtime &, const division &, int &) const {}
 };
 
 template <class T, class Combine> __device__ inline combined_number<T, Combine> combined(T &total, T neutral, Combine combine) {
@@ -262,46 +321,101 @@ __device__ inline combined_tensor<T, rank, Combine> combined(tensor<T, rank> tot
 }
 template <class T> __device__ inline combined_number<T, sum_of<T>> summed(T &total) { return {total, T{0}, {}}; }
 template <class T, int rank> __device__ inline summed_tensor<T, rank> summed(tensor<T, rank> total) { return {total}; }
+template <class T, int rank> __device__ inline shared_further<T, rank> summed(shared_tensor<T, rank> total) { return {total}; }
 
-// Calls body(rt, first, last, own...) for ranges that make up [0, n), on all threads that are here. `own` are the results that
-// iterations share, each `combined` or `summed`. Neighbouring threads take neighbouring iterations.
+// Shares a loop out to teams of one kind. Neighbouring teams take neighbouring iterations.
 template <class Body, class... Own>
-__device__ inline void parallel(runtime &rt, int64_t n, memory needs, const Body &body, Own... own) {
-    if (rt.is_alone()) {
-        body(rt, 0, n, own.itself()...);
-        return;
-    }
+__device__ inline void share(runtime &rt, int64_t n, team by, memory needs, const Body &body, Own... own) {
     rt.settle();
     const scratch all(rt);
-    int64_t active = needs == own_memory ? rt.with_memory() : rt.threads();
-    ((active = own.limit(rt, active)), ...);
-    if constexpr ((Own::is_staged || ... || false)) {
-        KS_SHARED(double, pool, staged_bytes / sizeof(double));
-        int64_t used = 0;
-        (own.divide(rt, active, reinterpret_cast<char *>(pool), used), ...);
-        __syncthreads();
-    } else {
-        [[maybe_unused]] int64_t used = 0;
-        (own.divide(rt, active, nullptr, used), ...);
+    const int64_t in_team = runtime::size_of(by);
+    division how = {by, needs == own_memory ? rt.with_memory(by) : rt.teams(by), rt.thread() / in_team, rt.thread() % in_team == 0};
+    ((how.active = own.limit(rt, how.active)), ...);
+    constexpr bool stages = (Own::is_staged || ... || false);
+    const bool in_blocks = stages && rt.members() == team::grid;
+    [[maybe_unused]] int64_t used = 0;
+    [[maybe_unused]] char *pool = nullptr;
+    if constexpr (stages) {
+        pool = in_blocks ? staged_pool() : nullptr;
     }
-    runtime mine = rt.part(active);
-    for (int64_t i = rt.thread(); rt.thread() < active && i < n; i += active) {
+    (own.divide(rt, how, pool, used), ...);
+    if (in_blocks) {
+        __syncthreads();
+    }
+    runtime mine = rt.part(by, how.number, how.active);
+    for (int64_t i = how.number; how.active > how.number && i < n; i += how.active) {
         body(mine, i, i + 1, own.part()...);
     }
-    if constexpr ((Own::is_staged || ... || false)) {
+    if (in_blocks) {
         __syncthreads();
     }
     [[maybe_unused]] int slot = 0;
-    (own.contribute(rt, slot), ...);
+    (own.contribute(rt, how, slot), ...);
     if (!(own.is_finished() && ...)) {
         rt.meet();
         slot = 0;
-        (own.finish(rt, active, slot), ...);
+        (own.finish(rt, how, slot), ...);
     } else {
         rt.part_ways();
     }
     if constexpr ((Own::numbers + ... + 0) > 0) {
         rt.swap_partials();
+    }
+}
+
+// Calls body(rt, first, last, own...) for ranges that make up [0, n), on all threads that are here. `own` are the results that
+// iterations share, each `combined` or `summed`.
+template <class Body, class... Own>
+__device__ inline void parallel(runtime &rt, int64_t n, memory needs, const Body &body, Own... own) {
+    if (rt.is_alone()) {
+        body(rt, 0, n, own.itself()...);
+    } else {
+        share(rt, n, team::thread, needs, body, own...);
+    }
+}
+
+// What an iteration does mostly: loops of about so many steps, which read rows, and maybe add to tensors at any place.
+struct rows {
+    int64_t steps;
+    bool add;
+};
+
+// Who takes an iteration: the team with which all are done first, by the number of steps that each thread takes one after the
+// other. The rest is what it costs, in such steps, to read rows apart, and to combine what a team has found out. `in_order`: no
+// team adds to a tensor at the same time as another.
+__device__ inline team best_team(const runtime &rt, int64_t n, int64_t steps, bool in_order) {
+    const auto turns = [](int64_t count, int64_t at_once) { return (count + at_once - 1) / at_once; };
+    const int64_t costs[] = {
+        turns(n, rt.threads()) * steps * 8,
+        turns(n, rt.teams(team::warp)) * (turns(steps, warp_size) + 1),
+        turns(n, rt.teams(team::block)) * (turns(steps, blockDim.x) + 4),
+        n * (turns(steps, rt.threads()) + 100)};
+    int best = 0;
+    for (int k = in_order ? 3 : 1; k < 4; ++k) {
+        best = costs[k] < costs[best] ? k : best;
+    }
+    return static_cast<team>(best);
+}
+
+// The same, where the loops in the body are divided as well: among those who take an iteration together.
+template <class Body, class... Own>
+__device__ inline void parallel(runtime &rt, int64_t n, const rows &each, memory needs, const Body &body, Own... own) {
+    if (rt.is_alone()) {
+        body(rt, 0, n, own.itself()...);
+        return;
+    }
+    constexpr bool combines_tensors = ((Own::is_tensor && !Own::is_staged) || ... || false);
+    const bool alone = combines_tensors || (rt.is_deterministic() && each.add);
+    const bool in_order = rt.is_deterministic() && (Own::is_tensor || ... || false);
+    const team by = alone ? team::thread : best_team(rt, n, each.steps, in_order);
+    if (by == team::grid) {
+        const bool before = rt.begin_glances();
+        rt.meet();
+        body(rt, 0, n, own.itself()...);
+        rt.end_glances(before);
+        rt.meet();
+    } else {
+        share(rt, n, by, needs, body, own...);
     }
 }
 

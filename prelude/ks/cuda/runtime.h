@@ -1,8 +1,9 @@
 // What a kernel sees of the grid that runs it: scratch memory, errors, and how its threads meet.
 //
 // All threads walk through a kernel's function together: each computes the same numbers from the same memory, up to a
-// loop that `ks::parallel` divides, in which each one is alone with its iterations. What is written outside of such
-// loops is written by all threads, each its share, between two meetings.
+// loop that `ks::parallel` divides, in which each one is alone with its iterations, or a warp or a block walks through
+// each of its iterations together. What is written outside of such loops is written by all threads that walk together,
+// each its share, between two meetings.
 #ifndef KS_CUDA_RUNTIME_H
 #define KS_CUDA_RUNTIME_H
 
@@ -47,6 +48,9 @@ struct grid {
     bool traps;
 };
 
+// Who walks through code together.
+enum class team { thread, warp, block, grid };
+
 // A word that other threads write, as it is now.
 template <class T> KS_UNCHECKED __device__ inline T look(const T *place) { return *static_cast<const volatile T *>(place); }
 
@@ -64,7 +68,7 @@ class runtime {
     __device__ runtime(const grid &all, const char *file, const given *results, int numbers, bool glances)
         : all_(&all), file_(file), results_(results), base_(all.scratch), partials_(all.scratch),
           used_((partial_bytes(numbers, gridDim.x) + 15) / 16 * 16), end_(all.scratch_bytes), slots_(numbers), glances_(glances),
-          alone_(gridDim.x * blockDim.x == 1) {
+          team_(gridDim.x * blockDim.x == 1 ? team::thread : team::grid) {
         if (look(&all.state->failed) != 0) {
             leave();
         }
@@ -109,19 +113,104 @@ class runtime {
         }
     }
 
+    __device__ team members() const { return team_; }
+
     // Whether this thread walks by itself, as in a divided loop.
-    __device__ bool is_alone() const { return alone_; }
+    __device__ bool is_alone() const { return team_ == team::thread; }
 
     // How many threads share what is to be done here, and which of them this is.
-    __device__ int64_t threads() const { return alone_ ? 1 : static_cast<int64_t>(gridDim.x) * blockDim.x; }
-    __device__ int64_t thread() const { return alone_ ? 0 : static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
-
-    // Waits for all threads of the grid; what they have written can be read by all. Ends the thread where one has failed.
-    __device__ void meet() {
-        if (alone_) {
-            return;
+    __device__ int64_t threads() const { return size_of(team_); }
+    __device__ int64_t thread() const {
+        switch (team_) {
+            case team::thread: return 0;
+            case team::warp: return threadIdx.x % warp_size;
+            case team::block: return threadIdx.x;
+            default: return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
         }
+    }
+    __device__ static int64_t size_of(team kind) {
+        switch (kind) {
+            case team::thread: return 1;
+            case team::warp: return warp_size;
+            case team::block: return blockDim.x;
+            default: return static_cast<int64_t>(gridDim.x) * blockDim.x;
+        }
+    }
+
+    // Waits for all who walk together; what they have written can be read by all of them. The threads of a grid end here where
+    // one has failed.
+    __device__ void meet() {
         is_behind_ = false;
+        switch (team_) {
+            case team::thread: return;
+            case team::warp: __syncwarp(); return;
+            case team::block: __syncthreads(); return;
+            case team::grid: meet_all(); return;
+        }
+    }
+
+    // Until `end_glances`, or for good, elements are read outside of divided loops.
+    __device__ bool begin_glances() {
+        const bool before = glances_;
+        glances_ = true;
+        return before;
+    }
+    __device__ void end_glances(bool before) { glances_ = before; }
+
+    // After something was written by all, each its share. Where nobody reads elements but in loops, each of which begins with
+    // `settle`, they need not meet before the next one; so those who are done with the last loop are done.
+    __device__ void part_ways() {
+        if (glances_) {
+            meet();
+        } else {
+            is_behind_ = true;
+        }
+    }
+
+    // Before something is written or a loop reads: waits until all have read what they had to, and written it.
+    __device__ void settle() {
+        if (glances_ || is_behind_) {
+            meet();
+        }
+    }
+
+    // The runtime of the `number`-th of `active` teams of one kind in a divided loop, with its own part of what is left of the
+    // memory.
+    __device__ runtime part(team kind, int64_t number, int64_t active) const {
+        runtime mine = *this;
+        const int64_t each = active > 0 ? (end_ - used_) / active / 16 * 16 : 0;
+        mine.base_ = base_ + used_ + number * each;
+        mine.used_ = 0;
+        mine.end_ = each;
+        mine.innermost_ = nullptr;
+        mine.team_ = kind;
+        mine.owns_ = mine.glances_ = true;
+        mine.is_behind_ = false;
+        return mine;
+    }
+
+    // How many teams of a kind there are among those who walk together, and how many of them can work at a time if each needs
+    // memory of its own.
+    __device__ int64_t teams(team kind) const { return threads() / size_of(kind); }
+    __device__ int64_t with_memory(team kind) const {
+        const int64_t each = (all_->scratch_per_thread > 16 ? all_->scratch_per_thread : 16) * size_of(kind);
+        const int64_t most = (end_ - used_) / each;
+        return most < 1 ? 1 : most < teams(kind) ? most : teams(kind);
+    }
+
+    __device__ bool is_deterministic() const { return all_->deterministic; }
+
+    // The place of each block for the number in a slot. Two sets of places take turns, so that nobody writes to one that is read.
+    template <class T> __device__ T *partials(int slot) const {
+        static_assert(sizeof(T) <= 8, "a number has at most 8 bytes");
+        return reinterpret_cast<T *>(partials_ + 8 * static_cast<int64_t>(gridDim.x) * (slot + (odd_ ? slots_ : 0)));
+    }
+    __device__ void swap_partials() { odd_ = !odd_; }
+
+  private:
+    friend class scratch;
+
+    __device__ void meet_all() {
         __syncthreads();
         ks_cuda_state *const state = all_->state;
         if (gridDim.x > 1) {
@@ -146,54 +235,6 @@ class runtime {
         }
     }
 
-    // After something was written by all, each its share. Where nobody reads elements but in loops, each of which begins with
-    // `settle`, they need not meet before the next one; so those who are done with the last loop are done.
-    __device__ void part_ways() {
-        if (glances_) {
-            meet();
-        } else {
-            is_behind_ = true;
-        }
-    }
-
-    // Before something is written or a loop reads: waits until all have read what they had to, and written it.
-    __device__ void settle() {
-        if (glances_ || is_behind_) {
-            meet();
-        }
-    }
-
-    // The runtime of one of `active` threads in a divided loop, with its own part of what is left of the memory.
-    __device__ runtime part(int64_t active) const {
-        runtime mine = *this;
-        const int64_t each = active > 0 ? (end_ - used_) / active / 16 * 16 : 0;
-        mine.base_ = base_ + used_ + thread() * each;
-        mine.used_ = 0;
-        mine.end_ = each;
-        mine.innermost_ = nullptr;
-        mine.alone_ = mine.owns_ = true;
-        return mine;
-    }
-
-    // How many threads can work at a time, if each needs memory of its own.
-    __device__ int64_t with_memory() const {
-        const int64_t each = all_->scratch_per_thread > 16 ? all_->scratch_per_thread : 16;
-        const int64_t most = (end_ - used_) / each;
-        return most < 1 ? 1 : most < threads() ? most : threads();
-    }
-
-    __device__ bool is_deterministic() const { return all_->deterministic; }
-
-    // The place of each block for the number in a slot. Two sets of places take turns, so that nobody writes to one that is read.
-    template <class T> __device__ T *partials(int slot) const {
-        static_assert(sizeof(T) <= 8, "a number has at most 8 bytes");
-        return reinterpret_cast<T *>(partials_ + 8 * static_cast<int64_t>(gridDim.x) * (slot + (odd_ ? slots_ : 0)));
-    }
-    __device__ void swap_partials() { odd_ = !odd_; }
-
-  private:
-    friend class scratch;
-
     KS_NOINLINE void *bytes(int64_t count, size_t size) {
         const int64_t room = (INT64_MAX - used_) / 2 / static_cast<int64_t>(size);
         if (count > room) {
@@ -202,7 +243,8 @@ class runtime {
         const int64_t wanted = (count > 0 ? count : 1) * static_cast<int64_t>(size);
         const int64_t next = used_ + (wanted + 15) / 16 * 16;
         if (next > end_) {
-            fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small", owns_ ? 0 : next, owns_ ? next : 0);
+            const int64_t sharers = threads();
+            fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small", owns_ ? 0 : next, owns_ ? (next + sharers - 1) / sharers : 0);
         }
         void *const place = base_ + used_;
         used_ = next;
@@ -254,8 +296,8 @@ class runtime {
     int slots_;
     region *innermost_ = nullptr;
     bool glances_;
-    bool alone_;
-    bool owns_ = false;  // the memory is one thread's part
+    team team_;
+    bool owns_ = false;  // the memory is one team's part
     bool odd_ = false;
     bool is_behind_ = false;  // others may still be writing
 };

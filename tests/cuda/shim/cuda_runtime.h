@@ -50,8 +50,9 @@ void launched(cudaStream_t stream);
 void atomic(const void *place, size_t bytes, bool orders);
 void pause();
 
-// What the thread `lanes` further down in the warp gives at the same time.
+// What another thread of the warp gives at the same time, the one `lanes` further down, or that of a number.
 uint64_t from_below(uint64_t bits, int lanes);
+uint64_t from_lane(uint64_t bits, int lane);
 
 template <class T, class F> KS_UNCHECKED T change(T *place, bool orders, F f) {
     atomic(place, sizeof(T), orders);
@@ -63,6 +64,7 @@ template <class T, class F> KS_UNCHECKED T change(T *place, bool orders, F f) {
 }  // namespace shim
 
 void __syncthreads();
+void __syncwarp();
 void __threadfence();
 inline void __threadfence_system() { __threadfence(); }
 inline void __nanosleep(unsigned) { shim::pause(); }
@@ -71,6 +73,14 @@ template <class T> KS_UNCHECKED T __shfl_down_sync(unsigned, T value, int lanes)
     uint64_t bits = 0;
     __builtin_memcpy(&bits, &value, sizeof value);
     bits = shim::from_below(bits, lanes);
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+template <class T> KS_UNCHECKED T __shfl_sync(unsigned, T value, int lane) {
+    uint64_t bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof value);
+    bits = shim::from_lane(bits, lane);
     __builtin_memcpy(&value, &bits, sizeof value);
     return value;
 }

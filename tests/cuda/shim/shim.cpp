@@ -1,6 +1,6 @@
 // The grid behind cuda_runtime.h: fibers, what they wait for, and which accesses of theirs nothing orders.
 //
-// Threads carry vector clocks. Barriers of a block join those of its threads; a fence publishes what is known so far to the
+// Threads carry vector clocks. Barriers of a block or a warp join those of its threads; a fence publishes what is known so far to the
 // atomic operations that order, and makes known what they have brought. An access races with an earlier one of another
 // thread that is not known, unless both are atomic or both read. Shuffles order nothing.
 #include <ucontext.h>
@@ -37,6 +37,7 @@ struct Group {
     size_t arrived = 0;
     uint64_t turn = 0;
     const void *place = nullptr;
+    bool orders = false;
 };
 
 struct Fiber {
@@ -119,6 +120,7 @@ void wait_for(Group &group, bool orders, const void *place) {
         complain("threads wait for each other at different places");
     }
     group.place = place;
+    group.orders = orders;
     const uint64_t turn = group.turn;
     ++group.arrived;
     if (group.arrived == present(group)) {
@@ -141,7 +143,7 @@ void main_of_fiber() {
     for (Group *group : {self->of_block, self->of_warp}) {
         const size_t left = present(*group);
         if (left > 0 && group->arrived == left) {
-            open(*group, group == self->of_block);
+            open(*group, group->orders);
         }
     }
     swapcontext(&self->context, &grid->scheduler);
@@ -264,16 +266,22 @@ void atomic(const void *place, size_t bytes, bool orders) {
 
 void pause() { yield(); }
 
-uint64_t from_below(uint64_t bits, int lanes) {
+static uint64_t exchange(uint64_t bits, size_t lane, const void *place) {
     Fiber &self = *grid->running;
     Group &warp = *self.of_warp;
     self.given = bits;
-    wait_for(warp, false, __builtin_return_address(0));
-    const size_t there = self.thread % 32 + static_cast<size_t>(lanes);
-    const uint64_t received = there < warp.members.size() && there < 32 ? warp.members[there]->given : bits;
+    wait_for(warp, false, place);
+    const uint64_t received = lane < warp.members.size() ? warp.members[lane]->given : bits;
     wait_for(warp, false, nullptr);
     return received;
 }
+
+uint64_t from_below(uint64_t bits, int lanes) {
+    const size_t there = grid->running->thread % 32 + static_cast<size_t>(lanes);
+    return exchange(bits, there, __builtin_return_address(0));
+}
+
+uint64_t from_lane(uint64_t bits, int lane) { return exchange(bits, static_cast<size_t>(lane), __builtin_return_address(0)); }
 
 void run(dim3 blocks, dim3 threads, bool together, const std::function<void()> &body) {
     Grid all;
@@ -341,6 +349,8 @@ void run(dim3 blocks, dim3 threads, bool together, const std::function<void()> &
 }
 
 }  // namespace shim
+
+void __syncwarp() { wait_for(*grid->running->of_warp, true, __builtin_return_address(0)); }
 
 void __syncthreads() { wait_for(*grid->running->of_block, true, __builtin_return_address(0)); }
 
