@@ -27,6 +27,7 @@ from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, walk
 from ksc.passes.extremes import reduce_extremes
 from ksc.passes.lookups import look_up_first
+from ksc.passes.wanted import compute_wanted_rows
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
@@ -97,7 +98,10 @@ class _Module:
     def add(self, program: Program) -> CppFunction:
         """Print what the program's entry reaches, callees first; gives the entry."""
         self._add_boxes(program)
-        program = reduce_extremes(program) if self._target.is_grid else look_up_first(program)
+        if self._target.is_grid:
+            program = reduce_extremes(program)
+        else:
+            program = look_up_first(compute_wanted_rows(program))
         order = list(_callees_first(program))
         cyclic = {name for name in order if _reaches(program, name, name)}
         analyses = {name: analyse(program.functions[name], program) for name in order}
