@@ -58,6 +58,24 @@ KS_FN double cosine_excess(double square) {
     return p * square - 0.5;
 }
 
+// (sin(r) - r) / r of the square of r, at most a quarter of a turn; rounded so that no sine is larger than 1.
+KS_FN float lone_sine_excess(float square) {
+    float p = 2.6056307e-6f * square - 1.9809579e-4f;
+    p = p * square + 8.3330655e-3f;
+    p = p * square - 0.1666666f;
+    return p * square + 0.0f;
+}
+KS_FN double lone_sine_excess(double square) {
+    double p = 2.721085909215435e-15 * square - 7.642983204217069e-13;
+    p = p * square + 1.6058939394449492e-10;
+    p = p * square - 2.505210686675053e-8;
+    p = p * square + 2.7557319211072837e-6;
+    p = p * square - 1.9841269841208852e-4;
+    p = p * square + 8.333333333333188e-3;
+    p = p * square - 0.16666666666666666;
+    return p * square + 0.0;
+}
+
 // Sine and cosine for angles up to the limit, which is reported in `far` if it is passed; what follows then is no sine at all. Where both
 // are taken of one angle, compilers see that they have all but the last few operations in common.
 struct near_angles {
@@ -68,6 +86,22 @@ struct near_angles {
     template <class T> static T cos(int &far, T x) {
         const rotation<T> turned = rotate(far, x);
         return turned.flipped(turned.cosine, turned.quarters + 1);
+    }
+    // The sine where no cosine is taken: by half turns, so that one polynomial is enough.
+    template <class T> static T lone_sin(int &far, T x) {
+        typedef quarter_turn<T> quarter;
+        typedef typename quarter::bits bits;
+        far |= abs(x) > quarter::limit;
+        const T shifted = x * (quarter::reciprocal * T(0.5)) + quarter::shift;
+        const T r = without(x, shifted - quarter::shift, T(2));
+        const T sine = lone_sine_excess(r * r) * r + r;
+        bits own, halves;
+        __builtin_memcpy(&own, &sine, sizeof sine);
+        __builtin_memcpy(&halves, &shifted, sizeof shifted);
+        own ^= halves << (8 * sizeof(T) - 1);
+        T value;
+        __builtin_memcpy(&value, &own, sizeof value);
+        return value;
     }
 
   private:
@@ -88,15 +122,20 @@ struct near_angles {
         }
     };
 
+    // x without n turns of so many quarters, one or two.
+    template <class T> static T without(T x, T n, T quarters) {
+        typedef quarter_turn<T> quarter;
+        T r = x - n * (quarters * quarter::parts[0]);
+        r = r - n * (quarters * quarter::parts[1]);
+        r = r - n * (quarters * quarter::parts[2]);
+        return r - n * (quarters * quarter::parts[3]);
+    }
+
     template <class T> static rotation<T> rotate(int &far, T x) {
         typedef quarter_turn<T> quarter;
         far |= abs(x) > quarter::limit;
         const T shifted = x * quarter::reciprocal + quarter::shift;
-        const T n = shifted - quarter::shift;
-        T r = x - n * quarter::parts[0];
-        r = r - n * quarter::parts[1];
-        r = r - n * quarter::parts[2];
-        r = r - n * quarter::parts[3];
+        const T r = without(x, shifted - quarter::shift, T(1));
         const T square = r * r;
         const T sine = sine_excess(square) * r + r;
         const T cosine = cosine_excess(square) * square + T(1);
@@ -112,16 +151,8 @@ struct near_angles {
 struct any_angles {
     template <class T> static T sin(int &, T x) { return ks::sin(x); }
     template <class T> static T cos(int &, T x) { return ks::cos(x); }
+    template <class T> static T lone_sin(int &, T x) { return ks::sin(x); }
 };
-
-// Runs a loop, f(angles, far), which stores what does not depend on what it stored before; and once more if an angle was large.
-template <class F> inline void angles(F f) {
-    int far = 0;
-    f(near_angles(), far);
-    if (__builtin_expect(far != 0, 0)) {
-        f(any_angles(), far);
-    }
-}
 
 // Whether one of n numbers, as many as registers hold, is not zero.
 template <int n> inline bool any(const int *flags) {
@@ -144,12 +175,35 @@ template <int n> inline bool any(const int *flags) {
     return found != 0;
 }
 
-// The same for a loop of n iterations, f(angles, far), with a place in `far` for each.
-template <int n, class F> inline void angles(F f) {
+// Runs a loop over k of f(angles, far, k), which stores what does not depend on what it stored before; and once more if an
+// angle was large. f is inlined before the loop is looked at and has what it refers to, which would be loaded again in each
+// iteration otherwise.
+template <class F> KS_INLINED inline void angles(int64_t first, int64_t last, F f) {
+    int far = 0;
+    KS_LANES_OR(far)
+    for (int64_t k = first; k < last; ++k) {
+        f(near_angles(), far, k);
+    }
+    if (__builtin_expect(far != 0, 0)) {
+        KS_LANES_OR(far)
+        for (int64_t k = first; k < last; ++k) {
+            f(any_angles(), far, k);
+        }
+    }
+}
+
+// The same for n iterations, as many as registers hold, with a flag for each.
+template <int n, class F> KS_INLINED inline void angles(F f) {
     int far[n] = {};
-    f(near_angles(), far);
+    KS_LANES
+    for (int64_t k = 0; k < n; ++k) {
+        f(near_angles(), far[k], k);
+    }
     if (__builtin_expect(any<n>(far), 0)) {
-        f(any_angles(), far);
+        KS_LANES
+        for (int64_t k = 0; k < n; ++k) {
+            f(any_angles(), far[k], k);
+        }
     }
 }
 

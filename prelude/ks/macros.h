@@ -50,6 +50,13 @@
 #define KS_MIN(...)
 #endif
 
+// Before a short loop in the body of one in lanes, which compilers can only put side by side without loops inside.
+#if defined(__CUDACC__)
+#define KS_UNROLLED
+#else
+#define KS_UNROLLED _Pragma("GCC unroll 64")
+#endif
+
 // Before a loop whose iterations do not meet in memory.
 #if defined(__CUDACC__)
 #define KS_APART

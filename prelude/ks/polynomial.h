@@ -20,11 +20,10 @@ KS_FN float power_of_two(float shifted) {
     return power;
 }
 
-// e^t for |t| <= 104: the square of e^(t / 2) = 2^n e^(r / 2), where 2^n is a normal number for all of these, so that one
-// multiplication overflows to infinity and underflows to subnormals as it should. At most 3.2 ULP.
-KS_FN float exp_within(float t) {
-    const float shifted = t * 0.72134752f + 12583039.0f;
-    const float n = shifted - 12583039.0f;
+// 2^k e^(t / 2) = 2^(n + k) e^(r / 2) for |t| <= 104 and |k| <= 50, where 2^(n + k) is a normal number; `bias` is 12583039 + k.
+KS_FN float exp_half(float t, float bias) {
+    const float shifted = t * 0.72134752f + bias;
+    const float n = shifted - bias;
     const float r = (t - n * 1.38629150f) - n * 2.8572135e-6f;
     float p = 2.1592092e-5f * r + 2.61522e-4f;
     p = p * r + 2.604268e-3f;
@@ -32,7 +31,13 @@ KS_FN float exp_within(float t) {
     p = p * r + 0.124999985f;
     p = p * r + 0.5f;
     p = p * r + 1.0f;
-    const float root = p * power_of_two(shifted);
+    return p * power_of_two(shifted);
+}
+
+// e^t for |t| <= 104: a square, so that one multiplication overflows to infinity and underflows to subnormals as it
+// should. At most 3.2 ULP.
+KS_FN float exp_within(float t) {
+    const float root = exp_half(t, 12583039.0f);
     return root * root;
 }
 
@@ -50,6 +55,14 @@ KS_FN float exp_minus_polynomial(float x) {
 KS_FN float exp_of_minus(float x) {
     const float size = __builtin_fabsf(x);
     return exp_within(-(104.0f < size ? 104.0f : size));
+}
+
+// 1 / (1 + e^-x), both sides of which are multiplied by 2^-24: what would overflow is finite, and so the quotient is right
+// down to the subnormals without a choice.
+KS_FN float sigmoid_polynomial(float x) {
+    const float size = __builtin_fabsf(x);
+    const float root = exp_half(-__builtin_copysignf(104.0f < size ? 104.0f : size, x), 12583027.0f);
+    return 0x1p-24f / (root * root + 0x1p-24f);
 }
 
 // log(1 + y) for 0 <= y <= 1, to 2 ULP; with a sum at its end, which no addition that follows can be fused with.

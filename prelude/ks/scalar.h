@@ -201,10 +201,7 @@ template <class T> KS_FN T sigmoid(T x) {
     const T small = exp(-abs(x));
     return (x >= T(0) ? T(1) : small) / (T(1) + small);
 }
-KS_FN float sigmoid(float x) {
-    const float small = exp_of_minus(x);
-    return (x >= 0.0f ? 1.0f : small) / (1.0f + small);
-}
+KS_FN float sigmoid(float x) { return sigmoid_polynomial(x); }
 
 // log(1 + exp(x)).
 template <class T> KS_FN T softplus(T x) { return (x < T(0) ? T(0) : x) + log1p(exp(-abs(x))); }

@@ -61,8 +61,7 @@ def check(kernel, reference, *args: torch.Tensor) -> None:
 def test_the_text_keeps_the_names_of_the_user() -> None:
     KERNELS["turns"](torch.ones(2, 3), torch.ones(2, 3))
     text = KERNELS["turns"].cpp
-    assert "ks::angles([&](auto angle, auto &far_2) {" in text
-    assert "KS_LANES_OR(far_2)" in text
+    assert "ks::angles(0, x_cols, [=](auto angle, int &far_2, int64_t j) KS_INLINED {" in text
     assert "t(i, j) = angle.sin(far_2, t2) * far(i, j) + angle.cos(far_2, t2);" in text
 
 
@@ -70,5 +69,5 @@ def test_a_choice_for_a_whole_row_is_made_once() -> None:
     KERNELS["leaning"](torch.ones(2, 4, 4))
     text = KERNELS["leaning"].cpp
     assert text.count("ks::either(") == 1
-    assert "ks::angles<16>([&](auto angle, auto &far) {" in text
+    assert "ks::angles<16>([=](auto angle, int &far, int64_t k) KS_INLINED {" in text
     assert "ks::select" not in text

@@ -1,13 +1,11 @@
 """Loops that take sines and cosines, which need no call where no angle is large:
 
-    ks::angles<16>([&](auto angle, auto &far) {
-        KS_LANES
-        for (int64_t k = 0; k < 16; ++k) {
-            y_row[k] = angle.sin(far[k], x[k]) * angle.cos(far[k], x[k]);
-        }
+    ks::angles<16>([=](auto angle, int &far, int64_t k) KS_INLINED {
+        y_row[k] = angle.sin(far, x[k]) * angle.cos(far, x[k]);
     });
 
 If one was, the loop runs once more, with the functions of the C library. So it is one that only stores.
+Where no cosine is taken, a cheaper sine is: ``angle.lone_sin``.
 """
 
 from __future__ import annotations
@@ -28,44 +26,47 @@ _CALL = re.compile(r"\bks::(sin|cos)\(")
 
 @dataclass(frozen=True, slots=True)
 class Angles:
-    """Names for the two parameters of the lambda, which its body does not use otherwise."""
+    """Names for two parameters of the lambda, which its body does not use otherwise."""
 
     angle: str
     far: str
 
-    def wrap(self, writer: Writer, start: int, index: str, count: str, span: Span | None) -> None:
-        """Put the loop that a writer has from line ``start`` on into the lambda, if it calls a sine and never stops.
+    def wrap(self, writer: Writer, start: int, limits: tuple[str, str, str], span: Span | None) -> None:
+        """Make the loop that a writer has from line ``start`` on a lambda, if it calls a sine and never stops.
 
-        ``index`` is what it counts from 0 on, and ``count`` how far.
+        ``limits`` are the name of its index, where it begins, and where it ends.
         """
-        loop = writer.lines[start:]
-        if mentions_runtime(loop) or not any(_CALL.search(line.text) for line in loop):
+        loop = [line for line in writer.lines[start:] if line.text.strip() not in ("KS_LANES", "KS_APART")]
+        taken = {call[1] for line in loop for call in _CALL.finditer(line.text)}
+        if mentions_runtime(loop) or not taken:
             return
         del writer.lines[start:]
-        row = count.isdigit() and int(count) <= MOST_ELEMENTS
-        place = f"{self.far}[{index}]" if row else self.far
-        pragma = "KS_LANES" if row else f"KS_LANES_OR({self.far})"
-        head = f"ks::angles<{count}>" if row else "ks::angles"
-        writer.line(f"{head}([&](auto {self.angle}, auto &{self.far}) {{", span)
-        writer.line(INDENT + pragma, span)
-        for line in loop:
-            if line.text.strip() not in ("KS_LANES", "KS_APART"):
-                text = _CALL.sub(rf"{self.angle}.\1({place}, ", line.text)
-                writer.lines.append(replace(line, text=INDENT + text))
+        index, first, last = limits
+        row = first == "0" and last.isdigit() and int(last) <= MOST_ELEMENTS
+        head = f"ks::angles<{last}>(" if row else f"ks::angles({first}, {last}, "
+        writer.line(f"{head}[=](auto {self.angle}, int &{self.far}, int64_t {index}) KS_INLINED {{", span)
+        sine = "sin" if "cos" in taken else "lone_sin"
+        functions = {"sin": f"{self.angle}.{sine}({self.far}, ", "cos": f"{self.angle}.cos({self.far}, "}
+        for line in loop[1:-1]:
+            writer.lines.append(replace(line, text=_CALL.sub(lambda call: functions[call[1]], line.text)))
         writer.line("});", span)
 
 
-def angles(p: Printer, eqn: Eqn, scope: Scope) -> Angles | None:
-    """Names for a loop that takes sines or cosines and does nothing but store; asked for before its body is printed."""
+def angles(p: Printer, eqn: Eqn, scope: Scope, small: bool) -> Angles | None:
+    """Names for a loop that takes sines or cosines and does nothing but store; asked for before its body is printed.
+
+    Those inside of it, whose iterations are run ``small`` and side by side, add up.
+    """
     (body,) = eqn.blocks
     inside = list(walk(body))
+    allowed = ("index", "size", "if", "reduce") if small else ("index", "size", "if")
     if (
         p.target.in_lanes
         and p.packing is None
-        and not p.across_lanes
+        and (small or not p.across_lanes)
         and eqn.op == "build"
         and any(inner.op in ("sin", "cos") for inner in inside)
-        and all(inner.op in PRIMITIVES or inner.op in ("index", "size", "if") for inner in inside)
+        and all(inner.op in PRIMITIVES or inner.op in allowed for inner in inside)
     ):
         return Angles(scope.declare("angle"), scope.declare("far"))
     return None

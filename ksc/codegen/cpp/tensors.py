@@ -370,7 +370,7 @@ def _loops(
     row = p.target.in_lanes and not around and is_row(eqn)
     choice, p.settled = p.settled, one_choice(p, eqn) if row else None
     settled = p.settled
-    turning = None if small else angles(p, eqn, scope)
+    turning = angles(p, eqn, scope, small)
     with scratch(p, eqn, inside):
         p.block(body, finish, inside)
     _declare_indices(split, eqn, inside.writer)
@@ -389,11 +389,13 @@ def _loops(
         begun = len(outer.lines)
         if lanes is not None and inner is innermost:
             outer.line(lanes, eqn.span)
+        elif around and count(eqn) is not None:
+            outer.line("KS_UNROLLED", eqn.span)
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)
         outer.line("}", eqn.span)
         if turning is not None and inner is innermost:
-            turning.wrap(outer, begun, limits[-1][0], limits[-1][2], eqn.span)
+            turning.wrap(outer, begun, limits[-1], eqn.span)
         if settled is not None and inner is innermost:
             wrap_choice(outer, begun, p.value(settled).text, eqn.span)
 
