@@ -176,13 +176,21 @@ template <int n> inline bool any(const int *flags) {
 }
 
 // Runs a loop over k of f(angles, far, k), which stores what does not depend on what it stored before; and once more if an
-// angle was large. f is inlined before the loop is looked at and has what it refers to, which would be loaded again in each
-// iteration otherwise.
+// angle was large. What would be left over for no whole register at the end is run together with iterations before it, for
+// the second time. f is inlined before the loop is looked at and has what it refers to; otherwise that is loaded again in
+// each iteration.
 template <class F> KS_INLINED inline void angles(int64_t first, int64_t last, F f) {
+    constexpr int64_t lanes = 16;
+    const int64_t whole = last - first < lanes ? last : last - (last - first) % lanes;
     int far = 0;
-    KS_LANES_OR(far)
-    for (int64_t k = first; k < last; ++k) {
-        f(near_angles(), far, k);
+    for (int64_t from = first, to = whole;; from = last - lanes, to = last) {
+        KS_LANES_OR(far)
+        for (int64_t k = from; k < to; ++k) {
+            f(near_angles(), far, k);
+        }
+        if (to == last) {
+            break;
+        }
     }
     if (__builtin_expect(far != 0, 0)) {
         KS_LANES_OR(far)
