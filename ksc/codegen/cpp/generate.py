@@ -18,6 +18,7 @@ from ksc.codegen.cpp.names import Scope, function_identifier, identifier
 from ksc.codegen.cpp.parallel import independent, outermost
 from ksc.codegen.cpp.printer import Callee
 from ksc.codegen.cpp.storage import Storage, plan_storage
+from ksc.codegen.cpp.straight import has_long_straight_code
 from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, declaration
 from ksc.codegen.cpp.writer import Line
 from ksc.codegen.rendering import source_environment
@@ -62,6 +63,7 @@ def generate(unit: Unit, target: Target = CPU) -> GeneratedSource:
             prototypes=module.prototypes,
             namespace=f"{stem}_kernel",
             doc=_doc_lines(unit.doc),
+            straight=any(has_long_straight_code(program) for _, program in unit.programs),
         )
     )
     text, lines = _unmark(text, marked)
@@ -98,10 +100,7 @@ class _Module:
     def add(self, program: Program) -> CppFunction:
         """Print what the program's entry reaches, callees first; gives the entry."""
         self._add_boxes(program)
-        if self._target.is_grid:
-            program = reduce_extremes(program)
-        else:
-            program = look_up_first(compute_wanted_rows(program))
+        program = reduce_extremes(program) if self._target.is_grid else look_up_first(compute_wanted_rows(program))
         order = list(_callees_first(program))
         cyclic = {name for name in order if _reaches(program, name, name)}
         analyses = {name: analyse(program.functions[name], program) for name in order}
