@@ -24,7 +24,7 @@ from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Span, Var, const, 
 from ksc.ir.rewrite import assemble, effectful_functions
 from ksc.ir.types import Integer, TensorType
 from ksc.passes.explain import MESSAGE, Explanation
-from ksc.passes.fuse.extremes import LARGEST_SQUARED, Extremes, Loop, Region, exact, is_bounded, loops_around
+from ksc.passes.fuse.extremes import LARGEST_SQUARED, Extremes, Loop, Region, exact, loops_around
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.polynomial import Polynomial, Symbol
 from ksc.passes.fuse.sizes import Place, Size
@@ -154,7 +154,7 @@ class _Guards:
     def guard(self, value: Polynomial, said: Mapping[str, Any], eqn: Eqn, place: Place, nest: _Nest) -> bool:
         """Require before as many loops as possible that no iteration makes ``value`` negative; whether it is done."""
         value, _ = exact(self.facts, self.facts.equated(value, place))
-        extremes = Extremes(self.facts, place, None)
+        extremes = self.facts.extremes(place)
         loops = list(loops_around(self.facts, place))
         best: tuple[Eqn, _Guard] | None = None
         least: Polynomial | None = value
@@ -221,7 +221,7 @@ class _Guards:
                     squared[monomial[0]] = None
                 elif len(monomial) > 1 or abs(factor) > 1 << 10:
                     return None
-                if not all(is_bounded(self.facts, symbol) for symbol in monomial):
+                if not all(map(self.facts.is_bounded, monomial)):
                     return None
         return _Guard(least, tuple(dict.fromkeys(empty)), tuple(squared), params, span)
 
@@ -279,6 +279,7 @@ class _Writer:
     def __init__(self, facts: Facts, builder: Builder) -> None:
         self.facts = facts
         self.builder = builder
+        self.written: dict[Symbol, Atom] = {}
 
     def conditions(self, guard: _Guard) -> list[Atom]:
         """What has to hold: no square wraps, and the value is not negative."""
@@ -295,6 +296,12 @@ class _Writer:
         return self.symbol(size) if isinstance(size, tuple) else size
 
     def symbol(self, symbol: Symbol) -> Atom:
+        written = self.written.get(symbol)
+        if written is None:
+            written = self.written[symbol] = self.emitted(symbol)
+        return written
+
+    def emitted(self, symbol: Symbol) -> Atom:
         if isinstance(symbol, Var):
             eqn, sides = self.facts.definition(symbol), self.facts.sides(symbol)
             return self.builder.apply(eqn.op, *map(self.sum, sides)) if eqn is not None and sides else symbol

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ksc.ir.nodes import Atom, Const, Var, const
 from ksc.ir.types import Integer
+from ksc.passes.fuse.choices import Goal, choices, goal_of, terms_are_natural
 from ksc.passes.fuse.polynomial import Polynomial, Symbol
 
 if TYPE_CHECKING:
@@ -114,10 +116,10 @@ class Extremes:
         self.known = [*_conditions(facts, place), *self._rooms()]
         around = [c for c in facts.clauses if place.is_inside(c.place) and c.cond is not without]
         clauses = [c for c in around if taken is None or c.cond in taken]
-        for clause in sorted(clauses, key=lambda c: len(c.parts)):
-            left = [part for part in clause.parts if not self.is_natural(-part.plus(1))]
-            if len(left) == 1:
-                self.known.append(left[0])
+        self.known += [clause.parts[0] for clause in clauses if len(clause.parts) == 1]
+        self._pending = sorted((c for c in clauses if len(c.parts) > 1), key=lambda c: len(c.parts))
+        self._answers: dict[Polynomial, bool] = {}
+        self._tried: dict[tuple[Polynomial, frozenset[tuple[Symbol, int]]], tuple[bool, int]] = {}
 
     def _rooms(self) -> Iterator[Polynomial]:
         """What is not negative since the loops around run, their counts being differences of several sizes."""
@@ -129,6 +131,24 @@ class Extremes:
 
     def is_natural(self, polynomial: Polynomial) -> bool:
         """Whether a polynomial is known not to be negative here."""
+        answer = self._answers.get(polynomial)
+        if answer is None:
+            answer = self._holds(polynomial)
+            if not answer and self._pending:
+                self._decide()
+                answer = self._holds(polynomial)
+            self._answers[polynomial] = answer
+        return answer
+
+    def _decide(self) -> None:
+        """Learn of asserts that one of several things holds which one it is, where the others are known not to."""
+        pending, self._pending = self._pending, []
+        for clause in pending:
+            left = [part for part in clause.parts if not self._holds(-part.plus(1))]
+            if len(left) == 1:
+                self.known.append(left[0])
+
+    def _holds(self, polynomial: Polynomial) -> bool:
         fits = self._fits if self.strict else None
         polynomial = self._chosen(polynomial)
         given, _ = exact(self.facts, self.facts.equated(polynomial, self.place), fits)
@@ -141,13 +161,17 @@ class Extremes:
             if eqn is None or eqn.op != "select" or eqn.args[2] != const(0):
                 continue
             parts = list(conjuncts(self.facts, eqn.args[0]))
-            if parts and all(part is not None and self.is_natural(part) for part in parts):
+            if parts and all(part is not None and self._holds(part) for part in parts):
                 value = self.facts.polynomial(self.facts.resolve(eqn.args[1]))
                 polynomial = polynomial.with_value(symbol, value)
         return polynomial
 
     def settled(self, polynomial: Polynomial, loop: Loop, region: Region) -> Polynomial | None:
         """The least value as the index of the innermost loop varies; None where it is not found."""
+        self._decide()
+        return self._settled(polynomial, loop, region)
+
+    def _settled(self, polynomial: Polynomial, loop: Loop, region: Region) -> Polynomial | None:
         if loop.index not in polynomial.symbols():
             return polynomial
         symbol = Polynomial.symbol(loop.index)
@@ -163,9 +187,9 @@ class Extremes:
         if depth == 0 or polynomial.degree > _DEEPEST:
             return False
         for loop in region.loops:
-            if any(self._terms_are_natural(polynomial - known, {}) for known in self.known):
+            if any(map(partial(self._exceeds, polynomial), self.known)):
                 return True
-            least = self.settled(polynomial, loop, region)
+            least = self._settled(polynomial, loop, region)
             if least is None:
                 return False
             polynomial = least
@@ -174,16 +198,33 @@ class Extremes:
 
     def _outside(self, polynomial: Polynomial, least: Mapping[Symbol, int], depth: int) -> bool:
         """Whether a polynomial over integers from outside of the loops is not negative."""
-        if self._terms_are_natural(polynomial, least):
-            return True
-        if depth == 0:
-            return False
-        for choice in _without_choices(self.facts, polynomial):
-            return choice.some(lambda p: self._outside(p, least, depth - 1))
-        for known in (*self.known, *self._remainders(polynomial)):
-            for own, other in ((1, 1), (1, 2), (2, 1)):
-                rest = Polynomial.constant(own) * polynomial - Polynomial.constant(other) * known
-                if len(rest.terms) <= len(polynomial.terms) and self._outside_of(known, rest, least):
+        return self._is_reached(goal_of(self.facts, polynomial, least, depth), least)
+
+    def _is_reached(self, goal: Goal, least: Mapping[Symbol, int]) -> bool:
+        match goal:
+            case bool():
+                return goal
+            case Polynomial():
+                return self._follows(goal, least)
+        return (all if goal.each else any)(self._is_reached(part, least) for part in goal.goals)
+
+    def _follows(self, polynomial: Polynomial, least: Mapping[Symbol, int]) -> bool:
+        """Whether a polynomial without choices is at least what is known not to be negative."""
+        key = (polynomial, frozenset(least.items()))
+        if key not in self._tried:
+            found = any(self._is_less(known, polynomial, least) for known in self._remainders(polynomial))
+            self._tried[key] = found, 0
+        found, tried = self._tried[key]
+        if not found and tried < len(self.known):
+            found = any(self._is_less(known, polynomial, least) for known in self.known[tried:])
+            self._tried[key] = found, len(self.known)
+        return found
+
+    def _is_less(self, known: Polynomial, polynomial: Polynomial, least: Mapping[Symbol, int]) -> bool:
+        for own, other in ((1, 1), (1, 2), (2, 1)):
+            if _is_simpler(polynomial, own, known, other):
+                rest = polynomial.times(own) - known.times(other)
+                if self._is_reached_at_once(rest, least):
                     return True
         return False
 
@@ -191,36 +232,36 @@ class Extremes:
         """What is not negative of the quotients in a polynomial: what is left over, and what it lacks."""
         for symbol in polynomial.symbols():
             divided = quotient(self.facts, symbol)
-            if divided is not None and is_bounded(self.facts, symbol):
+            if divided is not None and self.facts.is_bounded(symbol):
                 dividend, divisor = divided
                 remainder = dividend - Polynomial.constant(divisor) * Polynomial.symbol(symbol)
                 yield remainder
                 yield Polynomial.constant(divisor - 1) - remainder
 
-    def _outside_of(self, known: Polynomial, rest: Polynomial, least: Mapping[Symbol, int]) -> bool:
-        if self._terms_are_natural(rest, least):
+    def _is_reached_at_once(self, rest: Polynomial, least: Mapping[Symbol, int]) -> bool:
+        if terms_are_natural(self.facts, rest, least):
             return True
-        for choice in _without_choices(self.facts, rest):
-            return choice.some(lambda p: self._terms_are_natural(p, least))
+        for each, sides in choices(self.facts, rest):
+            return (all if each else any)(terms_are_natural(self.facts, side, least) for side in sides)
         return False
 
-    def _terms_are_natural(self, polynomial: Polynomial, least: Mapping[Symbol, int]) -> bool:
-        for symbol, bound in least.items():
-            if symbol in polynomial.symbols():
-                polynomial = polynomial.with_value(symbol, Polynomial.symbol(symbol).plus(bound))
-        return all(factor > 0 for factor in polynomial.terms.values()) and all(
-            symbol in least or self.facts.symbol_is_natural(symbol) for symbol in polynomial.symbols()
-        )
+    def _exceeds(self, polynomial: Polynomial, known: Polynomial) -> bool:
+        """Whether no term is negative of what a polynomial is more than what is known not to be negative."""
+        terms, less = polynomial.terms, known.terms
+        if any(factor > terms.get(monomial, 0) for monomial, factor in less.items()):
+            return False
+        if any(factor < less.get(monomial, 0) for monomial, factor in terms.items()):
+            return False
+        left = [monomial for monomial, factor in terms.items() if factor != less.get(monomial, 0)]
+        left += [monomial for monomial in less if monomial not in terms]
+        return all(self.facts.symbol_is_natural(symbol) for monomial in left for symbol in monomial)
 
     def _fits(self, polynomial: Polynomial) -> bool:
         """Whether what the polynomial stands for cannot have left 64 bits on the way."""
         return all(
-            abs(factor) <= _FACTORS[min(len(monomial), 3)] and all(map(self._is_bounded, monomial))
+            abs(factor) <= _FACTORS[min(len(monomial), 3)] and all(map(self.facts.is_bounded, monomial))
             for monomial, factor in polynomial.terms.items()
         ) and all(self._is_small(symbol) for monomial in polynomial.terms if len(monomial) == 2 for symbol in monomial)
-
-    def _is_bounded(self, symbol: Symbol) -> bool:
-        return is_bounded(self.facts, symbol)
 
     def _is_small(self, symbol: Symbol) -> bool:
         """Whether an integer is at most the largest one that is squared without a thought."""
@@ -239,25 +280,16 @@ class Extremes:
         return limit in self.known
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """The polynomials that a ``min`` or ``max`` in one makes of it: each has to fit, or one is enough."""
-
-    each: bool
-    polynomials: tuple[Polynomial, ...]
-
-    def some(self, holds: Callable[[Polynomial], bool]) -> bool:
-        return all(map(holds, self.polynomials)) if self.each else any(map(holds, self.polynomials))
-
-
-def _without_choices(facts: Facts, polynomial: Polynomial) -> Iterator[_Choice]:
-    """What is left to show where the first ``min`` or ``max`` of the polynomial is one of its arguments."""
-    for monomial, factor in polynomial.terms.items():
-        sides = facts.sides(monomial[0]) if len(monomial) == 1 else ()
-        if sides:
-            eqn = facts.definition(monomial[0]) if isinstance(monomial[0], Var) else None
-            each = (factor > 0) == (eqn is not None and eqn.op == "min")
-            yield _Choice(each, tuple(polynomial.with_value(monomial[0], side) for side in sides))
+def _is_simpler(polynomial: Polynomial, own: int, known: Polynomial, other: int) -> bool:
+    """Whether ``own`` times the polynomial less ``other`` times what is known has no more terms than the polynomial."""
+    more = 0
+    for monomial, factor in known.terms.items():
+        mine = polynomial.terms.get(monomial)
+        if mine is None:
+            more += 1
+        elif own * mine == other * factor:
+            more -= 1
+    return more <= 0
 
 
 def loops_around(facts: Facts, place: Place) -> Iterator[Loop]:
@@ -311,7 +343,7 @@ def exact(
         if (
             divisor > 0
             and symbol not in dividend.symbols()
-            and all(is_bounded(facts, s) for s in dividend.symbols())
+            and all(facts.is_bounded(s) for s in dividend.symbols())
             and _divides(divisor, dividend)
             and (fits is None or fits(dividend))
         ):
@@ -343,22 +375,6 @@ def quotient(facts: Facts, symbol: Symbol) -> tuple[Polynomial, int] | None:
     return None if symbol in dividend.symbols() else (dividend, int(eqn.args[1].value))
 
 
-def is_bounded(facts: Facts, symbol: Symbol) -> bool:
-    """Whether an integer is a size, an index of a loop over sizes, one of two such, or a quotient of one."""
-    if not isinstance(symbol, Var):
-        return True
-    sides = facts.sides(symbol)
-    divided = quotient(facts, symbol)
-    if divided is not None:
-        sides = divided[:1]
-    if symbol in facts.counts:
-        count = facts.count(symbol)
-        sides = () if count is None else (count,)
-    return bool(sides) and all(
-        side.degree <= 1 and all(is_bounded(facts, inner) for inner in side.symbols()) for side in sides
-    )
-
-
 def clause_of(facts: Facts, cond: Atom, place: Place) -> Clause | None:
     """What an assert says of sizes, if it is a comparison of integers or one of several that has to hold."""
     if not isinstance(cond, Var):
@@ -373,7 +389,7 @@ def clause_of(facts: Facts, cond: Atom, place: Place) -> Clause | None:
             pending += eqn.args
         elif eqn.op in ("lt", "lte", "gt", "gte") and eqn.args[0].type == Integer:
             (a, own), (b, other) = (exact(facts, facts.polynomial(facts.resolve(arg))) for arg in eqn.args)
-            if not all(is_bounded(facts, symbol) for side in (a, b) for symbol in side.symbols()):
+            if not all(facts.is_bounded(symbol) for side in (a, b) for symbol in side.symbols()):
                 return None
             left, right = Polynomial.constant(other) * a, Polynomial.constant(own) * b
             difference = right - left if eqn.op in ("lt", "lte") else left - right

@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from ksc.ir.nodes import Atom, Const, Eqn, Function, Var, const
 from ksc.ir.types import Bool, Integer
+from ksc.passes.fuse.choices import Goal
 from ksc.passes.fuse.extremes import Clause, Extremes, clause_of, quotient
 from ksc.passes.fuse.polynomial import Polynomial, Symbol
 from ksc.passes.fuse.sizes import Place, Rule, Size, Sizes, rewritten
@@ -21,9 +22,11 @@ class Facts(Sizes):
 
     Attributes:
         clauses: what asserts say of sizes that are not equal.
+        goals: what is left to show for polynomials not to be negative, see ``ksc.passes.fuse.choices``.
     """
 
     clauses: list[Clause] = field(default_factory=list)
+    goals: dict[object, Goal] = field(default_factory=dict)
     _judged: set[Var] = field(default_factory=set)
     _extremes: dict[tuple[Place, int], Extremes] = field(default_factory=dict)
 
@@ -59,12 +62,16 @@ class Facts(Sizes):
         self._equate_all((var, place) for var, place in checks if place is top and (taken is None or var in taken))
         if top in self._equal:
             self._top = self._equal.pop(top)
-            self._polynomials.clear()
+            self._forget_polynomials()
             self._sizes.clear()
             self._asked.clear()
         self._equate_all((var, place) for var, place in checks if place is not top)
         clauses = [clause_of(self, var, place) for var, place in checks]
         self.clauses = [clause for clause in clauses if clause is not None]
+
+    def _forget_polynomials(self) -> None:
+        Sizes._forget_polynomials(self)
+        self.goals.clear()
 
     # Signs and ranges.
 
@@ -132,6 +139,15 @@ class Facts(Sizes):
         """Whether an unknown integer cannot be negative."""
         if not isinstance(symbol, Var) or symbol in self.counts:
             return True
+        known = self._naturals.get(symbol)
+        if known is None:
+            known = self._find_natural(symbol)
+            # What is refused to go round in circles may be found where the question is another one.
+            if known or not self._judged:
+                self._naturals[symbol] = known
+        return known
+
+    def _find_natural(self, symbol: Var) -> bool:
         eqn = self.definition(symbol)
         match eqn:
             case Eqn(op="max"):
@@ -242,11 +258,36 @@ class Facts(Sizes):
 
         Of asserts only those count whose condition is among ``taken``, if that is given; arithmetic may then wrap.
         """
+        return self.extremes(place, taken).is_natural(polynomial)
+
+    def extremes(self, place: Place, taken: Collection[Var] | None = None) -> Extremes:
+        """What is known at a place; of asserts as for ``never_negative``."""
         key = (place, -1 if taken is None else len(taken))
         known = self._extremes.get(key)
         if known is None:
             known = self._extremes[key] = Extremes(self, place, taken)
-        return known.is_natural(polynomial)
+        return known
+
+    def is_bounded(self, symbol: Symbol) -> bool:
+        """Whether an integer is a size, an index of a loop over sizes, one of two such, or a quotient of one."""
+        if not isinstance(symbol, Var):
+            return True
+        known = self._bounded.get(symbol)
+        if known is None:
+            known = self._bounded[symbol] = self._find_bounded(symbol)
+        return known
+
+    def _find_bounded(self, symbol: Var) -> bool:
+        sides = self.sides(symbol)
+        divided = quotient(self, symbol)
+        if divided is not None:
+            sides = divided[:1]
+        if symbol in self.counts:
+            count = self.count(symbol)
+            sides = () if count is None else (count,)
+        return bool(sides) and all(
+            side.degree <= 1 and all(self.is_bounded(inner) for inner in side.symbols()) for side in sides
+        )
 
     def equated(self, polynomial: Polynomial, place: Place) -> Polynomial:
         """The polynomial in terms of what the asserts around a place say is equal."""

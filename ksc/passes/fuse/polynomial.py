@@ -22,9 +22,10 @@ _LARGEST_FACTOR = 2**40
 class Polynomial:
     """An immutable sum of products of symbols with integer coefficients."""
 
-    __slots__ = ("terms",)
+    __slots__ = ("_hash", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
+        self._hash: int | None = None
         self.terms = {monomial: factor for monomial, factor in terms.items() if factor}
 
     @classmethod
@@ -41,7 +42,9 @@ class Polynomial:
         return isinstance(other, Polynomial) and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return hash(frozenset(self.terms.items()))
+        if self._hash is None:
+            self._hash = hash(frozenset(self.terms.items()))
+        return self._hash
 
     def __add__(self, other: Polynomial) -> Polynomial:
         terms = dict(self.terms)
@@ -62,6 +65,10 @@ class Polynomial:
                 product = tuple(sorted((*a, *b), key=_order))
                 terms[product] = terms.get(product, 0) + m * n
         return Polynomial(terms)
+
+    def times(self, value: int) -> Polynomial:
+        """The polynomial multiplied by a number."""
+        return self if value == 1 else Polynomial({monomial: factor * value for monomial, factor in self.terms.items()})
 
     def plus(self, value: int) -> Polynomial:
         """The polynomial with a constant added."""

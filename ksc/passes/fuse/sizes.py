@@ -74,6 +74,9 @@ class Sizes:
     _equal: dict[Place, list[Rule]] = field(default_factory=dict)
     _sizes: dict[tuple[Var, int], Size] = field(default_factory=dict)
     _polynomials: dict[Var, Polynomial] = field(default_factory=dict)
+    _choices: dict[Var, tuple[Polynomial, ...]] = field(default_factory=dict)
+    _bounded: dict[Var, bool] = field(default_factory=dict)
+    _naturals: dict[Var, bool] = field(default_factory=dict)
     _top: list[Rule] = field(default_factory=list)
     _asked: list[tuple[Var, int]] = field(default_factory=list)
     _blocks: dict[int, Place] = field(default_factory=dict)
@@ -295,7 +298,7 @@ class Sizes:
             return start
         while len(self._asked) > before:
             self._sizes.pop(self._asked.pop(), None)
-        self._polynomials.clear()
+        self._forget_polynomials()
         self._remember(param, dim, (param, dim))
         return None
 
@@ -352,10 +355,20 @@ class Sizes:
     def sides(self, symbol: Symbol | None) -> tuple[Polynomial, ...]:
         """The two integers of which a ``min`` or ``max`` is one; none for any other symbol."""
         eqn = self.definition(symbol) if isinstance(symbol, Var) else None
-        if symbol is None or eqn is None or eqn.op not in ("min", "max"):
+        if not isinstance(symbol, Var) or eqn is None or eqn.op not in ("min", "max"):
             return ()
-        sides = tuple(self.polynomial(self.resolve(arg)) for arg in eqn.args)
-        return () if any(symbol in side.symbols() for side in sides) else sides
+        known = self._choices.get(symbol)
+        if known is None:
+            sides = tuple(self.polynomial(self.resolve(arg)) for arg in eqn.args)
+            known = self._choices[symbol] = () if any(symbol in side.symbols() for side in sides) else sides
+        return known
+
+    def _forget_polynomials(self) -> None:
+        """Forget what was found of integers; what is asked next may be known to be equal to something else."""
+        self._polynomials.clear()
+        self._choices.clear()
+        self._bounded.clear()
+        self._naturals.clear()
 
 
 def rewritten(polynomial: Polynomial, rules: Sequence[Rule]) -> Polynomial:
