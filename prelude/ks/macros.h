@@ -50,9 +50,10 @@
 #define KS_MIN(...)
 #endif
 
-// Before a short loop in the body of one in lanes, which compilers can only put side by side without loops inside.
+// Before a short loop in the body of one in lanes, which compilers can only put side by side without loops inside, or of one whose
+// elements a thread of a GPU is to hold in registers.
 #if defined(__CUDACC__)
-#define KS_UNROLLED
+#define KS_UNROLLED _Pragma("unroll")
 #else
 #define KS_UNROLLED _Pragma("GCC unroll 64")
 #endif

@@ -72,7 +72,11 @@ template <class T, class... Size> KS_KERNEL_FN tensor<T, sizeof...(Size)> result
     const int64_t size[rank] = {sizes...};
     const auto &operand = rt.result(k);
     require_sizes<rank>(rt, operand, size);
+#ifdef KS_CUDA
+    return tensor<T, rank>::at(rt.result_place<T>(k, (int64_t{1} * ... * sizes)), size);
+#else
     return tensor<T, rank>::at(static_cast<T *>(operand.data), size);
+#endif
 }
 
 // A copy that becomes the k-th result.

@@ -26,6 +26,9 @@ MOST_STEPS = 256
 MOST_ELEMENTS = 64
 """A nest over more is printed as it is."""
 
+MOST_HELD = 16
+"""So many numbers a thread of a GPU holds in registers before it stores them."""
+
 ROW = 8
 """So many elements that are stored next to each other fill a register."""
 
@@ -51,6 +54,19 @@ def is_row(eqn: Eqn) -> bool:
     """Whether a ``build`` stores elements next to each other that are computed in a few steps without loops."""
     (body,) = eqn.blocks
     return eqn.op == "build" and (count(eqn) or 0) >= ROW and not list(_steps(body))
+
+
+def is_short_row(eqn: Eqn, bytes_each: int) -> bool:
+    """Whether a ``build`` stores a few numbers next to each other, which fill whole accesses to memory of 16 bytes."""
+    n = count(eqn)
+    return (
+        eqn.op == "build"
+        and n is not None
+        and 0 < n <= MOST_HELD
+        and n * bytes_each % 16 == 0
+        and all(isinstance(result.type, FloatType) for result in eqn.blocks[0].results)
+        and (len(eqn.args) == 1 or is_flat_nest(eqn))
+    )
 
 
 def is_tree(eqn: Eqn) -> bool:

@@ -14,7 +14,7 @@ from itertools import product
 from ksc.codegen.cpp.angles import angles, one_choice, wrap_choice
 from ksc.codegen.cpp.apart import are_apart
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
-from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, is_tree, mentions_runtime
+from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, is_short_row, is_tree, mentions_runtime
 from ksc.codegen.cpp.literals import string_literal
 from ksc.codegen.cpp.memory import allocate, element_sizes, place_in, scratch
 from ksc.codegen.cpp.names import Scope, is_temporary
@@ -143,7 +143,26 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
                 stacks[k].put(p, eqn, elements[k][n], f"({', '.join(map(str, place))})", at)
         return
     in_place = all(kept.form in ("elements", "parts") for kept in stacks.values())
-    _nest(p, eqn, sizes, Finish(write), at, in_place=in_place, renamed=lambda _: Finish(write))
+    held = p.walk is not None and not p.walk.together and is_short_row(eqn, 8 if p.float_type == "double" else 4)
+    if held:
+        whole = dict(stacks)
+        for k, kept in whole.items():
+            name = at.scope.declare(f"{kept.name}_row")
+            at.writer.line(f"ks::short_row<{p.float_type}, {count(eqn)}> {name};", eqn.span)
+            stacks[k] = replace(kept, name=name)
+    _nest(
+        p,
+        eqn,
+        sizes,
+        Finish(write),
+        at,
+        lanes="KS_UNROLLED" if held else None,
+        in_place=in_place,
+        renamed=lambda _: Finish(write),
+    )
+    if held:
+        for k, kept in whole.items():
+            at.writer.line(f"{stacks[k].name}.store({kept.name});", eqn.span)
 
 
 def _written_out(eqn: Eqn) -> tuple[tuple[Atom, ...], ...] | None:
@@ -406,10 +425,10 @@ def _split_index(p: Printer, eqn: Eqn, joint: str, sizes: Sequence[Expr], at: Co
     split = {}
     for dim, param in enumerate(params):
         inner = [size.cpp.within(PRIMARY) for size in sizes[dim + 1 :]]
-        divisor = f"({' * '.join(inner)})" if len(inner) > 1 else "".join(inner)
-        text = f"{joint} / {divisor}" if divisor else joint
+        divisor = " * ".join(inner)
+        text = f"ks::quotient({joint}, {divisor})" if divisor else joint
         if dim > 0:
-            text = f"{text} % {sizes[dim].cpp.within(PRIMARY)}"
+            text = f"ks::remainder({text}, {sizes[dim].text})"
         name = at.scope.declare(param.name)
         p.bind(param, name_expr(name))
         split[name] = text

@@ -19,6 +19,8 @@ namespace ksc {
 namespace {
 
 constexpr size_t kPieceAlignment = 256;
+// What is aligned to less, a kernel may copy.
+constexpr size_t kLoadAlignment = 16;
 constexpr size_t kFirstPerThread = 512;
 // More than this is given only after a kernel has asked for it.
 constexpr size_t kMostAtFirst = size_t{1} << 30;
@@ -329,7 +331,9 @@ void launch_tensors(
         demand.elements = std::max(demand.elements, arg.numel());
         // An int that the device alone knows may be a count.
         demand.varying = demand.varying || (kind != Kind::Float && arg.dim() == 0);
-        const bool in_place = arg.is_contiguous() && arg.scalar_type() != at::kHalf && arg.scalar_type() != at::kBFloat16;
+        const bool is_half = arg.scalar_type() == at::kHalf || arg.scalar_type() == at::kBFloat16;
+        const bool is_aligned = reinterpret_cast<uintptr_t>(arg.const_data_ptr()) % kLoadAlignment == 0;
+        const bool in_place = arg.is_contiguous() && !is_half && is_aligned;
         if (!in_place && arg.dim() > 0) {
             demand.copies += aligned(static_cast<size_t>(arg.numel()) * sizeof(double));
         }

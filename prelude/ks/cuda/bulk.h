@@ -10,6 +10,38 @@
 
 namespace ks {
 
+// Elements that one thread computes one after the other, to be stored 16 bytes at a time.
+template <class T, int count> struct short_row {
+    T of[count];
+
+    __device__ T &operator()(int64_t k) { return of[k]; }
+    __device__ T &operator[](int64_t k) { return of[k]; }
+
+    template <int rank> __device__ void store(const tensor<T, rank> &target) const {
+        constexpr int width = alignment / static_cast<int>(sizeof(T));
+        static_assert(count % width == 0, "the row ends with a whole load");
+        struct alignas(alignment) wide {
+            T of[width];
+        };
+        T *const place = target.data;
+        if (is_aligned(place)) {
+            KS_UNROLLED
+            for (int k = 0; k < count; k += width) {
+                wide next;
+                for (int i = 0; i < width; ++i) {
+                    next.of[i] = of[k + i];
+                }
+                *reinterpret_cast<wide *>(place + k) = next;
+            }
+        } else {
+            KS_UNROLLED
+            for (int k = 0; k < count; ++k) {
+                place[k] = of[k];
+            }
+        }
+    }
+};
+
 // Calls f(k) for each k below `count`, before which all before it is done.
 template <class F> __device__ inline void for_each(runtime &rt, int64_t count, const F &f) {
     rt.settle();

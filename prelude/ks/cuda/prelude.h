@@ -27,6 +27,7 @@ extern "C" __host__ __device__ void __assert_fail(const char *, const char *, un
 #include "ks/cuda/bulk.h"
 #include "ks/cuda/device.h"
 #include "ks/cuda/entry.h"
+#include "ks/cuda/indices.h"
 #include "ks/cuda/launch.h"
 #include "ks/cuda/map.h"
 #include "ks/cuda/parallel.h"

@@ -51,6 +51,12 @@ struct grid {
 // Who walks through code together.
 enum class team { thread, warp, block, grid };
 
+// Loads and stores of so many bytes at once need memory aligned to them.
+constexpr int64_t alignment = 16;
+KS_KERNEL_FN bool is_aligned(const void *place) { return reinterpret_cast<uintptr_t>(place) % alignment == 0; }
+// Says so to the compiler.
+template <class T> KS_KERNEL_FN T *aligned(T *place) { return static_cast<T *>(__builtin_assume_aligned(place, alignment)); }
+
 // A word that other threads write, as it is now.
 template <class T> KS_UNCHECKED __device__ inline T look(const T *place) { return *static_cast<const volatile T *>(place); }
 
@@ -88,7 +94,7 @@ class runtime {
     }
 
     // Uninitialised memory for `count` values, gone at the end of the innermost `scratch`.
-    template <class T> __device__ T *alloc(int64_t count) { return static_cast<T *>(bytes(count, sizeof(T))); }
+    template <class T> __device__ T *alloc(int64_t count) { return aligned(static_cast<T *>(bytes(count, sizeof(T)))); }
 
     // A record in scratch memory.
     template <class T> __device__ const T *box(const T &record) {
@@ -103,6 +109,12 @@ class runtime {
 
     // Where the caller wants the k-th result.
     __device__ const given &result(int k) const { return results_[k]; }
+
+    // There, or where it can be copied from, so that it is aligned.
+    template <class T> __device__ T *result_place(int k, int64_t count) {
+        T *const place = static_cast<T *>(results_[k].data);
+        return is_aligned(place) ? aligned(place) : alloc<T>(count);
+    }
 
     __device__ region *innermost() const { return innermost_; }
 

@@ -76,6 +76,13 @@ def test_strides_shared_values_and_numbers() -> None:
     near(mixed(a.to(FIRST), a.to(FIRST), torch.tensor(0.5)), mixed(a, a, torch.tensor(0.5)))
 
 
+def test_rows_that_do_not_begin_where_they_can_be_read_at_once() -> None:
+    x = rand(70 * 4 + 1)
+    for begin in (0, 1):
+        rows = x[begin : begin + 280].view(70, 4)
+        near(normalised(x.to(FIRST)[begin : begin + 280].view(70, 4)), normalised(rows))
+
+
 def test_empty_ones() -> None:
     none = torch.empty(0, 3, device=FIRST)
     assert relu3(none).shape == (0, 3) and relu3(none).device == FIRST
@@ -149,9 +156,18 @@ def test_module_in_a_model() -> None:
 
 
 def test_autocast_leaves_kernels_alone() -> None:
-    x = rand(40)
-    with torch.autocast("cpu" if not ON_GPU else "cuda", dtype=torch.bfloat16):
+    """As it leaves PyTorch's own operators that are on none of its lists."""
+    x, placed = rand(40), rand(40).to(FIRST).requires_grad_()
+    torch.set_autocast_enabled(FIRST.type, True)
+    try:
         near(relu3(x.to(FIRST)), relu3(x))
+        found = relu3(placed)
+        near(torch.autograd.grad(found, placed, torch.ones_like(found))[0], relu3.vjp(x, torch.ones_like(x)))
+        near(normalised(x.view(10, 4).to(FIRST)), normalised(x.view(10, 4)))
+        near(relu3(x.to(FIRST).bfloat16()), relu3(x.bfloat16()))
+    finally:
+        torch.set_autocast_enabled(FIRST.type, False)
+        torch.clear_autocast_cache()
 
 
 def test_compile_sees_the_device() -> None:

@@ -217,6 +217,9 @@ void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     }
 }
 
+// As CUDA has it: operators on none of autocast's lists go on as they are.
+TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, library) { library.fallback(torch::CppFunction::makeFallthrough()); }
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
     m.impl("empty.memory_format", empty);
     m.impl("empty_strided", empty_strided);
