@@ -52,6 +52,9 @@ template <class T, class Combine> __device__ inline T combined_in_block(T value,
     return value;
 }
 
+// What each thread has in its own frame for tensors of its iterations.
+constexpr int64_t near_bytes = 1024;
+
 // How the iterations of a loop are shared out: to so many teams, of which this is the `number`-th. What a team does together is
 // contributed by the thread that leads it.
 struct division {
@@ -343,6 +346,10 @@ __device__ inline void share(runtime &rt, int64_t n, team by, memory needs, cons
         __syncthreads();
     }
     runtime mine = rt.part(by, how.number, how.active);
+    alignas(alignment) char near[near_bytes];
+    if (needs == own_memory && by == team::thread) {
+        mine.add_near(near, near_bytes);
+    }
     for (int64_t i = how.number; how.active > how.number && i < n; i += how.active) {
         body(mine, i, i + 1, own.part()...);
     }

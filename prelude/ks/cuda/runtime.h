@@ -201,6 +201,14 @@ class runtime {
         return mine;
     }
 
+    // Gives a thread that walks by itself memory of its own before any other: of an array in its frame, equal elements of
+    // neighbouring threads lie side by side.
+    __device__ void add_near(char *memory, int64_t bytes) {
+        near_ = memory;
+        near_bytes_ = bytes;
+        end_ += bytes;
+    }
+
     // How many teams of a kind there are among those who walk together, and how many of them can work at a time if each needs
     // memory of its own.
     __device__ int64_t teams(team kind) const { return threads() / size_of(kind); }
@@ -253,14 +261,18 @@ class runtime {
             fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
         }
         const int64_t wanted = (count > 0 ? count : 1) * static_cast<int64_t>(size);
-        const int64_t next = used_ + (wanted + 15) / 16 * 16;
-        if (next > end_) {
-            const int64_t sharers = threads();
+        const int64_t rounded = (wanted + 15) / 16 * 16;
+        // What does not fit into the rest of the near memory is in the other.
+        const int64_t start = used_ < near_bytes_ && used_ + rounded > near_bytes_ ? near_bytes_ : used_;
+        used_ = start + rounded;
+        if (used_ <= near_bytes_) {
+            return near_ + start;
+        }
+        if (used_ > end_) {
+            const int64_t sharers = threads(), next = used_ - near_bytes_;
             fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small", owns_ ? 0 : next, owns_ ? (next + sharers - 1) / sharers : 0);
         }
-        void *const place = base_ + used_;
-        used_ = next;
-        return place;
+        return base_ + (start - near_bytes_);
     }
 
     [[noreturn]] KS_NOINLINE void fail(int code, int line, const char *message, int64_t wanted, int64_t wanted_per_thread) const {
@@ -302,9 +314,11 @@ class runtime {
     const char *file_;
     const given *results_;
     char *base_;
+    char *near_ = nullptr;
     char *partials_;
     int64_t used_;
     int64_t end_;
+    int64_t near_bytes_ = 0;  // at the beginning of what is numbered by `used_`
     int slots_;
     region *innermost_ = nullptr;
     bool glances_;
