@@ -235,3 +235,16 @@ def test_checks_stay_where_nothing_is_known(text):
     host = Host()
     status, _ = call_tensors(kernel, "ks_f", program, [vector3(), np.array(3)], [()], host=host)
     assert (status, host.error and host.error[2]) == (1, UNSOUND[text])
+
+
+def test_a_part_is_copied_rather_than_its_tensor():
+    """A row that is read after its tensor has changed; the row alone is copied, in each iteration."""
+    text = """(def f (Tensor 2 Float) ((x : (Tensor 2 Float)))
+      (for (i (sub (get$1$2 (size x)) 1)) ((t x))
+        (let ((row (index i t)) (next (add i 1)) (u (update i t (build 3 (lam (c : Integer) 0.5)))))
+          (update next u row))))"""
+    program = optimise(parse(text))
+    source = tensor_source("f", program)
+    ((value,), (expected,)) = run(source, "ks_f", program, [np.arange(15.0).reshape(5, 3)], "float64")
+    np.testing.assert_array_equal(value, expected)
+    assert re.findall(r"// copies (.*?):", source.text) == ["x", "t.part(i)"]

@@ -232,14 +232,17 @@ class Printer:
             return None
         atom = eqn.args[k]
         assert isinstance(atom, Var)
+        copy = self.copy_of(self.value(atom), reason, eqn, at)
+        place = self.places.get((id(eqn), k - len(eqn.args) + eqn.params.get("carries", len(eqn.args))))
+        return f"ks::result_copy(rt, {place}, {self.value(atom).text})" if isinstance(place, int) else copy
+
+    def copy_of(self, value: Expr, reason: str, eqn: Eqn, at: Context) -> str:
+        """A copy of a tensor that an equation needs; a comment says why."""
         at.writer.comment(eqn.span)
-        at.writer.line(f"// copies {self.value(atom).text}: {reason}", eqn.span)
+        at.writer.line(f"// copies {value.text}: {reason}", eqn.span)
         self.copies += 1
         self.needs_runtime = True
-        place = self.places.get((id(eqn), k - len(eqn.args) + eqn.params.get("carries", len(eqn.args))))
-        if isinstance(place, int):
-            return f"ks::result_copy(rt, {place}, {self.value(atom).text})"
-        return f"ks::copy(rt, {self.value(atom).text})"
+        return f"ks::copy(rt, {value.text})"
 
     def define(self, var: Var, expr: Expr, at: Context) -> None:
         """Make ``var`` a constant in the text, or fold its expression into the one place that reads it."""

@@ -9,7 +9,7 @@ iterations to come of every loop around. The same holds of
 - an argument of a function that changes that parameter: the caller copies it where it must.
 
     (let (row (index i t))             t is changed in place, and row, which is a part of it, read afterwards:
-      (let (u (update j t v))          so this update works on a copy
+      (let (u (update j t v))          so row is a copy, which is smaller than one of t
         (index 0 row)))
 
 Elements of tensors of tensors are never changed in place. Everything here is a may-analysis over variables: what may
@@ -66,7 +66,8 @@ class Storage:
     """The decisions for one function, by the ``id`` of an equation and the number of an argument or carry.
 
     Attributes:
-        copied: the tensors that are copied before they are changed, each with the reason.
+        copied: the tensors that are copied before they are changed, and the parts that are copied when they are taken,
+            each with the reason.
         changed: the loops' carries that are changed in place.
         steady: the loops' carries that stay the same C++ variable in all iterations.
         roots: the variable whose memory, and C++ variable, another one has taken over.
@@ -106,13 +107,17 @@ class Storage:
 def plan_storage(program: Program, analyses: Mapping[str, Analysis]) -> dict[str, Storage]:
     """The decisions for each function that has an analysis; the entry's parameters belong to the host."""
     summaries = dict.fromkeys(analyses, Summary())
+    apart: dict[int, str] = {}
     while True:
+        known = len(apart)
         plans = {
-            name: _Follower(program, analysis, summaries).function(program.functions[name], own=name != program.entry)
+            name: _Follower(program, analysis, summaries, apart).function(
+                program.functions[name], own=name != program.entry
+            )
             for name, analysis in analyses.items()
         }
         found = {name: summaries[name].joined(plan.summary) for name, plan in plans.items()}
-        if found == summaries:
+        if found == summaries and len(apart) == known:
             for name, plan in plans.items():
                 analyses[name].settle(partial(_assigns_nothing, analyses[name], plan))
             return plans
@@ -133,13 +138,18 @@ def _assigns_nothing(analysis: Analysis, plan: Storage, eqn: Eqn) -> bool:
 class _Follower:
     """Follows one function, its loops until what may share memory no longer grows.
 
-    Decisions are made anew whenever an equation is met, so the last ones, made when most is known, count.
+    Decisions are made anew whenever an equation is met, so the last ones, made when most is known, count. ``apart``
+    holds the equations whose result is a copy of a part, by their ``id``, with the reasons, and learns of more.
     """
 
-    def __init__(self, program: Program, analysis: Analysis, summaries: Mapping[str, Summary]) -> None:
+    def __init__(
+        self, program: Program, analysis: Analysis, summaries: Mapping[str, Summary], apart: dict[int, str]
+    ) -> None:
         self.program = program
         self.analysis = analysis
         self.summaries = summaries
+        self.apart = apart
+        self.parts: dict[Var, Eqn] = {}
         self.aliases = Aliases()
         self.written: set[Var] = set()
         self.plan = Storage()
@@ -237,13 +247,29 @@ class _Follower:
         """
         atom = eqn.args[k]
         assert isinstance(atom, Var)
-        reason = self.obstacle(atom, {**live, **_memory(others, eqn.span)})
+        later = {**live, **_memory(others, eqn.span)}
+        reason = self.obstacle(atom, later)
         self.plan.copied.pop((id(eqn), k), None)
         if reason is not None:
             self.plan.copied[id(eqn), k] = reason
+            self.apart.update(self.parts_in_the_way(atom, later))
             return False
         self.change(eqn, atom)
         return True
+
+    def parts_in_the_way(self, var: Var, live: Live) -> dict[int, str]:
+        """The equations that took the parts of ``var`` for whose sake it is not changed; none if that is not all."""
+        if self.aliases.frozen(var) or var in live:
+            return {}
+        found = {}
+        group = self.aliases.of(var)
+        for other, span in live.items():
+            if other in group:
+                taken = self.parts.get(self.plan.root(other))
+                if taken is None:
+                    return {}
+                found[id(taken)] = f"it is read{_in_line(span)} after its tensor has changed"
+        return found
 
     def own(self, out: Var, others: Iterable[Var] = ()) -> None:
         """``out`` has a C++ variable of its own, and may share memory with ``others``."""
@@ -291,6 +317,12 @@ class _Follower:
     def index(self, eqn: Eqn) -> None:
         (out,), tensor = eqn.outs, eqn.args[0]
         nested = isinstance(tensor.type, TensorType) and holds_memory(tensor.type.elem)
+        if id(eqn) in self.apart:
+            self.plan.copied[id(eqn), 0] = self.apart[id(eqn)]
+            self.own(out)
+            return
+        if holds_memory(out.type) and not nested:
+            self.parts[out] = eqn
         self.own(out, [FROZEN] if nested else self.sharing(tensor) if holds_memory(out.type) else [])
 
     def update(self, eqn: Eqn, live: Live) -> None:

@@ -35,8 +35,16 @@ def print_index(p: Printer, eqn: Eqn, at: Context) -> None:
     """``t(i, j)``, or ``t.part(i)`` for a subtensor; checked unless the index is known to be in range."""
     tensor, *indices = eqn.args
     check_range(p, tensor, indices, eqn, at)
-    p.in_range.same(eqn.outs[0], tensor, len(indices))
-    p.define(eqn.outs[0], element(p, tensor, indices, eqn.span), at)
+    (out,) = eqn.outs
+    p.in_range.same(out, tensor, len(indices))
+    part = element(p, tensor, indices, eqn.span)
+    reason = p.storage.copied.get((id(eqn), 0))
+    if reason is None or not p.analysis.is_read(out):
+        p.define(out, part, at)
+        return
+    copy = p.copy_of(part, reason, eqn, at)
+    name = p.declare(out, at)
+    at.writer.statement(f"{declaration(out.type, name, p.width(out))} = {copy};", eqn.span)
 
 
 def print_size(p: Printer, eqn: Eqn, at: Context) -> None:
