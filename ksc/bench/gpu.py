@@ -19,11 +19,15 @@ from typing import Any
 
 import torch
 
+from ksc.bench import gpu_jax
 from ksc.cli.target import import_file
 from ksc.paths import build_root, examples_dir
 
 Call = Callable[[], Any]
 LAUNCHES = 2000
+WARM_UPS = 2
+LONG_ENOUGH = 5000.0
+"""Milliseconds of one peer on one row, after which it is not run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +59,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     torch.set_float32_matmul_precision("highest")
     copy = copy_bandwidth()
-    rows = [row for name in options.only or GROUPS for row in GROUPS[name](options.scale)]
-    record = {
-        "gpu": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "copy_gb_per_s": copy,
-        "rows": [asdict(row) for row in rows],
-    }
+    rows: list[Row] = []
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(record, indent=2), "utf-8")
-    sys.stdout.write(f"{table(rows, copy)}\n\n{options.json}\n")
+    for name in options.only or GROUPS:
+        # What has been measured is there, whatever comes of the rest.
+        rows += GROUPS[name](options.scale)
+        record = {
+            "gpu": torch.cuda.get_device_name(),
+            "torch": torch.__version__,
+            "cuda": torch.version.cuda,
+            "copy_gb_per_s": copy,
+            "rows": [asdict(row) for row in rows],
+        }
+        options.json.write_text(json.dumps(record, indent=2), "utf-8")
+        sys.stdout.write(f"{table(rows, copy)}\n\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{options.json}\n")
     return 0
 
 
 def milliseconds(call: Call, runs: int = 20) -> float:
     """The least time on the device; the cache is emptied before each run."""
-    for _ in range(3):
+    if isinstance(call, gpu_jax.JaxCall):
+        return call.milliseconds(runs)
+    for _ in range(WARM_UPS):
         call()
     flush = torch.empty(64 << 20, dtype=torch.int32, device="cuda")
-    best = math.inf
+    best, spent = math.inf, 0.0
     for _ in range(runs):
+        if spent > LONG_ENOUGH:
+            break
         flush.zero_()
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         begin.record()
@@ -83,6 +96,7 @@ def milliseconds(call: Call, runs: int = 20) -> float:
         end.record()
         end.synchronize()
         best = min(best, begin.elapsed_time(end))
+        spent += begin.elapsed_time(end)
     return best
 
 
@@ -99,7 +113,7 @@ def measured(name: str, peers: dict[str, Call], moved: int = 0) -> Row:
     for peer, call in peers.items():
         try:
             times[peer] = milliseconds(call)
-        except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as failed:
+        except (RuntimeError, torch._dynamo.exc.TorchDynamoException, ImportError) as failed:
             times[peer], failures[peer] = math.nan, f"{type(failed).__name__}: {failed}".splitlines()[0]
         torch.cuda.empty_cache()
     return Row(name, times, moved, failures)
@@ -125,20 +139,28 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return done
 
 
+def add_jax(forward: dict[str, Call], reverse: dict[str, Call], function: Callable[..., Any], x: torch.Tensor) -> None:
+    """Both directions by JAX, where it has a GPU."""
+    if gpu_jax.sees_a_gpu():
+        forward["JAX"], reverse["JAX"] = gpu_jax.forward(function, x), gpu_jax.backward(function, x)
+
+
 def elementwise(scale: float) -> list[Row]:
     """relu3 and gelu."""
     relu3, gelu = example("dl-activations/relu3"), example("dl-activations/gelu")
+    both = ((relu3, "relu3", relu3.relu3, relu3.relu3_pt), (gelu, "gelu", gelu.vgelu, gelu.gelu_pt_builtin))
     x = torch.randn(max(1, int(scale * (1 << 26))), device="cuda")
     rows = []
-    for name, kernel, eager in (("relu3", relu3.relu3, relu3.relu3_pt), ("gelu", gelu.vgelu, gelu.gelu_pt_builtin)):
+    for module, name, kernel, eager in both:
         fast = compiled(eager)
         forward: dict[str, Call] = {
             "ours": partial(kernel, x),
             "eager": partial(eager, x),
             "compile": partial(fast, x),
         }
-        rows.append(measured(f"{name} forward 2^{math.log2(x.numel()):.0f}", forward, 8 * x.numel()))
         reverse = {"ours": backward(kernel, x), "eager": backward(eager, x), "compile": backward(fast, x)}
+        add_jax(forward, reverse, getattr(module, f"{name}_jax"), x)
+        rows.append(measured(f"{name} forward 2^{math.log2(x.numel()):.0f}", forward, 8 * x.numel()))
         rows.append(measured(f"{name} backward 2^{math.log2(x.numel()):.0f}", reverse, 12 * x.numel()))
     return rows
 
@@ -156,14 +178,19 @@ def blocks(scale: float) -> list[Row]:
             "eager": partial(sqrl.vsqrl_pt, x),
             "compile": partial(fast, x),
         }
-        rows.append(measured(f"vsqrl forward {title}", forward, 4 * (x.numel() + x.shape[0])))
         reverse = {
             "ours": backward(sqrl.vsqrl, x),
             "eager": backward(sqrl.vsqrl_pt, x),
             "compile": backward(fast, x),
         }
+        add_jax(forward, reverse, sqrl.vsqrl_jax, x)
+        rows.append(measured(f"vsqrl forward {title}", forward, 4 * (x.numel() + x.shape[0])))
         rows.append(measured(f"vsqrl backward {title}", reverse, 4 * (2 * x.numel() + x.shape[0])))
     return rows
+
+
+POINTS = 1 << 18
+"""So many at a time, for which there is memory; a compiler unrolls the loop over them."""
 
 
 def gmm_by_hand(
@@ -178,7 +205,7 @@ def gmm_by_hand(
         (torch.arange(len(q), device=x.device)[:, None], rows, columns), packed[:, places]
     )
     total = x.new_zeros(())
-    for part in torch.split(x, 1 << 14):
+    for part in torch.split(x, POINTS):
         moved = torch.einsum("kij,nj->nki", factors, part) - torch.einsum("kij,kj->ki", factors, means)
         total = total + torch.logsumexp(alphas + q.sum(1) - 0.5 * moved.square().sum(2), 1).sum()
     return total - x.shape[0] * torch.logsumexp(alphas, 0)
@@ -197,6 +224,8 @@ def mixture(scale: float) -> list[Row]:
         name: partial(peer, alphas, means, icf, x, 1.0, 0)
         for name, peer in (("ours", gmm.gradient), ("eager", by_hand), ("compile", fast))
     }
+    if gpu_jax.sees_a_gpu():
+        peers["JAX"] = gpu_jax.mixture(alphas, means, icf, x)
     return [measured(f"GMM gradient n{n} d{d} K{components}", peers)]
 
 
@@ -233,12 +262,12 @@ GROUPS: dict[str, Callable[[float], list[Row]]] = {
 
 def table(rows: Sequence[Row], copy: float) -> str:
     """In Markdown: milliseconds, and what part of a copy's speed ours has."""
-    lines = [f"A copy moves {copy:.0f} GB/s.", "", "| ms | ours | eager | torch.compile | of a copy's speed |"]
-    lines.append("| --- | --- | --- | --- | --- |")
+    lines = [f"A copy moves {copy:.0f} GB/s.", "", "| ms | ours | eager | torch.compile | JAX | of a copy's speed |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
     for row in rows:
         ours = row.times["ours"]
         part = f"{100 * row.bytes / ours / 1e6 / copy:.0f} %" if row.bytes else ""
-        shown = [f"{row.times[peer]:.4g}" if peer in row.times else "" for peer in ("ours", "eager", "compile")]
+        shown = [f"{row.times[peer]:.4g}" if peer in row.times else "" for peer in ("ours", "eager", "compile", "JAX")]
         lines.append(f"| {row.name} | {' | '.join(shown)} | {part} |")
     lines += [f"{row.name}, {peer}: {reason}" for row in rows for peer, reason in row.failures.items()]
     return "\n".join(lines)

@@ -24,8 +24,8 @@ def test_the_table_says_how_near_a_copy_it_is() -> None:
     ]
     lines = table(rows, 4000.0).splitlines()
     assert lines[0] == "A copy moves 4000 GB/s."
-    assert "| relu3 | 0.2 | nan |  | 50 % |" in lines
-    assert "| launch | 0.002 |  |  |  |" in lines
+    assert "| relu3 | 0.2 | nan |  |  | 50 % |" in lines
+    assert "| launch | 0.002 |  |  |  |  |" in lines
     assert lines[-1] == "relu3, eager: RuntimeError: refused"
 
 

@@ -1,6 +1,8 @@
 // What differs between the versions of PyTorch that are supported: the one place for it.
 #pragma once
 
+#include <dlfcn.h>
+
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -31,8 +33,25 @@ auto make_node(Args&&... args) {
 inline void* native_handle(const c10::Stream& stream) { return stream.native_handle(); }
 inline bool is_capturing(const c10::Stream& stream) { return stream.is_capturing(); }
 #else
-inline void* native_handle(const c10::Stream&) { TORCH_CHECK_NOT_IMPLEMENTED(false, "kernels run on a GPU from PyTorch 2.13 on"); }
-inline bool is_capturing(const c10::Stream&) { return false; }
+// Before, those of CUDA alone do, in a library that only PyTorch with CUDA has loaded.
+template <class Function>
+Function* of_cuda(const char* symbol) {
+    void* const library = dlopen("libc10_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+    void* const found = library != nullptr ? dlsym(library, symbol) : nullptr;
+    TORCH_CHECK_NOT_IMPLEMENTED(found != nullptr, "kernels run on other devices than GPUs of CUDA from PyTorch 2.13 on");
+    return reinterpret_cast<Function*>(found);
+}
+inline void* native_handle(const c10::Stream& stream) {
+    // c10::cuda::CUDAStream::stream; the class holds nothing but the c10::Stream.
+    static auto* const stream_of = of_cuda<void*(const c10::Stream*)>("_ZNK3c104cuda10CUDAStream6streamEv");
+    return stream_of(&stream);
+}
+inline bool is_capturing(const c10::Stream& stream) {
+    static auto* const ask = of_cuda<int(void*, int*)>("cudaStreamIsCapturing");
+    int status = 0;
+    TORCH_CHECK(ask(native_handle(stream), &status) == 0, "the stream does not say whether it records a graph");
+    return status != 0;
+}
 #endif
 
 }  // namespace ksc
