@@ -11,6 +11,7 @@
 #include "ks/limits.h"
 #include "ks/macros.h"
 #include "ks/map.h"
+#include "ks/multiply.h"
 #include "ks/operand.h"
 #include "ks/pack.h"
 #include "ks/parallel.h"
