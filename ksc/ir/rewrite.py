@@ -161,13 +161,13 @@ def effectful_functions(functions: Mapping[str, Function]) -> frozenset[str]:
 
 
 def _leaks(body: Block, effectful: Collection[str]) -> bool:
-    bound = bound_vars(body) - set(body.params)
-    return any(
-        eqn.op in OWN_EFFECTS
-        or (eqn.op == "call" and eqn.params["callee"] in effectful)
-        or (eqn.op == "acc_add" and eqn.args[0] not in bound)
-        for eqn in walk(body)
-    )
+    accs: list[Atom] = []
+    for eqn in walk(body):
+        if eqn.op in OWN_EFFECTS or (eqn.op == "call" and eqn.params["callee"] in effectful):
+            return True
+        if eqn.op == "acc_add":
+            accs.append(eqn.args[0])
+    return bool(accs) and not (bound_vars(body) - set(body.params)).issuperset(accs)
 
 
 def without_effects(eqns: Iterable[Eqn]) -> list[Eqn]:
@@ -214,7 +214,7 @@ def assemble(
             pending.append((name, True))
             pending.extend((callee, False) for callee in reversed(callees(functions[name])) if callee not in seen)
     used: dict[str, None] = {}
-    for function in order.values():
+    for function in order.values() if boxes else ():
         for type_ in _types(function.body):
             _mark_boxes(type_, boxes, used)
     return Program(order, entry, {name: boxes[name] for name in boxes if name in used})

@@ -59,16 +59,31 @@ class Facts:
     Attributes:
         values: integers that are sums of others.
         below: the greatest value of integers that are not negative.
-        known: sums that are not negative.
+        known: sums that are not negative, of those of the same multiples of unknowns the least.
         sizes: integers that are sizes of tensors.
         either: conditions of which one holds.
+        equated: stands for the integers that were found to be sums after something was said of them.
     """
 
     values: Mapping[Unknown, Sum] = field(default_factory=dict)
     below: Mapping[Unknown, Sum] = field(default_factory=dict)
-    known: tuple[Sum, ...] = ()
+    known: Mapping[frozenset[tuple[Unknown, int]], Sum] = field(default_factory=dict)
     sizes: frozenset[Unknown] = frozenset()
     either: tuple[tuple[Atom, Atom], ...] = ()
+    equated: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A known sum as it is resolved, and the unknowns that it and its bounds reach.
+
+    It is out of date where more integers are ``equated``, or where less is known to be left than was ``said``.
+    """
+
+    equated: object
+    said: int
+    value: Sum
+    reach: frozenset[Unknown]
 
 
 class InRange:
@@ -87,6 +102,7 @@ class InRange:
         self._comparisons: dict[Var, Eqn] = {}
         self._clamped: dict[Var, Atom] = {}
         self._asserted: set[Var] = set()
+        self._known: dict[frozenset[tuple[Unknown, int]], _Seen] = {}
 
     # What is said.
 
@@ -126,7 +142,8 @@ class InRange:
             # The loop runs, so its count is not the zero.
             count = self._clamped.get(count, count)
         last = self._sum(count).plus(Sum(-1))
-        self.facts = replace(self.facts, below={**self.facts.below, index: last}, known=(*self.facts.known, last))
+        self.facts = replace(self.facts, below={**self.facts.below, index: last})
+        self._learn(last)
         pending = list(self.facts.either)
         for one, other in pending:
             if self._is_refuted(one):
@@ -214,7 +231,8 @@ class InRange:
                     last = self._size(limit.args[0], limit.params["dim"])
                 else:
                     continue
-                self.facts = replace(self.facts, below={**self.facts.below, var: last.plus(Sum(-1))})
+                below = {**self.facts.below, var: last.plus(Sum(-1))}
+                self.facts = replace(self.facts, below=below, equated=object())
                 self._know(last.plus(Sum(-1)))
 
     # What is asked.
@@ -265,20 +283,28 @@ class InRange:
 
     def _know(self, value: Sum) -> None:
         if value.is_small() and value.factors:
-            self.facts = replace(self.facts, known=(*self.facts.known, value))
+            self._learn(value)
+
+    def _learn(self, value: Sum) -> None:
+        key = frozenset(value.factors.items())
+        said = self.facts.known.get(key)
+        if said is None or value.constant < said.constant:
+            self.facts = replace(self.facts, known={**self.facts.known, key: value})
 
     def _equate(self, a: Sum, b: Sum) -> None:
         for one, other in ((a, b), (b, a)):
             if one.constant == 0 and list(one.factors.values()) == [1]:
                 (unknown,) = one.factors
                 if unknown not in other.factors and other.is_small():
-                    self.facts = replace(self.facts, values={**self.facts.values, unknown: other})
+                    values = {**self.facts.values, unknown: other}
+                    self.facts = replace(self.facts, values=values, equated=object())
                     return
         difference = a.plus(b, -1)
         for unknown, factor in difference.factors.items():
             if abs(factor) == 1:
                 rest = difference.plus(Sum(0, {unknown: 1}), -factor)
                 self._let(unknown, Sum().plus(rest, -factor))
+                self.facts = replace(self.facts, equated=object())
                 return
 
     def _comparisons_in(self, condition: Atom, holds: bool) -> Iterator[tuple[str, Atom, Atom]]:
@@ -358,7 +384,7 @@ class InRange:
             return all(map(self._is_bounded, last.factors))
         signs = {
             known.factors[unknown] > 0
-            for known in self.facts.known
+            for known in self.facts.known.values()
             if unknown in known.factors and all(map(self._is_size, known.factors.keys() - {unknown}))
         }
         return signs == {True, False}
@@ -367,9 +393,31 @@ class InRange:
         """Whether the sum is known not to be negative."""
         if not value.is_small():
             return False
-        return self._is_positive(value) or any(
-            self._is_positive(value.plus(self._resolved(known), -1)) for known in self.facts.known
-        )
+        value = self._resolved(value)
+        if self._is_positive(value):
+            return True
+        reach = self._reach(value)
+        seen = (self._see(key, known) for key, known in self.facts.known.items())
+        return any(self._is_positive(value.plus(one.value, -1)) for one in seen if not reach.isdisjoint(one.reach))
+
+    def _see(self, key: frozenset[tuple[Unknown, int]], known: Sum) -> _Seen:
+        seen = self._known.get(key)
+        if seen is None or seen.equated is not self.facts.equated or seen.said != known.constant:
+            value = self._resolved(known)
+            seen = self._known[key] = _Seen(self.facts.equated, known.constant, value, self._reach(value))
+        return seen
+
+    def _reach(self, value: Sum) -> frozenset[Unknown]:
+        """The unknowns of a resolved sum, and those that they are below."""
+        found: set[Unknown] = set()
+        pending = list(value.factors)
+        while pending:
+            unknown = pending.pop()
+            if unknown not in found:
+                found.add(unknown)
+                below = self.facts.below.get(unknown)
+                pending += self._resolved(below).factors if below is not None else ()
+        return frozenset(found)
 
     def _is_positive(self, value: Sum) -> bool:
         """Whether no term left is negative once every integer below another one is at its worst."""
