@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "ks/cuda/bulk.h"
+#include "ks/cuda/indices.h"
 #include "ks/cuda/runtime.h"
 #include "ks/tensor.h"
 
@@ -391,7 +392,7 @@ struct rows {
 // other. The rest is what it costs, in such steps, to read rows apart, and to combine what a team has found out. `in_order`: no
 // team adds to a tensor at the same time as another.
 __device__ inline team best_team(const runtime &rt, int64_t n, int64_t steps, bool in_order) {
-    const auto turns = [](int64_t count, int64_t at_once) { return (count + at_once - 1) / at_once; };
+    const auto turns = [](int64_t count, int64_t at_once) { return quotient(count + at_once - 1, at_once); };
     const int64_t costs[] = {
         turns(n, rt.threads()) * steps * 8,
         turns(n, rt.teams(team::warp)) * (turns(steps, warp_size) + 1),
