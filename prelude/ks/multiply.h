@@ -11,6 +11,7 @@
 #include "ks/macros.h"
 #include "ks/pack.h"
 #include "ks/parallel.h"
+#include "ks/sums.h"
 #include "ks/tensor.h"
 
 namespace ks {
@@ -38,12 +39,12 @@ template <class T> struct tile {
     static constexpr int rows = 4;
 #endif
     // A packed panel of b has this many rows at most, and fits into the first-level cache.
-    static constexpr int64_t depth = register_bytes == 64 ? 192 : 256;
+    static constexpr int64_t depth = register_bytes == 64 ? 256 : 256;
     // So many rows of a, packed, fit into the second-level cache.
-    static constexpr int64_t block = (1 << 18) / static_cast<int64_t>(sizeof(T)) / depth / rows * rows;
+    static constexpr int64_t block = (1 << 19) / static_cast<int64_t>(sizeof(T)) / depth / rows * rows;
     // Fewer rows or columns of c are not worth packing for.
-    static constexpr int64_t few_rows = 8 * rows;
-    static constexpr int64_t few_columns = 4 * parts * lanes;
+    static constexpr int64_t few_rows = 16 * rows;
+    static constexpr int64_t few_columns = 16 * parts * lanes;
 };
 
 // A product of so many multiplications takes longer to prepare than to do.
@@ -251,21 +252,46 @@ KS_NOINLINE void multiply_small(T *__restrict c, matrix<T> a, matrix<T> b, int64
     }
 }
 
+// The products of one row with so many columns of b, each stored from its first to its last element: sums in lanes, if any are.
+template <int columns, class T> inline void multiply_dense(T *c, const T *a, matrix<T> b, int64_t depth) {
+    T total[columns] = {};
+    int64_t k = 0;
+#if defined(KS_SUMS_IN_LANES)
+    typedef typename tile<T>::part part;
+    constexpr int64_t lanes = tile<T>::lanes;
+    part sums[columns] = {};
+    for (; k + lanes <= depth; k += lanes) {
+        part left, right;
+        __builtin_memcpy(&left, a + k, sizeof left);
+        KS_UNROLLED
+        for (int j = 0; j < columns; ++j) {
+            __builtin_memcpy(&right, b.data + j * b.column + k, sizeof right);
+            sums[j] += left * right;
+        }
+    }
+    KS_UNROLLED
+    for (int j = 0; j < columns; ++j) {
+        total[j] = tree_sum<lanes, T>([&](int l) { return sums[j][l]; });
+    }
+#endif
+    for (; k < depth; ++k) {
+        KS_UNROLLED
+        for (int j = 0; j < columns; ++j) {
+            total[j] += a[k] * b.data[k + j * b.column];
+        }
+    }
+    __builtin_memcpy(c, total, sizeof total);
+}
+
 // One row of c: of rows of b, some at a time, or of columns of b, where terms may be added up in lanes.
 template <class T> KS_NOINLINE void multiply_row(T *__restrict c, matrix<T> a, matrix<T> b, int64_t columns, int64_t depth) {
-    if (b.column != 1) {
-        const bool side_by_side = a.column == 1 && b.row == 1;
-        for (int64_t j = 0; j < columns; ++j) {
-            const T *const right = b.data + j * b.column;
-            pack<T> terms = T{0};
-            int64_t k = 0;
-            for (; side_by_side && pack<T>::fits(k, depth); k += pack<T>::lanes) {
-                terms += pack<T>::load(a.data + k) * pack<T>::load(right + k);
-            }
-            c[j] = k > 0 ? sum(terms) : T{0};
-            for (; k < depth; ++k) {
-                c[j] += a.data[k * a.column] * right[k * b.row];
-            }
+    if (a.column == 1 && b.row == 1 && (b.column != 1 || columns == 1)) {
+        int64_t j = 0;
+        for (; j + 4 <= columns; j += 4) {
+            multiply_dense<4>(c + j, a.data, b.from(0, j), depth);
+        }
+        for (; j < columns; ++j) {
+            multiply_dense<1>(c + j, a.data, b.from(0, j), depth);
         }
         return;
     }
@@ -273,7 +299,7 @@ template <class T> KS_NOINLINE void multiply_row(T *__restrict c, matrix<T> a, m
         c[j] = 0;
     }
     int64_t k = 0;
-    for (; k + 4 <= depth; k += 4) {
+    for (; b.column == 1 && k + 4 <= depth; k += 4) {
         const T *const left = a.data + k * a.column;
         const T x[4] = {left[0], left[a.column], left[2 * a.column], left[3 * a.column]};
         const T *__restrict const right = b.data + k * b.row;
@@ -290,7 +316,7 @@ template <class T> KS_NOINLINE void multiply_row(T *__restrict c, matrix<T> a, m
         const T x = a.data[k * a.column];
         const T *__restrict const right = b.data + k * b.row;
         for (int64_t j = 0; j < columns; ++j) {
-            c[j] += x * right[j];
+            c[j] += x * right[j * b.column];
         }
     }
 }

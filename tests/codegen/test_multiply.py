@@ -98,7 +98,8 @@ class Products:
         return c
 
     def keep_the_order(self, rows, columns, turned):
-        return not self.in_lanes or not ((rows == 1 and turned[1]) or (columns == 1 and not turned[0]))
+        by_columns = (rows == 1 and (turned[1] or columns == 1)) or (columns == 1 and not turned[0])
+        return not (self.in_lanes and by_columns)
 
 
 @pytest.fixture(scope="module", params=["contracted", "exact"])
