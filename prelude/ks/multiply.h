@@ -339,12 +339,15 @@ template <class T> inline void multiply(runtime &rt, tensor<T, 2> c, matrix<T> a
         multiply_small(c.data, a, b, rows, columns, depth);
         return;
     }
-    // Whole tiles to a thread, of rows or of columns.
+    // Ranges of rows or of columns, whole tiles each: two to a thread, since each packs by itself what it shares with others.
     const bool by_rows = rows > 1 && rows >= columns;
     const int64_t size = by_rows ? rows : columns;
-    const int64_t step = by_rows ? tile<T>::rows : tile<T>::parts * tile<T>::lanes;
-    const int64_t cost = static_cast<int64_t>(sizeof(T) / sizeof(float)) * (rows == 1 ? 4 : 1);
-    parallel(rt, (size + step - 1) / step, step * (rows * columns / size) * depth * cost, [=](runtime &mine, int64_t first, int64_t last) {
+    const int64_t unit = by_rows ? tile<T>::rows : tile<T>::parts * tile<T>::lanes;
+    const int64_t cost = rows * columns / size * depth * static_cast<int64_t>(sizeof(T) / sizeof(float)) * (rows == 1 ? 4 : 1);
+    const bool divided = static_cast<double>(size) * static_cast<double>(cost) >= 2 * work_per_part;
+    const int64_t ranges = divided ? 2 * rt.threads() : 1;
+    const int64_t step = division::whole((size + ranges - 1) / ranges, unit);
+    parallel(rt, (size + step - 1) / step, step * cost, [=](runtime &mine, int64_t first, int64_t last) {
         first *= step;
         last = last * step < size ? last * step : size;
         if (rows == 1) {
