@@ -135,3 +135,9 @@ def test_what_is_written_by_hand_is_the_same(capsys: pytest.CaptureFixture[str])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7
     assert {line.count("|") for line in lines} == {8}
+
+
+def test_growth_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    example("adbench/growth").main(["--seconds", "0", "--factor", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[2:]] == ["gmm", "ba", "hand", "lstm"]

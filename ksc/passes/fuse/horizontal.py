@@ -15,7 +15,7 @@ from collections.abc import Collection
 from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import assemble, effectful_functions, read_vars, substitute_block
-from ksc.ir.types import TensorType
+from ksc.passes.fuse.changes import changed_tensors
 
 LARGEST = 200
 """The number of equations that a merged body may have."""
@@ -77,7 +77,7 @@ def _merge(eqns: list[Eqn], key: Key) -> list[Eqn]:
         used = read_vars([eqn])
         own = max((depth.get(var, 0) for var in used), default=0)
         # What reads a tensor stays before what may change it in place, lest it be copied.
-        own = max((own, *(read.get(var, 0) for var in _changed(eqn))))
+        own = max((own, *(read.get(var, 0) for var in changed_tensors(eqn))))
         is_loop = _key(eqn) == key
         depth.update(dict.fromkeys(eqn.outs, own + is_loop))
         read.update((var, max(read.get(var, 0), own + is_loop)) for var in used)
@@ -94,20 +94,6 @@ def _merge(eqns: list[Eqn], key: Key) -> list[Eqn]:
             middle.append(eqn)
         previous = rank
     return [*eqns[:first], *middle, *eqns[last:]]
-
-
-def _changed(eqn: Eqn) -> list[Var]:
-    """The tensors whose memory an equation may take over."""
-    match eqn.op:
-        case "update":
-            taken = eqn.args[:1]
-        case "for" | "while":
-            taken = eqn.args[len(eqn.args) - eqn.params["carries"] :]
-        case "withacc":
-            taken = eqn.args
-        case _:
-            taken = ()
-    return [arg for arg in taken if isinstance(arg, Var) and isinstance(arg.type, TensorType)]
 
 
 def _size(eqn: Eqn) -> int:

@@ -21,6 +21,7 @@ from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import Env, assemble, effectful_functions, free_vars, read_vars, replace
 from ksc.ir.types import TensorType
 from ksc.ops import PRIMITIVES
+from ksc.passes.fuse.changes import changed_tensors
 from ksc.passes.fuse.cost import LARGEST, fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
@@ -79,7 +80,9 @@ class _Rows:
             if depth == 0 or any(self.is_whole(out, results) for out in maker.outs if out in free):
                 continue
             between = eqns[first + 1 : second]
-            if not any(out in read_vars(between) for out in maker.outs):
+            changed = {tensor for eqn in between for tensor in changed_tensors(eqn)}
+            late = changed.isdisjoint(free_vars(maker.blocks[0]))
+            if late and not any(out in read_vars(between) for out in maker.outs):
                 eqns[first : second + 1] = [*between, self.merge(maker, reader, depth)]
                 return True
             bound = {out for eqn in between for out in eqn.outs}

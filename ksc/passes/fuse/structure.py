@@ -2,7 +2,8 @@
 
 * the size of a tensor that is known, a ``get`` of a ``tuple``: what it is;
 * integers that an assert says are equal are one after it;
-* ``(index j (index i t))`` is ``(index (tuple i j) t)``, so that a row is not made for its elements;
+* ``(index j (index i t))`` is ``(index (tuple i j) t)``, so that a row is not made for its elements; where a loop
+  changes t between the two, in each iteration, it is made;
 * ``(build n (lam i (index i x)))``, n being the size of x, is x;
 * a size is not below 0, nor is the maximum of it and 0 another one;
 * a loop that runs once is its body, a sum or loop that never runs is what it starts with.
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, replace
 from ksc.ir.types import Bool, Float, Integer, TensorType, Type, is_scalar
+from ksc.passes.fuse.changes import Changes
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
 
@@ -33,6 +35,7 @@ class _Resolver:
         self.function = function
         self.facts, self.top = Facts.of(function)
         self.env: Env = {}
+        self.changes = Changes(function)
 
     def run(self) -> Function:
         return Function(self.function.name, self.block(self.function.body, self.top), self.function.span)
@@ -55,7 +58,7 @@ class _Resolver:
                 self.env.update((var, value) for var, value in zip(eqn.outs, values, strict=True) if var is not value)
                 continue
             if new.op == "index":
-                new = self.flat_index(new, eqn, place)
+                new = self.flat_index(new, eqn, place, eqn)
             blocks = tuple(self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks)
             new = Eqn(new.outs, new.op, new.args, new.params, blocks, new.span)
             copied = self.copied(new, place) if new.op == "build" else None
@@ -111,21 +114,21 @@ class _Resolver:
         out.append(Eqn(eqn.outs, "size", (tensor,), {"dim": size[1]}, (), eqn.span))
         return eqn.outs
 
-    def flat_index(self, new: Eqn, eqn: Eqn, place: Place) -> Eqn:
-        """Read through a row: an element of a part is an element of the whole."""
+    def flat_index(self, new: Eqn, eqn: Eqn, place: Place, reader: Eqn) -> Eqn:
+        """Read through a row: an element of a part is an element of the whole, where ``reader`` still has that."""
         row = self.facts.definition(eqn.args[0])
         if row is None or row.op != "index" or not isinstance(row.args[0], Var):
             return new
         source = row.args[0]
         assert isinstance(source.type, TensorType)
-        if not is_scalar(source.type.elem):
+        if not is_scalar(source.type.elem) or self.changes.between(row.outs[0], [reader], [source]):
             return new
         here = self.facts.places[row.outs[0]]
         safe = all(self.facts.in_range(i, self.facts.size(source, dim), here) for dim, i in enumerate(row.args[1:]))
         if not safe and here is not place:
             return new
         flat = Eqn(new.outs, "index", (*row.args, *eqn.args[1:]), new.params, (), new.span)
-        again = self.flat_index(flat, flat, place)
+        again = self.flat_index(flat, flat, place, reader)
         return Eqn(again.outs, "index", tuple(replace(a, self.env) for a in again.args), new.params, (), new.span)
 
     def copied(self, eqn: Eqn, place: Place) -> Var | None:

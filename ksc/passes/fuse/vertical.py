@@ -10,6 +10,7 @@ sides compute on the way become results of the ``if`` itself. This is done where
 * the element costs next to nothing (views, broadcasts), or is read in one place by loops that read each element once,
   or is cheap and read in several such places (``ksc.passes.fuse.cost``);
 * an element that may stop the kernel is read whatever happens;
+* no tensor is read that a loop changes, in each iteration, between producer and reader: it would have to be copied;
 * nothing with an effect is moved.
 
 The body of a tensor of one element stands for that element wherever it is read.
@@ -25,6 +26,7 @@ from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, defaul
 from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars, replace
 from ksc.ir.types import TensorType, Type, is_scalar, join
 from ksc.passes.cost import work
+from ksc.passes.fuse.changes import Changes
 from ksc.passes.fuse.cost import CHEAP, FREE, LARGEST, Cost, cost_of
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.reading import reading_of
@@ -104,6 +106,7 @@ class _Fusion:
         self.fused: dict[Eqn, Var] = {}
         self.moved: dict[Var, tuple[Eqn, Place]] = {}
         self.single: dict[Var, Atom] = {}
+        self.changes = Changes(function)
 
     def run(self) -> Function:
         if not any(isinstance(var.type, TensorType) for var in self.facts.definitions):
@@ -201,6 +204,8 @@ class _Fusion:
         if not elements or (cost.fails and (reading.whole or len(elements) > 1 or not elements[0].covers)):
             return
         if cost.equations > LARGEST:
+            return
+        if self.changes and self.changes.between(tensor, reading.eqns, self.needs(source)):
             return
         repeats = any(element.repeats for element in elements)
         moved = len(elements) == 1 and alone
