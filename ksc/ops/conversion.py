@@ -8,7 +8,7 @@ from ksc.ir.types import Bool, Float, Integer
 from ksc.ops import cpp, ieee
 from ksc.ops.forms import ONE, predicate
 from ksc.ops.own import math
-from ksc.ops.record import Failure, NonDifferentiable, Overload, Primitive, Width, zero
+from ksc.ops.record import Failure, NonDifferentiable, Overload, Primitive, Width, identity, zero
 
 _BIG = ((0,), (2**53 + 1,), (-(2**63),), (2**63 - 1,))
 
@@ -31,6 +31,12 @@ def _nextafter(a: float, b: float, *, width: Width = "f64") -> float:
 
 def _not_smooth(what: str) -> NonDifferentiable:
     return NonDifferentiable(f"{what} is a fact about the number format")
+
+
+def _with_value(torch: Any, a: Any, value: Any) -> Any:
+    a = a * 1.0
+    a.data.copy_(value.detach())
+    return a
 
 
 def _ldexp(torch: Any, a: Any, n: Any) -> Any:
@@ -122,6 +128,16 @@ RECORDS = (
         domain=((-4.0, 4.0),),
         edges=ONE,
         reference=lambda torch, a: a.detach(),
+        ulp=(0, 0),
+    ),
+    Primitive(
+        name="with_value",
+        doc="The second number; its derivative is declared to be that of the first, another way to compute it.",
+        overloads=(Overload((Float, Float), Float, lambda a, value: value, cpp.call("ks::with_value", 2)),),
+        partials=(identity, zero),
+        domain=((-4.0, 4.0), (-4.0, 4.0)),
+        edges=((1.0, 0.0), (math.nan, 1.0), (1.0, math.nan), (math.inf, 2.0), (0.0, -math.inf), (2.0, -0.0)),
+        reference=_with_value,
         ulp=(0, 0),
     ),
 )

@@ -112,7 +112,7 @@ class _Analysis:
                 return [_join(kinds[1:]) if kinds[0] == CONSTANT else OTHER]
             case "mul":
                 return [_product(kinds)]
-            case "div" | "ldexp":
+            case "div" | "div_by" | "ldexp":
                 return [kinds[0] if kinds[1] == CONSTANT else OTHER]
             case op if op in _SUMS or op in _PASSES:
                 return [_join(kinds)]

@@ -6,6 +6,8 @@ and where e is a tensor
 
                                t = (build n (lam i e))
 (reduce mul n (lam i e))   ⟶   (build (size e) (lam j (for n 1.0 (lam (i r) (mul r (index i j t))))))
+
+One that is read only by what has no derivative, as the largest element before ``exp`` is, stays as it is.
 """
 
 from __future__ import annotations
@@ -15,20 +17,41 @@ from collections.abc import Callable
 
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder, stack_type
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const, walk
 from ksc.ir.types import Bool, Float, Integer, TensorType, Type, is_differentiable, is_scalar
+from ksc.ops import PRIMITIVES
+from ksc.ops.record import zero
 
 _FLOAT_IDENTITY = {"add": 0.0, "mul": 1.0, "min": math.inf, "max": -math.inf}
 _INTEGER_IDENTITY = {"add": 0, "mul": 1, "min": 2**63 - 1, "max": -(2**63)}
 
 
 def lower_reductions(block: Block, keep: Callable[[Eqn], bool]) -> Block:
-    """The block with every ``reduce`` that gives a Float as a loop, but for those that ``keep`` holds for."""
+    """The body of a function with every ``reduce`` that has a derivative as a loop, but for those to ``keep``."""
+    return _lowered(block, keep, _varying(block))
+
+
+def _varying(body: Block) -> set[Var]:
+    """The variables of a function that are read by something through which a derivative may flow."""
+    found: set[Var] = set()
+    for eqn in walk(body):
+        if eqn.op in PRIMITIVES and eqn.outs[0].type == Float:
+            partials = zip(eqn.args, PRIMITIVES[eqn.op].partials, strict=True)
+            found.update(arg for arg, partial in partials if isinstance(arg, Var) and partial is not zero)
+        elif eqn.op not in PRIMITIVES and eqn.op != "size":
+            results = (result for block in eqn.blocks for result in block.results)
+            found.update(atom for atom in (*eqn.args, *results) if isinstance(atom, Var))
+    found.update(result for result in body.results if isinstance(result, Var))
+    return found
+
+
+def _lowered(block: Block, keep: Callable[[Eqn], bool], varying: set[Var]) -> Block:
     eqns: list[Eqn] = []
     for eqn in block.eqns:
-        blocks = tuple(lower_reductions(inner, keep) for inner in eqn.blocks)
+        blocks = tuple(_lowered(inner, keep, varying) for inner in eqn.blocks)
         new = Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
-        if eqn.op != "reduce" or not any(is_differentiable(out.type) for out in eqn.outs) or keep(new):
+        differentiated = any(is_differentiable(out.type) and out in varying for out in eqn.outs)
+        if eqn.op != "reduce" or not differentiated or keep(new):
             eqns.append(new)
         elif any(isinstance(out.type, TensorType) for out in eqn.outs):
             eqns.extend(elementwise(new))

@@ -131,6 +131,35 @@ template <class T> KS_FN T sign(T x) { return abs(x) > T(0) ? copysign(T(1), x) 
 
 // Quotients and remainders.
 
+// a / b in loops in which b stays the same: compilers move what follows from b alone out of them, and what is left, a
+// product and its correction (Markstein 1990), takes a quarter of the time of a division. Correctly rounded but where
+// subnormal numbers get into it, there to 1.5 ULP. A tiny divisor is scaled, lest its inverse be infinite; where the
+// correction is not a number, as that of an infinity, there is nothing to correct.
+#if defined(__FP_FAST_FMAF) && defined(__FP_FAST_FMA) && !defined(__CUDACC__)
+KS_FN float div_by(float a, float b) {
+    const float size = __builtin_fabsf(b);
+    const float scale = size < 0x1p-100f ? 0x1p64f : 1.0f;
+    const float divisor = size * scale;
+    const float inverse = 1.0f / divisor;
+    const float scaled = a * __builtin_copysignf(scale, b);
+    const float near = scaled * inverse;
+    const float nearest = __builtin_fmaf(-__builtin_fmaf(near, divisor, -scaled), inverse, near);
+    return nearest == nearest ? nearest : near;
+}
+KS_FN double div_by(double a, double b) {
+    const double size = __builtin_fabs(b);
+    const double scale = size < 0x1p-900 ? 0x1p500 : 1.0;
+    const double divisor = size * scale;
+    const double inverse = 1.0 / divisor;
+    const double scaled = a * __builtin_copysign(scale, b);
+    const double near = scaled * inverse;
+    const double nearest = __builtin_fma(-__builtin_fma(near, divisor, -scaled), inverse, near);
+    return nearest == nearest ? nearest : near;
+}
+#else
+template <class T> KS_FN T div_by(T a, T b) { return a / b; }
+#endif
+
 template <class T> KS_FN T frac(T x) { return x - trunc(x); }
 
 // Python's a % b: the sign is b's; NaN where b is zero.
@@ -160,6 +189,9 @@ template <class T> KS_FN T floordiv(T a, T b) {
 }
 
 // Conversions and parts.
+
+// The number, whose derivative is that of the other one.
+template <class T> KS_FN T with_value(T, T value) { return value; }
 
 // Whether truncation gives a 64-bit integer.
 template <class T> KS_FN bool fits_int(T x) { return x >= T(-9223372036854775808.0) && x < T(9223372036854775808.0); }

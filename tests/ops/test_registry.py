@@ -20,8 +20,8 @@ from tests.ops.calculus import application, gradient, run, tangent
 from tests.ops.samples import edge_samples, random_samples, samples_of
 
 RECORDS = list(PRIMITIVES.values())
-# Its derivative is what its name says, not what its values say.
-DECLARED = {"stop_gradient"}
+# Their derivatives are what their names say, not what their values say.
+DECLARED = {"stop_gradient", "with_value"}
 SMOOTH = [
     r
     for r in RECORDS

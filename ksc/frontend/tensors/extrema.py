@@ -58,27 +58,44 @@ def search(
 
 
 def extremum(op: Op, sizes: Sequence[Scalar], at: Element, *, largest: bool) -> Scalar:
-    """The extremum; several elements that are equal to it share its derivative evenly."""
+    """The extremum; several elements that are equal to it, or NaN as it is, share its derivative evenly."""
     if not sizes:
         return at([])
-    if at_type(op, sizes, at) != Float:
-        op.require(op.product(sizes) > 0, f"{op.name}() of no elements has no value")
-        if at_type(op, sizes, at) == Bool:
-            return op.reduce("or" if largest else "and", sizes, lambda index: at(index))
-        return op.reduce("max" if largest else "min", sizes, lambda index: at(index))
-    best, count = search(op, sizes, at, largest=largest)
+    value = value_of(op, sizes, at, largest=largest)
+    if value.type != Float:
+        return value
 
-    def shared() -> Scalar:
-        champion = at(best)
+    def share(index: Sequence[Scalar]) -> Scalar:
+        here = at(index)
+        return is_extremum(op, here, value).select(here, 0.0)
 
-        def apart(index: Sequence[Scalar]) -> Scalar:
-            here = at(index)
-            tied = here.eq(champion) & op.apply("isfinite", here)
-            return tied.select(here - champion, 0.0)
+    count = op.reduce("add", sizes, lambda index: is_extremum(op, at(index), value).as_(Integer))
+    return op.apply("with_value", op.reduce("add", sizes, share) / count.float, value)
 
-        return champion + op.reduce("add", sizes, apart) / count.float
 
-    return op.if_(count > 1, shared, lambda: at(best))
+def value_of(op: Op, sizes: Sequence[Scalar], at: Element, *, largest: bool) -> Scalar:
+    """The extremum, without a derivative; NaN if an element is."""
+    op.require(op.product(sizes) > 0, f"{op.name}() of no elements has no value")
+    if at_type(op, sizes, at) == Bool:
+        return op.reduce("or" if largest else "and", sizes, lambda index: at(index))
+    value = op.reduce("max" if largest else "min", sizes, lambda index: at(index))
+    return op.apply("stop_gradient", value) if value.type == Float else value
+
+
+def is_extremum(op: Op, element: Scalar, value: Scalar) -> Scalar:
+    """Whether an element is the extremum; of elements that are not ordered those are NaN."""
+    same = element.eq(value)
+    return same | op.apply("isnan", element) if element.type == Float else same
+
+
+def first_place(op: Op, sizes: Sequence[Scalar], at: Element, value: Scalar) -> Scalar:
+    """The place, in row-major order, of the first element that is the extremum."""
+    last = op.product(sizes) - 1
+
+    def place(index: Sequence[Scalar]) -> Scalar:
+        return is_extremum(op, at(index), value).select(ravelled(op, index, sizes), last)
+
+    return op.reduce("min", sizes, place)
 
 
 def at_type(op: Op, sizes: Sequence[Scalar], at: Element) -> object:
@@ -110,7 +127,7 @@ def _arg(*, largest: bool) -> Callable[..., Value]:
         def fold(sizes: list[Scalar], at: Element) -> Scalar:
             if not sizes:
                 return op.number(0)
-            return ravelled(op, search(op, sizes, at, largest=largest)[0], sizes)
+            return first_place(op, sizes, at, value_of(op, sizes, at, largest=largest))
 
         return op.result(over(op, x, dims, op.flag(keepdim, "keepdim"), fold))
 
@@ -144,8 +161,13 @@ def _max(name: str, *, largest: bool) -> Callable[..., Value]:
         def fold(sizes: list[Scalar], at: Element) -> list[Scalar]:
             if not sizes:
                 return [at([]), op.number(0)]
-            (best,), _ = search(op, sizes, at, largest=largest)
-            return [at([best]), best]
+            value = value_of(op, sizes, at, largest=largest)
+            best = first_place(op, sizes, at, value)
+            if value.type != Float:
+                return [value, best]
+            # In every iteration, so that the derivative is stored with others of the row.
+            chosen = op.reduce("add", sizes, lambda index: index[0].eq(best).select(at(index), 0.0))
+            return [op.apply("with_value", chosen, value), best]
 
         return op.results(
             Extremum, over_many(op, x, dims, op.flag(keepdim, "keepdim"), fold), keys=("values", "indices")

@@ -89,6 +89,10 @@ def _loop(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
 
 def _elements(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
     """``build``, and ``reduce`` by addition: the tangents of the elements are further elements."""
+    if eqn.params.get("monoid", "add") != "add":
+        # What is left of these is read by nothing that has a derivative.
+        builder.eqns.append(eqn)
+        return
     (body,) = eqn.blocks
     inner = Builder(eqn.span)
     dots = sweep.block(body, inner)
