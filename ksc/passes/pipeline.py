@@ -9,6 +9,7 @@ from ksc.ir.nodes import Program
 from ksc.passes.branch_values import reuse_branch_values
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
+from ksc.passes.elements import reuse_elements
 from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
 from ksc.passes.guards import require_before_loops
 from ksc.passes.hoist import hoist_invariants, hoist_sizes
@@ -53,6 +54,9 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("requirements", repeat_requirements, "a reversed loop knows what the loop knew; fuse asks which indices fit"),
     Pass("guards", require_before_loops, "fuse asks which indices fit; a loop without checks is vectorised"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
+    Pass(
+        "elements", reuse_elements, "which tensors are made is settled; what is read of one is cheap to store or add up"
+    ),
     Pass("through", add_through, "the cotangent of a slice needs no tensor of its own; before loops are merged"),
     Pass("starts", fill_starts, "a start that is filled is not copied; before its neighbours are filled in one loop"),
     Pass(

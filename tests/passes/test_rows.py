@@ -43,21 +43,21 @@ def attention_weights(x: Tensor):
 
 
 ROWS = [
-    (softmax, lambda x: torch.softmax(x, 1), [(5, 7)], 1),
-    (log_softmax, lambda x: torch.log_softmax(x, 1), [(5, 7)], 0),
-    (logsumexp, lambda x: torch.logsumexp(x, 1), [(5, 7)], 0),
-    (normalised, lambda x: x / x.norm(dim=1, keepdim=True), [(5, 7)], 0),
-    (layer_norm, lambda x, w, b: functional.layer_norm(x, (7,), w, b), [(5, 7), (7,), (7,)], 0),
-    (attention_weights, lambda x: torch.softmax(x, 2), [(3, 5, 7)], 1),
+    (softmax, lambda x: torch.softmax(x, 1), [(5, 7)], (1, 1)),
+    (log_softmax, lambda x: torch.log_softmax(x, 1), [(5, 7)], (0, 1)),
+    (logsumexp, lambda x: torch.logsumexp(x, 1), [(5, 7)], (0, 1)),
+    (normalised, lambda x: x / x.norm(dim=1, keepdim=True), [(5, 7)], (0, 0)),
+    (layer_norm, lambda x, w, b: functional.layer_norm(x, (7,), w, b), [(5, 7), (7,), (7,)], (0, 0)),
+    (attention_weights, lambda x: torch.softmax(x, 2), [(3, 5, 7)], (1, 1)),
 ]
-"""A kernel, PyTorch's function, the sizes of its arguments, and how many rows it keeps for a row's turn."""
+"""A kernel, PyTorch's function, the sizes of its arguments, and how many rows it and its derivative keep for one's turn."""
 
 
 @pytest.mark.parametrize("kernel, function, sizes, rows", ROWS, ids=lambda case: getattr(case, "__name__", None))
 def test_what_is_kept_is_a_row(kernel, function, sizes, rows):
     special, _ = kernel._specialise([torch.ones(*size) for size in sizes], {})
-    for derivation in ("", "v"):
-        assert [tensor.type.rank for tensor in temporaries(special.program_of(derivation))] == [1] * rows
+    for derivation, count in zip(("", "v"), rows, strict=True):
+        assert [tensor.type.rank for tensor in temporaries(special.program_of(derivation))] == [1] * count
     assert all(tensor.type.rank == 1 for tensor in temporaries(special.program_of("j")))
 
 

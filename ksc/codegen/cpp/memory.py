@@ -57,8 +57,8 @@ def element_sizes(p: Printer, eqn: Eqn, atom: Atom) -> list[Size] | None:
     maker = next((e for e in eqn.blocks[-1].eqns if atom in e.outs), None)
     if maker is None:
         return None
-    if maker.op == "update":
-        return element_sizes(p, eqn, maker.args[0])
+    if maker.op == "update" or (maker.op == "withacc" and atom in maker.outs[: len(maker.args)]):
+        return element_sizes(p, eqn, maker.args[maker.outs.index(atom)])
     if maker.op != "build" or any(size in inner for size in maker.args if isinstance(size, Var)):
         return None
     sizes = [Size(p.value(size).text, size) for size in maker.args]
@@ -106,13 +106,16 @@ def place_results(p: Printer, block: Block, results: Sequence[Atom]) -> None:
         n = maker.outs.index(root)
         if maker.op == "if":
             pending += [(side, k, side.results[n]) for side in maker.blocks]
+        elif maker.op == "withacc" and n >= len(maker.args):
+            (body,) = maker.blocks
+            pending.append((body, k, body.results[n - len(maker.args)]))
         elif _is_made_once(p, maker, n) and (id(maker), n) not in p.places:
             p.places[id(maker), n] = k
 
 
 def _is_made_once(p: Printer, eqn: Eqn, n: int) -> bool:
     match eqn.op:
-        case "build" | "callback":
+        case "build" | "callback" | "reduce":
             return True
         case "for":
             return n >= int(eqn.params["carries"]) or (

@@ -15,6 +15,7 @@ from ksc.passes.fuse.structure import resolve_structure
 from ksc.passes.fuse.sums import turn_accumulations_into_sums
 from ksc.passes.fuse.vertical import fuse_producers
 from ksc.passes.stores import turn_accumulations_into_stores
+from ksc.passes.successive import split_accumulations
 
 ROUNDS = 24
 """How often fusion is tried: what one round brings into one loop body is read once in the next."""
@@ -57,4 +58,5 @@ def has_tensors(program: Program) -> bool:
 def _tidy(program: Program) -> Program:
     program = build_filled_tensors(resolve_structure(remove_dead_code(program)))
     program = eliminate_common_subexpressions(hoist_common_reads(program))
-    return turn_accumulations_into_stores(turn_accumulations_into_sums(remove_dead_code(program)))
+    program = turn_accumulations_into_sums(remove_dead_code(program))
+    return turn_accumulations_into_stores(split_accumulations(program))
