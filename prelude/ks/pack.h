@@ -209,6 +209,9 @@ KS_PACK_BINARY(pow)
 #undef KS_PACK_UNARY
 #undef KS_PACK_BINARY
 
+// A divisor that all iterations share is divided by once for all lanes of a pack.
+template <class A, class B> inline auto div_by(const A &a, const B &b) -> decltype(a / b) { return a / b; }
+
 template <class T> inline pack_mask<T> isnan(const pack<T> &x) { return x != x; }
 template <class T> inline pack_mask<T> isinf(const pack<T> &x) { return abs(x) == inf<T>; }
 template <class T> inline pack_mask<T> isfinite(const pack<T> &x) { return abs(x) < inf<T>; }

@@ -155,7 +155,6 @@ SAMPLES: dict[str, Sample] = {
       (mul (index (tuple k i) x) (index (tuple k j) x)))))))
 """,
         [matrix(4, 3)],
-        blocks=2,
     ),
     "histogram": Sample(
         """

@@ -208,6 +208,8 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
             head = f"for (int64_t {i} = {first}; {i} < {last}; ++{i})"
         if region is not None:
             packs(writer, region)
+        if eqn.params.get("lanes") and p.target.in_lanes and not any(map(p.varies, eqn.outs)):
+            writer.line(f"KS_SUM({', '.join(name for name in names if name is not None)})", eqn.span)
         with writer.braces(head, eqn.span) as inner:
             inside = Context(inner, scope)
             with scratch(p, eqn, inside):

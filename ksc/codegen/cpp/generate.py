@@ -26,8 +26,11 @@ from ksc.codegen.target import CPU, Target
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, walk
+from ksc.passes.columns import sum_by_rows
+from ksc.passes.divisors import share_divisors
 from ksc.passes.extremes import reduce_extremes
 from ksc.passes.lookups import look_up_first
+from ksc.passes.sums_of_elements import add_up_elements
 from ksc.passes.wanted import compute_wanted_rows
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -100,7 +103,11 @@ class _Module:
     def add(self, program: Program) -> CppFunction:
         """Print what the program's entry reaches, callees first; gives the entry."""
         self._add_boxes(program)
-        program = reduce_extremes(program) if self._target.is_grid else look_up_first(compute_wanted_rows(program))
+        if self._target.is_grid:
+            program = reduce_extremes(program)
+        else:
+            program = sum_by_rows(look_up_first(compute_wanted_rows(program)))
+            program = add_up_elements(share_divisors(program, least=1 if self._float_type == "double" else 2))
         order = list(_callees_first(program))
         cyclic = {name for name in order if _reaches(program, name, name)}
         analyses = {name: analyse(program.functions[name], program) for name in order}

@@ -30,7 +30,7 @@ from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.types import BoolType, FloatType, TensorType
 from ksc.ops import PRIMITIVES
 
-ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg", "stop_gradient", "select", "and", "or", "not"})
+ARITHMETIC = frozenset({"add", "sub", "mul", "div", "div_by", "neg", "stop_gradient", "select", "and", "or", "not"})
 COMPARISONS = frozenset({"eq", "ne", "lt", "lte", "gt", "gte", "isnan", "isinf", "isfinite"})
 FUNCTIONS = frozenset(
     "abs floor ceil trunc round exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sigmoid softplus sin cos tan atan sinh "

@@ -117,7 +117,8 @@ class Printer:
     """Prints one function; ``handlers`` gives the printer of each op that is no scalar primitive.
 
     ``places`` says of results of equations, by ``id`` and number, where they are made if not in scratch memory: as the
-    result of the entry with that number, or in what a text denotes. ``outermost`` holds the ids of the loops that may
+    result of the entry with that number, or in what a text denotes. ``combining`` says so of those whose elements are
+    combined with the ones of a tensor: its name and the monoid. ``outermost`` holds the ids of the loops that may
     be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
     (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches,
@@ -148,6 +149,7 @@ class Printer:
         self.storage = storage
         self.copies = 0
         self.places: dict[tuple[int, int], int | Callable[[Sequence[str]], str]] = {}
+        self.combining: dict[tuple[int, int], tuple[str, str]] = {}
         self.float_type = float_type
         self.callees = callees
         self.needs_runtime = False

@@ -25,8 +25,9 @@ from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Atom, Const, Eqn, Span, Var, const
-from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
+from ksc.ir.rewrite import read_vars
+from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type, is_scalar
 from ksc.ops.cpp import LOGICAL_AND, PRIMARY, UNARY, CppExpr
 from ksc.passes.small.literal import elements_of
 
@@ -126,7 +127,8 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
     sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
     _refuse_negative(p, eqn.args, sizes, eqn.span, at)
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
-    stacks = {k: stack(p, eqn, k, sizes, body.results[k], at) for k in live}
+    combining = {k: p.combining[id(eqn), k] for k in live if (id(eqn), k) in p.combining}
+    stacks = {k: stack(p, eqn, k, sizes, body.results[k], at) for k in live if k not in combining}
 
     def indices() -> str:
         flat = p.flat.get(body.params)
@@ -136,15 +138,20 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
         return place_in(p, eqn, body.results[k], lambda _: f"{stacks[k].name}.part{indices()}")
 
     # A part that is made in the body is made in its place.
-    placed = {k for k in live if stacks[k].in_parts and put_part(k)}
+    placed = {k for k in stacks if stacks[k].in_parts and put_part(k)}
 
     def write(results: Sequence[Atom], inside: Context) -> None:
         for k in live:
-            if k not in placed:
+            if k in combining:
+                name, monoid = combining[k]
+                value = p.value(results[k])
+                text = assignment(f"{name}{indices()}", _combined(monoid, f"{name}{indices()}", value))
+                inside.writer.statement(text, value.span or eqn.span, value.folded)
+            elif k not in placed:
                 stacks[k].put(p, eqn, results[k], indices(), inside)
 
     # On a grid a loop is divided; the same stores by all threads would meet.
-    elements = None if p.walk is not None and p.walk.together else _written_out(eqn)
+    elements = None if combining or (p.walk is not None and p.walk.together) else _written_out(eqn)
     if elements is not None:
         for n, place in enumerate(product(*(range(int(size.value)) for size in eqn.args if isinstance(size, Const)))):
             for k in live:
@@ -198,6 +205,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
         return
     names = {}
     unsized = set()
+    rows = set()
     for k in live:
         out = eqn.outs[k]
         if not isinstance(out.type, TensorType):
@@ -214,12 +222,21 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
             at.writer.line(f"ks::folded<{elem}, {out.type.rank}> {names[k]}(rt);", eqn.span)
             continue
         names[k] = allocate(p, eqn, k, [size.text for size in known], at)
+        atoms = [size.atom for size in known if size.atom is not None]
+        if len(atoms) == len(known):
+            p.in_range.tensor(out, atoms, clipped=not all(map(p.in_range.is_size, atoms)))
         start = neutral(monoid, out.type.elem, p.float_type)
+        maker = _row_of(p, body, body.results[k])
+        if maker is not None:
+            rows.add(k)
+            p.combining[id(maker), [*maker.outs].index(body.results[k])] = names[k], monoid  # type: ignore[arg-type]
         given = f"rt, {names[k]}" if p.target.is_grid else names[k]
         at.writer.line(f"ks::fill<{elem}>({given}, {start});", eqn.span)
 
     def write(results: Sequence[Atom], inside: Context, names: Mapping[int, str] = names) -> None:
         for k in live:
+            if k in rows:
+                continue
             value = p.value(results[k])
             if not isinstance(eqn.outs[k].type, TensorType):
                 inside.writer.statement(
@@ -236,17 +253,30 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
                 text = f"ks::combine(rt, {names[k]}, {value.text}, {_line(eqn.span)}, {operation});"
             inside.writer.statement(text, value.span or eqn.span, value.folded)
 
-    numbers = [names[k] for k in live if isinstance(eqn.outs[k].type, FloatType)]
-    sums = len(numbers) == len(live) and p.target.in_lanes and not any(map(p.varies, eqn.outs))
-    lanes = _IN_LANES.get(monoid) if sums else None
+    types = [type(eqn.outs[k].type) for k in live]
+    sums = FloatType in types and set(types) <= ({FloatType, IntegerType} if monoid == "add" else {FloatType})
+    in_lanes = sums and p.target.in_lanes and not any(map(p.varies, eqn.outs))
     shared = [_shared(p, monoid, names[k], eqn.outs[k].type) for k in live]
-    pragma = f"{lanes}({', '.join(numbers)})" if lanes and numbers else None
+    pragma = f"{_IN_LANES[monoid]}({', '.join(names[k] for k in live)})" if in_lanes and monoid in _IN_LANES else None
 
     def renamed(lanes: Sequence[str]) -> Finish:
         other = dict(zip(live, lanes, strict=True))
         return Finish(lambda results, inside: write(results, inside, other))
 
     _nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared, renamed=renamed)
+
+
+def _row_of(p: Printer, body: Block, result: Atom) -> Eqn | None:
+    """The loop in the body of a ``reduce`` whose elements can be combined with what there is, one by one, with no need
+    to make the tensor that it gives."""
+    if p.target.is_grid or not isinstance(result, Var):
+        return None
+    if read_vars(body.eqns, body.results).get(result) != 1:
+        return None
+    maker = next((eqn for eqn in body.eqns if result in eqn.outs), None)
+    if maker is None or maker.op != "build" or maker.params.get("nested"):
+        return None
+    return maker if all(is_scalar(element.type) for element in maker.blocks[0].results) else None
 
 
 def _print_tree(p: Printer, eqn: Eqn, at: Context) -> None:

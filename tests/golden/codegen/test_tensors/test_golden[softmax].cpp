@@ -18,21 +18,18 @@ static inline ks::tensor<float, 1> softmax(ks::runtime &rt, ks::tensor<float, 1>
         }
         most_part = most;
     }, ks::combined<float>(most, -ks::inf<float>, [](float a, float b) { return ks::max(a, b); }));
-    // (e (build (size x) (lam (i : Integer) (exp (sub (index i x) most)))))
-    const ks::tensor<float, 1> e(rt, x.size[0]);
-    ks::parallel(rt, x.size[0], 29, [=](ks::runtime &, int64_t first, int64_t last) KS_INLINED {
-        for (int64_t i = first; i < last; ++i) {
-            e(i) = ks::exp(x(i) - most);
-        }
-    });
     // (total (reduce add (size x) (lam (i : Integer) (index i e)))))
     float total = 0.0f;
-    ks::parallel(rt, x.size[0], 5, [=](ks::runtime &, int64_t first, int64_t last,
+    const ks::tensor<float, 1> e(rt, x.size[0]);
+    ks::parallel(rt, x.size[0], 27, [=](ks::runtime &, int64_t first, int64_t last,
         float &total_part) KS_INLINED {
         float total = total_part;
         KS_SUM(total)
         for (int64_t i = first; i < last; ++i) {
-            total += e(i);
+            // (e (build (size x) (lam (i : Integer) (exp (sub (index i x) most)))))
+            const float t = ks::exp(x(i) - most);
+            e(i) = t;
+            total += t;
         }
         total_part = total;
     }, ks::summed(total));

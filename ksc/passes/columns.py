@@ -1,0 +1,189 @@
+"""Sums over the rows of a matrix go through it row by row.
+
+    s = (build m (lam j (reduce add n (lam i (index i j x)))))
+      ⟶      s = (reduce add n (lam i (build m (lam j (index i j x)))))
+
+An element of the left loop is a sum over a column, whose numbers are far apart in memory; on the right each row is
+added to the sums so far. What else is computed of a column stays in a loop over columns: before the sum what the sum
+needs of it, and after it what is made of the sum. This is done to what the compiler of a processor is given: there the
+row is never made (``ksc.codegen.cpp.tensors``). The numbers of a column are added in order, not in lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from ksc.ir.builder import stack_type
+from ksc.ir.liveness import prune_eqns
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
+from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars
+from ksc.ir.types import Integer, is_scalar
+from ksc.ops import PRIMITIVES
+from ksc.passes.fuse.cost import fails
+from ksc.passes.fuse.facts import Facts
+from ksc.passes.fuse.sizes import Place
+
+NARROWEST = 17
+"""The number of columns below which they are summed up one by one: a row does not fill registers."""
+
+
+def sum_by_rows(program: Program) -> Program:
+    """Do so in all functions; the same program where there is nothing to do."""
+    effectful = effectful_functions(program.functions)
+    functions = {}
+    for name, function in program.functions.items():
+        functions[name] = function
+        if any(_may_be_moved(eqn) for eqn in _builds(function.body)):
+            facts, top = Facts.of(function)
+            body = _Columns(facts, effectful).block(function.body, top)
+            if body is not function.body:
+                functions[name] = Function(name, body, function.span)
+    if all(functions[name] is function for name, function in program.functions.items()):
+        return program
+    return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+def _builds(block: Block) -> list[Eqn]:
+    inner = [eqn for one in block.eqns for part in one.blocks for eqn in _builds(part)]
+    return [*(eqn for eqn in block.eqns if eqn.op == "build"), *inner]
+
+
+def _may_be_moved(loop: Eqn) -> bool:
+    """Whether the body of a ``build`` has a sum over what is read at an index of its own before that of the loop."""
+    (body,) = loop.blocks
+    return any(eqn.op == "reduce" and _is_down(eqn, body.params[-1]) for eqn in body.eqns)
+
+
+def _is_down(total: Eqn, column: Var) -> bool:
+    """Whether the terms of a sum are read down columns, and nothing along a row."""
+    if len(total.args) != 1:
+        return False
+    (body,) = total.blocks
+    (row,) = body.params
+    reads = [eqn.args[1:] for eqn in body.eqns if eqn.op == "index" and row in eqn.args]
+    return bool(reads) and all(len(at) > 1 and at[-1] is column and row in at[:-1] for at in reads)
+
+
+class _Columns:
+    def __init__(self, facts: Facts, effectful: Collection[str]) -> None:
+        self.facts = facts
+        self.effectful = effectful
+
+    def block(self, block: Block, place: Place) -> Block:
+        eqns: list[Eqn] = []
+        for eqn in block.eqns:
+            if eqn.op == "build" and not eqn.params.get("nested"):
+                moved = self.moved(eqn, place)
+                if moved is not None:
+                    eqns += moved
+                    continue
+            blocks = tuple(self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks)
+            same = all(new is old for new, old in zip(blocks, eqn.blocks, strict=True))
+            eqns.append(eqn if same else Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
+        if all(new is old for new, old in zip(eqns, block.eqns, strict=False)) and len(eqns) == len(block.eqns):
+            return block
+        return Block(block.params, tuple(eqns), block.results, block.span)
+
+    def moved(self, loop: Eqn, place: Place) -> list[Eqn] | None:
+        """The loop with sums over columns in front of it; None where it has none that can be moved."""
+        (body,) = loop.blocks
+        *lead, width = loop.args
+        narrow = isinstance(width, Const) and int(width.value) < NARROWEST
+        inside = Place(loop, place)
+        if narrow or not all(is_scalar(result.type) for result in body.results):
+            return None
+        sums = [eqn for eqn in body.eqns if self.is_movable(eqn, body.params[-1], inside)]
+        if not loop.outs or not sums or any(has_blocks(eqn) for eqn in body.eqns if eqn not in sums):
+            return None
+        if all(size == const(1) for size in lead):
+            env: Env = dict.fromkeys(body.params[:-1], const(0))
+            made, rest = self.by_rows(body, sums, width, body.params[-1], env)
+            names = {} if lead else _given(rest, loop.outs)
+            if names:
+                return [replace(one, outs=tuple(names.get(out, out) for out in one.outs)) for one in made]
+            return [*made, Eqn(loop.outs, "build", loop.args, loop.params, (rest,), loop.span)]
+        made, rest = self.by_rows(body, sums, width, body.params[-1], {})
+        types = [stack_type(1, result.type) for result in body.results]
+        outs = tuple(Var(out.name, type_) for out, type_ in zip(loop.outs, types, strict=True))
+        row = Block(rest.params[-1:], rest.eqns, rest.results, rest.span)
+        whole = Eqn(outs, "build", (width,), loop.params, (row,), loop.span)
+        block = Block(body.params[:-1], (*made, whole), outs, body.span)
+        return [Eqn(loop.outs, "build", tuple(lead), loop.params, (block,), loop.span)]
+
+    def is_movable(self, eqn: Eqn, column: Var, inside: Place) -> bool:
+        """Whether a sum goes down columns, by simple terms that cannot stop the kernel."""
+        if eqn.op != "reduce" or not _is_down(eqn, column):
+            return False
+        (size,) = eqn.args
+        assert inside.parent is not None
+        if isinstance(size, Var) and not self.facts.is_visible(size, inside.parent):
+            return False
+        if not all(is_scalar(out.type) for out in eqn.outs) or not self.facts.is_natural(
+            self.facts.polynomial(self.facts.resolve(size))
+        ):
+            return False
+        (terms,) = eqn.blocks
+        at = Place(eqn, inside)
+        return all(
+            (one.op == "index" or (one.op in PRIMITIVES and PRIMITIVES[one.op].speculatable))
+            and not fails(one, at, self.facts)
+            for one in terms.eqns
+        )
+
+    def by_rows(self, body: Block, sums: Sequence[Eqn], width: Atom, column: Var, lead: Env) -> tuple[list[Eqn], Block]:
+        """The sums of all columns, with tensors of what they need of theirs, and the body that reads them."""
+        made: list[Eqn] = []
+        done: list[Eqn] = []
+        bound: set[Var] = set()
+        for eqn in body.eqns:
+            if eqn not in sums:
+                done.append(eqn)
+                bound.update(eqn.outs)
+                continue
+            env = dict(lead)
+            needs = [var for var in free_vars(Block((), (eqn,), ())) if var in bound]
+            tensors = self.of_columns(done, needs, width, column, lead)
+            made += tensors
+            (terms,) = eqn.blocks
+            index = Var(column.name, Integer)
+            env[column] = index
+            reads = []
+            for var, tensor in zip(needs, (out for one in tensors for out in one.outs), strict=True):
+                element = Var(var.name, var.type)
+                reads.append(Eqn((element,), "index", (tensor, index), span=eqn.span))
+                env[var] = element
+            copy = clone_block(terms, env)
+            rows = tuple(Var(out.name, stack_type(1, out.type)) for out in eqn.outs)
+            row = Eqn(rows, "build", (width,), {}, (Block((index,), (*reads, *copy.eqns), copy.results),), eqn.span)
+            totals = tuple(Var(out.name, stack_type(1, out.type)) for out in eqn.outs)
+            block = Block(copy.params, (row,), rows, terms.span)
+            made.append(Eqn(totals, "reduce", eqn.args, eqn.params, (block,), eqn.span))
+            for out, total in zip(eqn.outs, totals, strict=True):
+                done.append(Eqn((out,), "index", (total, column), span=eqn.span))
+                bound.add(out)
+        return made, Block(body.params, tuple(done), body.results, body.span)
+
+    def of_columns(self, eqns: Sequence[Eqn], needs: Sequence[Var], width: Atom, column: Var, lead: Env) -> list[Eqn]:
+        """The loop that keeps what equations bind for each column."""
+        if not needs:
+            return []
+        env: Env = {**lead, column: Var(column.name, Integer)}
+        needed = prune_eqns(eqns, self.effectful, set(needs))
+        copy = clone_block(Block((column,), needed, tuple(needs)), env)
+        outs = tuple(Var(var.name, stack_type(1, var.type)) for var in needs)
+        return [Eqn(outs, "build", (width,), {}, (copy,), eqns[-1].span)]
+
+
+def _given(body: Block, outs: Sequence[Var]) -> dict[Var, Var]:
+    """The names of sums that are results of the loop as they are; empty where something else is made of one."""
+    sums = {eqn.outs[0]: eqn.args[0] for eqn in body.eqns}
+    given = [sums.get(result) if isinstance(result, Var) else None for result in body.results]
+    names = {total: out for total, out in zip(given, outs, strict=True) if isinstance(total, Var)}
+    plain = all(eqn.op == "index" and eqn.args[1:] == body.params for eqn in body.eqns)
+    return names if plain and len(names) == len(outs) == len(body.eqns) else {}
+
+
+def has_blocks(eqn: Eqn) -> bool:
+    """Whether an equation has a body, which is not to be run twice."""
+    return bool(eqn.blocks) or eqn.op in ("call", "callback", "acc_add", "assert", "print")

@@ -1,0 +1,60 @@
+"""Quotients in a loop whose divisor is the same in all iterations.
+
+    y = (build n (lam i (div (index i x) s)))      ⟶      y = (build n (lam i (div_by (index i x) s)))
+
+``div_by`` gives the same number; compilers compute the divisor's inverse before the loop (``prelude/ks/scalar.h``).
+Done to what the compiler of a processor is given, in innermost loops over elements that may be long. A processor
+divides beside what else it does, so a single division of floats may cost nothing: there have to be a few.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program
+from ksc.ir.rewrite import assemble
+
+SHORTEST = 32
+"""The number of iterations from which on an inverse is worth its division."""
+
+
+def share_divisors(program: Program, *, least: int) -> Program:
+    """Do so in all functions, in loops with ``least`` such quotients; the same program where there are none."""
+    functions = {name: _function(function, least) for name, function in program.functions.items()}
+    if all(functions[name] is function for name, function in program.functions.items()):
+        return program
+    return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+def _function(function: Function, least: int) -> Function:
+    body = _block(function.body, None, least)
+    return function if body is function.body else Function(function.name, body, function.span)
+
+
+def _block(block: Block, loop: Eqn | None, least: int) -> Block:
+    """The block, which is the body of ``loop`` if that is one over elements."""
+    shared: set[Eqn] = set()
+    if loop is not None and not any(eqn.blocks for eqn in block.eqns) and _is_long(loop):
+        bound: set[Atom] = {*block.params, *(out for eqn in block.eqns for out in eqn.outs)}
+        quotients = [eqn for eqn in block.eqns if eqn.op == "div" and eqn.args[0] in bound]
+        shared = {eqn for eqn in quotients if eqn.args[1] not in bound and not _is_exact(eqn.args[1])}
+    eqns = []
+    for eqn in block.eqns:
+        inner = eqn if eqn.op in ("build", "reduce") else None
+        blocks = tuple(_block(one, inner, least) for one in eqn.blocks)
+        op = "div_by" if eqn in shared and len(shared) >= least else eqn.op
+        same = op == eqn.op and all(new is old for new, old in zip(blocks, eqn.blocks, strict=True))
+        eqns.append(eqn if same else Eqn(eqn.outs, op, eqn.args, eqn.params, blocks, eqn.span))
+    if all(new is old for new, old in zip(eqns, block.eqns, strict=True)):
+        return block
+    return Block(block.params, tuple(eqns), block.results, block.span)
+
+
+def _is_long(loop: Eqn) -> bool:
+    size = loop.args[-1]
+    return not (isinstance(size, Const) and int(size.value) < SHORTEST)
+
+
+def _is_exact(divisor: Atom) -> bool:
+    """Whether it is a power of two, by whose inverse compilers multiply anyway."""
+    return isinstance(divisor, Const) and abs(math.frexp(float(divisor.value))[0]) == 0.5
