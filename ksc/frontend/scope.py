@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 Names = frozenset[str]
 EMPTY: Names = frozenset()
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+_KEPT = 4096
+"""Of how many pieces of syntax, which nobody changes, it is remembered what was found: loops are traced repeatedly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ def _collect_bound(node: ast.AST, names: set[str]) -> None:
         _collect_bound(child, names)
 
 
+@lru_cache(maxsize=_KEPT)
 def read_names(node: ast.AST) -> Names:
     """Every name read anywhere in ``node``, nested functions included."""
     found = set()
@@ -125,6 +130,7 @@ def _live_statement(stmt: ast.stmt, after: After) -> Names:
             return live | read_names(stmt)
 
 
+@lru_cache(maxsize=_KEPT)
 def live_at_loop(loop: ast.For | ast.While, after: After) -> Names:
     """The names that are live at the head of a loop, where its next iteration begins or it ends."""
     ending = live_before(loop.orelse, after) if loop.orelse else after.live
