@@ -40,6 +40,7 @@ SHAPES = {
         ["for i in range(x.shape[0]):", "    s = s * x[i] + {k}.0"],
         "s",
     ),
+    "slices": ("x: torch.Tensor", [VECTOR], ["x = torch.cat([x[1:] * x[:-1], x[:1]])"], "torch.sum(x)"),
     "tensors": ("x: torch.Tensor", [VECTOR], ["x = torch.sin(x) * torch.sum(x) + {k}.0"], "torch.sum(x)"),
 }
 
@@ -76,10 +77,20 @@ def stages(tmp_path, shape, size):
     return counts, sum(1 for _ in walk(program.main.body))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "slices"])
 def test_twice_the_program_takes_twice_the_steps(shape, tmp_path):
     small, few = stages(tmp_path, shape, 12)
     large, many = stages(tmp_path, shape, 24)
     assert many < 2.2 * few
     slow = {name: (small[name], large[name]) for name in small if large[name] > 2.5 * small[name] + 2000}
     assert slow == {}
+
+
+def test_sizes_of_slices_of_slices_are_not_followed_along_every_way(tmp_path):
+    """Each slice doubles the ways from its size to that of the first: what is asked of sizes grows with their number,
+    at each place anew, so with its square at most.
+    """
+    small, few = stages(tmp_path, "slices", 4)
+    large, many = stages(tmp_path, "slices", 8)
+    assert many < 2.5 * few
+    assert {name: (small[name], large[name]) for name in small if large[name] > 5 * small[name] + 2000} == {}
