@@ -28,6 +28,19 @@ class Steps:
 
 
 @dataclass(slots=True)
+class Led:
+    """A loop that a thread may walk through by itself.
+
+    Attributes:
+        possible: whether what it changes can be told to the other threads.
+        why: what it does that threads cannot share, in words, where one walks through it; empty elsewhere.
+    """
+
+    possible: bool = True
+    why: str = ""
+
+
+@dataclass(slots=True)
 class Walk:
     """The state of one function while it is printed.
 
@@ -39,6 +52,7 @@ class Walk:
         steps: the function's own, or those of the innermost loop around.
         teams: whether what is printed now is the body of a loop of which teams take an iteration each.
         adds: whether loops in that body add to elements that iterations share.
+        depth: how many loops around are not divided.
     """
 
     together: bool
@@ -48,6 +62,7 @@ class Walk:
     steps: Steps = field(default_factory=Steps)
     teams: bool = False
     adds: bool = False
+    depth: int = 0
 
     def write(self, what: str, span: Span | None) -> None:
         """Something is written here, one element at a time."""
@@ -71,11 +86,26 @@ class Walk:
     def repeated(self) -> Iterator[None]:
         """Inside of a loop that is not divided."""
         around, self.steps = self.steps, Steps()
+        self.depth += 1
         yield
+        self.depth -= 1
         if self.steps.writes and not self.steps.divides:
             self.single = self.single or self.steps.writes
         around.divides |= self.steps.divides
         self.steps = around
+
+    @contextmanager
+    def led(self) -> Iterator[Led]:
+        """Inside of a loop that one thread may walk through while the others wait; afterwards it is said whether."""
+        found, before, glances = Led(), self.single, self.glances
+        self.single = ""
+        yield found
+        if found.possible and self.single and self.together and self.depth == 0 and not self.teams:
+            found.why, self.single = self.single, ""
+            # Who goes on must not overwrite what another has yet to hear.
+            self.glances = True
+        self.glances |= glances
+        self.single = before or self.single
 
     @contextmanager
     def divided(self, numbers: int) -> Iterator[None]:

@@ -72,6 +72,17 @@ LARGE: dict[str, tuple[str, list[np.ndarray]]] = {
 """,
         [vector(200)],
     ),
+    "histogram": (
+        """
+(def histogram (Values (Tensor 1 Float) Float) ((x : (Tensor 1 Float)) (at : (Tensor 1 Integer)))
+  (let ((y (build (size x) (lam (i : Integer) (exp (index i x)))))
+        ((h last) (for (i (size at)) ((h (build 7 (lam (k : Integer) 0.5))) (last 0.0))
+          (let (k (index i at))
+            (values (update k h (add (index k h) (index i y))) (sub (index k h) last))))))
+    (values (build 7 (lam (k : Integer) (sin (index k h)))) (mul last (reduce add (size y) (lam (i : Integer) (index i y)))))))
+""",
+        [vector(150), np.arange(150) * 5 % 7],
+    ),
     "extremes": (
         """
 (def extremes (Values Float Integer Bool) ((x : (Tensor 1 Float)) (at : (Tensor 1 Integer)))
@@ -120,20 +131,18 @@ def test_samples(chunk: int) -> None:
     run_all([case for name in names for case in sample_cases(name)])
 
 
-SEQUENTIAL = {("softmax", "v"), ("softmax", "vj"), ("extremes", "v"), ("extremes", "vj")}
-"""What runs on one thread: the reverse of a maximum stores its elements one after another."""
+LED = {(name, letters) for name in ("softmax", "extremes") for letters in ("v", "vj")}
+LED |= {("histogram", letters) for letters in ("", "v", "j", "vj")}
+"""What has a loop for one thread: the reverse of a maximum stores its elements one after another."""
 
 
 def test_large() -> None:
     derivations = ("", "v", "j", "vj")
     found = [case for name, (text, given) in LARGE.items() for case in cases(name, parse(text), given, derivations)]
     sources = run_all(found)
-    single = {
-        (case.name, case.derivation)
-        for case, source in zip(found, sources, strict=True)
-        if "// On one thread" in source.text
-    }
-    assert single == SEQUENTIAL
+    texts = {(case.name, case.derivation): source.text for case, source in zip(found, sources, strict=True)}
+    assert {key for key, text in texts.items() if "ks::lead(" in text} == LED
+    assert not any("outside of a loop that threads can share" in text for text in texts.values())
 
 
 def test_random_programs() -> None:

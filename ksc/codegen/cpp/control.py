@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
+from ksc.codegen.cpp.led import led
 from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, place_in, scratch, winds_back
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.packs import print_packs
@@ -216,7 +217,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
                 p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
 
     if region is None:
-        with p.repeated():
+        with led(p, eqn, names, tapes, at), p.repeated():
             loop(at.writer)
     else:
         print_region(p, region, limit.text, eqn, at, loop)
@@ -233,29 +234,30 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
     for own, shared in zip(cond.params, body.params, strict=True):
         if p.analysis.is_read(shared):
             p.bind(own, p.value(shared))
-    scope = Scope(at.scope)
-    test = at.writer.fork()
-    around = Context(test, scope)
-    if winds_back(p, eqn):
-        open_scratch(p, around)
-    unconditional = len(test.lines)
-    conditions: list[Expr] = []
-    keep = Finish(lambda results, _: conditions.append(p.value(results[0])), single=True)
-    with p.repeated():
-        p.block(cond, keep, around)
-    (condition,) = conditions
-    tested = len(test.lines) > unconditional
-    facts = p.in_range.facts
-    for k in _counters(eqn):
-        p.in_range.counter(body.params[k], cond, cond.params[k])
-    with at.writer.braces(
-        "while (true)" if tested else f"while ({condition.text})", eqn.span, condition.origins
-    ) as inner:
-        inner.lines.extend(test.lines)
-        if tested:
-            inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span, condition.origins)
+    with led(p, eqn, names, tapes, at):
+        scope = Scope(at.scope)
+        test = at.writer.fork()
+        around = Context(test, scope)
+        if winds_back(p, eqn):
+            open_scratch(p, around)
+        unconditional = len(test.lines)
+        conditions: list[Expr] = []
+        keep = Finish(lambda results, _: conditions.append(p.value(results[0])), single=True)
         with p.repeated():
-            p.block(body, _next_iteration(p, eqn, names, tapes, ""), Context(inner, scope))
+            p.block(cond, keep, around)
+        (condition,) = conditions
+        tested = len(test.lines) > unconditional
+        facts = p.in_range.facts
+        for k in _counters(eqn):
+            p.in_range.counter(body.params[k], cond, cond.params[k])
+        with at.writer.braces(
+            "while (true)" if tested else f"while ({condition.text})", eqn.span, condition.origins
+        ) as inner:
+            inner.lines.extend(test.lines)
+            if tested:
+                inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span, condition.origins)
+            with p.repeated():
+                p.block(body, _next_iteration(p, eqn, names, tapes, ""), Context(inner, scope))
     p.in_range.facts = facts
     _finish_loop(p, eqn, names, eqn.params["carries"])
 

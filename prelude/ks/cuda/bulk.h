@@ -96,6 +96,40 @@ template <class T> __device__ inline void copy_elements(runtime &rt, T *to, cons
     for_each(rt, count, [=](int64_t k) { to[k] = from[k]; });
 }
 
+// What one thread says to the others: values one after the other, each at a place of its own.
+constexpr int64_t said_bytes = 16 + 8 * 2 * KS_CUDA_MOST_DIMENSIONS;
+__device__ inline void say(char *) {}
+template <class T, class... Rest> __device__ inline void say(char *place, const T &value, const Rest &...rest) {
+    static_assert(sizeof(T) <= said_bytes, "a value has its place");
+    *reinterpret_cast<T *>(place) = value;
+    say(place + said_bytes, rest...);
+}
+__device__ inline void hear(const char *) {}
+template <class T, class... Rest> __device__ inline void hear(const char *place, T &value, Rest &...rest) {
+    value = *reinterpret_cast<const T *>(place);
+    hear(place + said_bytes, rest...);
+}
+
+// Runs what stores elements one after the other on one of the threads that are here; the others wait, and are told the values
+// that it changes.
+template <class Body, class... Value> __device__ inline void lead(runtime &rt, const Body &body, Value &...values) {
+    if (rt.is_alone()) {
+        body(rt);
+        return;
+    }
+    char *const said = rt.alloc<char>(said_bytes * (1 + sizeof...(values)));
+    rt.settle();
+    if (rt.thread() == 0) {
+        runtime mine = rt.leader();
+        body(mine);
+        say(said, mine.used(), values...);
+    }
+    rt.meet();
+    int64_t used = 0;
+    hear(said, used, values...);
+    rt.go_on(used);
+}
+
 // One element, written by one of the threads that are here; the others wait.
 template <class T> __device__ inline void store(runtime &rt, T &place, const std::type_identity_t<T> &value) {
     rt.settle();

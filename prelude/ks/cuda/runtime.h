@@ -201,6 +201,15 @@ class runtime {
         return mine;
     }
 
+    // That of the one thread which walks on while the others wait, and what becomes of the memory when they go on.
+    __device__ runtime leader() const {
+        runtime mine = *this;
+        mine.team_ = team::thread;
+        return mine;
+    }
+    __device__ int64_t used() const { return used_; }
+    __device__ void go_on(int64_t used) { used_ = used; }
+
     // Gives a thread that walks by itself memory of its own before any other: of an array in its frame, equal elements of
     // neighbouring threads lie side by side.
     __device__ void add_near(char *memory, int64_t bytes) {
