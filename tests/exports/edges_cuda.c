@@ -38,7 +38,9 @@ int main(void) {
     assert(edges_prefix_f64(&context, whole, 2, 0.5, small, &last) == EDGES_ARGUMENT);
     context.scratch = (char *)context.state + 1;
     assert(edges_prefix_f64(&context, whole, 2, 0.5, result, &last) == EDGES_ARGUMENT);
-    context.scratch = NULL;
+    /* As much as the thread that walks through a loop by itself needs to tell the others. */
+    context.scratch_bytes = 512;
+    context.scratch = aligned_alloc(256, context.scratch_bytes);
 
     /* What a kernel stops for is known to finish, with the line; until then nothing runs, and afterwards all does. */
     assert(edges_prefix_f64(&context, whole, 2, 1e6, result, &last) == EDGES_OK);
