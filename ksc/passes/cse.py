@@ -1,6 +1,7 @@
 """Common subexpressions: what was computed before, in this block or around it, is not computed again.
 
-Scalar primitives and reads of tensors, tuples and boxes count, and calls without effects. Structured ops do not.
+Scalar primitives and reads of tensors, tuples and boxes count, and calls without effects. Structured ops do not. What
+was asserted is not asserted again.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _block(block: Block, env: Env, known: dict[Key, tuple[Var, ...]], effectful:
         args = tuple(replace(arg, env) for arg in eqn.args)
         blocks = tuple(_block(inner, env, dict(known), effectful) for inner in eqn.blocks)
         new = Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span)
-        key = value_key(new, effectful)
+        key = ("assert", new.args, ()) if new.op == "assert" else value_key(new, effectful)
         if key is not None and key in known:
             env.update(zip(new.outs, known[key], strict=True))
             continue

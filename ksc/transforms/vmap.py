@@ -3,17 +3,20 @@
     (def [vmap f] (Tensor 1 Float) ((x : (Tensor 1 Float)) (a : Float))
       (build (size x) (lam i (f (index i x) a))))
 
-There is no batching rule for any op, and control flow stays control flow in each lane.
+There is no batching rule for any op, and control flow stays control flow in each lane. What the entry requires of
+sizes, which are the same in all lanes, is required once before them, also where there is no lane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ksc.ir.builder import Builder, stack_type
-from ksc.ir.nodes import Atom, Function, Program, Var
-from ksc.ir.rewrite import assemble, unique_name
+from ksc.ir.liveness import has_effect
+from ksc.ir.nodes import Atom, Const, Function, Program, Var
+from ksc.ir.rewrite import Env, assemble, clone_eqn, effectful_functions, unique_name
 from ksc.ir.types import Integer
+from ksc.ops import PRIMITIVES
 
 
 def vmap(program: Program, in_axes: Sequence[int | None] | None = None) -> Program:
@@ -53,6 +56,7 @@ def vmap(program: Program, in_axes: Sequence[int | None] | None = None) -> Progr
         same = builder.apply("eq", sizes[0], size, name="same")
         message = f"the mapped dimensions of {mapped[0]} and {name} differ in size"
         builder.emit("assert", [same], [], params={"message": message})
+    _require_sizes(builder, main, params, effectful_functions(program.functions))
     inner = Builder(main.span)
     lane = Var("lane", Integer)
     args: list[Atom] = [
@@ -66,3 +70,25 @@ def vmap(program: Program, in_axes: Sequence[int | None] | None = None) -> Progr
     name = unique_name(f"[vmap {main.name}]", program.functions)
     function = Function(name, builder.block(params, outs, main.body.span), main.span)
     return assemble({**program.functions, name: function}, name, program.boxes)
+
+
+def _require_sizes(builder: Builder, main: Function, params: Sequence[Var], effectful: Collection[str]) -> None:
+    """Emit what ``main`` requires of sizes before it does anything else; ``params`` are its own or stacks of them."""
+    stacks = dict(zip(main.params, params, strict=True))
+    env: Env = {}
+    for eqn in main.body.eqns:
+        record = PRIMITIVES.get(eqn.op)
+        if eqn.op == "size" and eqn.args[0] in stacks:
+            own = eqn.args[0]
+            assert isinstance(own, Var)
+            extra = int(stacks[own].type != own.type)
+            names = [eqn.outs[0].name]
+            dim = {"dim": eqn.params["dim"] + extra}
+            env[eqn.outs[0]] = builder.emit("size", [stacks[own]], [Integer], names=names, params=dim)[0]
+        elif all(isinstance(arg, Const) or arg in env for arg in eqn.args):
+            if eqn.op == "assert" or (record is not None and record.speculatable):
+                builder.eqns.append(clone_eqn(eqn, env))
+            elif has_effect(eqn, effectful, ()):
+                return
+        elif has_effect(eqn, effectful, ()):
+            return
