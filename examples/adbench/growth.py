@@ -1,8 +1,9 @@
 """How objective and derivative of the four problems of ADBench grow with the data: python growth.py.
 
 Synthetic instances of n points, observations or characters and of a hundred times as many, on one thread. Times are in
-milliseconds of processor time, the shortest of many calls in turns; the last column says how many objectives a derivative costs at 100 n
-for each that it costs at n: 1 is proportional, which small instances, that the call itself dominates, make look better.
+milliseconds of processor time, the shortest of many calls in turns; the last column says how many objectives a
+derivative costs at 100 n for each that it costs at n: 1 is proportional, which small instances, that the call itself
+dominates, make look better.
 """
 
 import argparse
