@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ksc.ir.nodes import Program
 from ksc.passes.branch_values import reuse_branch_values
+from ksc.passes.contractions import take_out_additions, take_out_sums
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.elements import reuse_elements
@@ -57,6 +58,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass(
         "elements", reuse_elements, "which tensors are made is settled; what is read of one is cheap to store or add up"
     ),
+    Pass("sums", take_out_sums, "loops are as they will be; a product of matrices is not computed sum by sum"),
+    Pass("additions", take_out_additions, "what sums are made of is settled; the cotangents of a product are products"),
     Pass("through", add_through, "the cotangent of a slice needs no tensor of its own; before loops are merged"),
     Pass("starts", fill_starts, "a start that is filled is not copied; before its neighbours are filled in one loop"),
     Pass(

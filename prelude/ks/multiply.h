@@ -14,6 +14,12 @@
 
 namespace ks {
 
+// A vector as a matrix of one row.
+template <class T> inline tensor<T, 2> one_row(tensor<T, 1> x) {
+    const int64_t sizes[] = {1, x.size[0]};
+    return tensor<T, 2>::at(x.data, sizes);
+}
+
 template <class T> inline matrix<T> as_rows(tensor<T, 2> x) { return {x.data, x.size[1], 1}; }
 template <class T> inline matrix<T> transposed(tensor<T, 2> x) { return {x.data, 1, x.size[1]}; }
 

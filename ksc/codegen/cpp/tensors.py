@@ -21,6 +21,7 @@ from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, assignment, once
+from ksc.codegen.cpp.products import print_product
 from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
@@ -127,6 +128,8 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
     sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
     _refuse_negative(p, eqn.args, sizes, eqn.span, at)
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
+    if live and print_product(p, eqn, sizes, at):
+        return
     combining = {k: p.combining[id(eqn), k] for k in live if (id(eqn), k) in p.combining}
     stacks = {k: stack(p, eqn, k, sizes, body.results[k], at) for k in live if k not in combining}
 

@@ -16,6 +16,7 @@ from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import assemble, effectful_functions, read_vars, substitute_block
 from ksc.passes.fuse.changes import changed_tensors
+from ksc.passes.product import product_of
 
 LARGEST = 200
 """The number of equations that a merged body may have."""
@@ -50,7 +51,7 @@ def _adds(eqn: Eqn) -> bool:
 
 def _key(eqn: Eqn) -> Key | None:
     """What loops that are merged have in common."""
-    if eqn.op not in ("build", "reduce") or eqn.params.get("nested"):
+    if eqn.op not in ("build", "reduce") or eqn.params.get("nested") or product_of(eqn) is not None:
         return None
     return eqn.op, eqn.args, eqn.params.get("monoid")
 

@@ -25,6 +25,7 @@ from ksc.passes.fuse.changes import changed_tensors
 from ksc.passes.fuse.cost import LARGEST, fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
+from ksc.passes.product import product_of
 
 
 def fuse_rows(program: Program) -> Program:
@@ -99,6 +100,8 @@ class _Rows:
     def fits(self, maker: Eqn, reader: Eqn) -> bool:
         """Whether two loops may change their order with what is between, and are not too large together."""
         if maker.params.get("nested") or reader.params.get("nested"):
+            return False
+        if product_of(maker) is not None or product_of(reader) is not None:
             return False
         if sum(1 for eqn in (maker, reader) for _ in walk(eqn.blocks[0])) > LARGEST:
             return False

@@ -11,6 +11,7 @@ sides compute on the way become results of the ``if`` itself. This is done where
   or is cheap and read in several such places (``ksc.passes.fuse.cost``);
 * an element that may stop the kernel is read whatever happens;
 * no tensor is read that a loop changes, in each iteration, between producer and reader: it would have to be copied;
+* a product of matrices stays one, and what it multiplies is there, or a view;
 * nothing with an effect is moved.
 
 The body of a tensor of one element stands for that element wherever it is read.
@@ -31,6 +32,7 @@ from ksc.passes.fuse.cost import CHEAP, FREE, LARGEST, Cost, cost_of
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.reading import reading_of
 from ksc.passes.fuse.sizes import Place
+from ksc.passes.product import product_of
 
 
 def fuse_producers(program: Program, *, thrifty: bool = False) -> Program:
@@ -107,6 +109,12 @@ class _Fusion:
         self.moved: dict[Var, tuple[Eqn, Place]] = {}
         self.single: dict[Var, Atom] = {}
         self.changes = Changes(function)
+        self.factors = {
+            read
+            for eqn in walk(function.body)
+            if product_of(eqn) is not None
+            for read in eqn.blocks[0].eqns[0].blocks[0].eqns[:2]
+        }
 
     def run(self) -> Function:
         if not any(isinstance(var.type, TensorType) for var in self.facts.definitions):
@@ -203,7 +211,7 @@ class _Fusion:
         elements = reading.elements
         if not elements or (cost.fails and (reading.whole or len(elements) > 1 or not elements[0].covers)):
             return
-        if cost.equations > LARGEST:
+        if cost.equations > LARGEST or (cost.work > 0 and any(element.eqn in self.factors for element in elements)):
             return
         if self.changes and self.changes.between(tensor, reading.eqns, self.needs(source)):
             return
@@ -236,6 +244,8 @@ class _Fusion:
 
     def enter_build(self, eqn: Eqn, names: Sequence[Var], place: Place) -> None:
         """Enter the tensors of a ``build``, known by ``names``."""
+        if product_of(eqn) is not None:
+            return
         (body,) = eqn.blocks
         alone = len(names) == 1
         for k, name in enumerate(names):

@@ -1,0 +1,165 @@
+"""Sums of products, wherever they stand, become products of whole matrices."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import ksc as knossos
+
+
+@knossos.register
+def matrices(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b
+
+
+@knossos.register
+def columns(a: Tensor, b: Tensor) -> Tensor:
+    return torch.tanh(b @ a.T)
+
+
+@knossos.register
+def layer(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    return torch.tanh(torch.nn.functional.linear(x, w, b))
+
+
+@knossos.vmap(in_dims=(0, None, None, None, None))
+def perceptron(x: Tensor, w: Tensor, b: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    return v @ torch.tanh(w @ x + b) + c
+
+
+@knossos.register
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return torch.softmax(q @ k.T / math.sqrt(q.shape[1]), 1) @ v
+
+
+@knossos.register
+def batches(a: Tensor, b: Tensor) -> Tensor:
+    return torch.bmm(a, b)
+
+
+@knossos.register
+def row(x: Tensor, w: Tensor) -> Tensor:
+    return torch.sin(x @ w)
+
+
+def perceptron_pt(x: Tensor, w: Tensor, b: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    linear = torch.nn.functional.linear
+    return linear(torch.tanh(linear(x, w, b)), v, c)
+
+
+KERNELS = {
+    # A kernel, the same in PyTorch, sizes of arguments from five numbers, products in the value and in the vjp.
+    "matrices": (matrices, torch.matmul, lambda n, m, k, h, o: ((n, k), (k, m)), 1, 2),
+    "columns": (columns, lambda a, b: torch.tanh(b @ a.T), lambda n, m, k, h, o: ((n, k), (m, k)), 1, 3),
+    "layer": (
+        layer,
+        lambda x, w, b: torch.tanh(torch.nn.functional.linear(x, w, b)),
+        lambda n, m, k, h, o: ((n, k), (m, k), (m,)),
+        1,
+        3,
+    ),
+    "perceptron": (perceptron, perceptron_pt, lambda n, m, k, h, o: ((n, k), (h, k), (h,), (o, h), (o,)), 2, 5),
+    "attention": (
+        attention,
+        lambda q, k, v: torch.softmax(q @ k.T / math.sqrt(q.shape[1]), 1) @ v,
+        lambda n, m, k, h, o: ((n, k), (m, k), (m, o)),
+        2,
+        5,
+    ),
+    "batches": (batches, torch.bmm, lambda n, m, k, h, o: ((h, n, k), (h, k, m)), 1, 2),
+    "row": (row, lambda x, w: torch.sin(x @ w), lambda n, m, k, h, o: ((k,), (k, m)), 1, None),
+}
+SIZES = [(3, 5, 17, 9, 10), (33, 20, 40, 70, 9), (1, 1, 1, 1, 1), (0, 4, 3, 2, 5), (4, 6, 0, 3, 2), (30, 40, 50, 0, 7)]
+
+
+def arguments(name: str, sizes: tuple[int, ...], dtype: torch.dtype) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(sum(sizes))
+    shapes = KERNELS[name][2](*sizes)
+    return [torch.randn(*shape, generator=generator, dtype=dtype, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_each_product_is_computed_as_a_whole(name: str) -> None:
+    kernel, _, _, primal, derivative = KERNELS[name]
+    args = arguments(name, SIZES[0], torch.float32)
+    kernel(*args)
+    assert kernel.cpp.count("ks::multiply(") == primal
+    if derivative is not None:
+        text = kernel._latest.source("v", torch.float32).text
+        assert text.count("ks::multiply(") == derivative
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_values_and_gradients(name: str) -> None:
+    kernel, reference, *_ = KERNELS[name]
+    for sizes in SIZES:
+        if name == "attention" and 0 in sizes:
+            continue
+        args = arguments(name, sizes, torch.float32)
+        got, want = kernel(*args), reference(*args)
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+        seed = torch.randn(want.shape, generator=torch.Generator().manual_seed(1))
+        for g, w in zip(*(torch.autograd.grad(y, args, seed) for y in (got, want)), strict=True):
+            torch.testing.assert_close(g, w, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["matrices", "perceptron", "attention"])
+def test_second_order(name: str) -> None:
+    kernel = KERNELS[name][0]
+    args = arguments(name, (9, 3, 4, 5, 2), torch.float64)
+    assert torch.autograd.gradcheck(kernel, args)
+    assert torch.autograd.gradgradcheck(kernel, args)
+
+
+def test_nothing_but_a_row_and_a_column_sees_nan() -> None:
+    a, b = torch.randn(20, 30), torch.randn(30, 25)
+    a[3, 7], b[4, 11] = math.nan, math.inf
+    got = torch.isfinite(matrices(a, b))
+    want = torch.ones(20, 25, dtype=torch.bool)
+    want[3], want[:, 11] = False, False
+    assert torch.equal(got, want)
+
+
+def test_strides() -> None:
+    a, b = torch.randn(31, 20).t(), torch.randn(31, 40)[:, ::2]
+    torch.testing.assert_close(matrices(a, b), a @ b, rtol=1e-4, atol=1e-4)
+
+
+def test_lanes_agree_on_sizes_before_they_start() -> None:
+    x, w, b, v, c = (arg.detach() for arg in arguments("perceptron", SIZES[1], torch.float32))
+    for lanes in (33, 0):
+        with pytest.raises(RuntimeError, match="size 1 of w and size 0 of x must agree"):
+            perceptron(x[:lanes, :30], w, b, v, c)
+
+
+@knossos.register
+def beyond(a: Tensor, b: Tensor, n: int) -> Tensor:
+    out = torch.zeros(n, n)
+    for i in range(n):
+        for j in range(n):
+            total = 0.0
+            for k in range(n):
+                total = total + a[i, k] * b[k, j]
+            out[i, j] = total
+    return out
+
+
+def test_what_may_be_out_of_range_is_checked() -> None:
+    a, b = torch.randn(12, 12), torch.randn(12, 12)
+    torch.testing.assert_close(beyond(a, b, 12), a @ b, rtol=1e-4, atol=1e-4)
+    with pytest.raises(RuntimeError, match="index 12 is out of range"):
+        beyond(a, b, 13)
+
+
+def test_small_matrices_stay_loops() -> None:
+    @knossos.vmap
+    def turned(r: Tensor, x: Tensor) -> Tensor:
+        return r @ x
+
+    r, x = torch.randn(9, 3, 3), torch.randn(9, 3)
+    torch.testing.assert_close(turned(r, x), torch.einsum("nij,nj->ni", r, x))
+    assert "multiply" not in turned.cpp
