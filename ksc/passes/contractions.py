@@ -70,6 +70,7 @@ class _Moves:
         self.before: dict[Eqn, list[Eqn]] = {}
         self.instead: dict[Eqn, Eqn | None] = {}
         self.env: Env = {}
+        self.branch: Eqn | None = None
 
     def run(self) -> Function:
         self.visit(self.function.body, self.top, ())
@@ -79,15 +80,21 @@ class _Moves:
         return Function(self.function.name, body, self.function.span)
 
     def visit(self, block: Block, place: Place, nest: Sequence[_Around]) -> None:
-        """Look at a block that each iteration of the loops around runs, the outermost first."""
+        """Look at a block that each iteration of the loops around runs, the outermost first.
+
+        ``branch`` is what else the block is in the innermost, which may run it never, or again.
+        """
         for eqn in block.eqns:
             self.look(eqn, place, nest)
+            branch = self.branch
+            self.branch = branch if eqn.op in ("build", "for", "withacc") else eqn
             for inner in eqn.blocks:
                 around: Sequence[_Around] = nest if eqn.op == "withacc" else ()
                 if eqn.op in ("build", "for"):
                     params = eqn.blocks[0].params
                     around = (*nest, _Around(eqn, place, params[:1] if eqn.op == "for" else params))
                 self.visit(inner, self.facts.inside(inner, eqn, place), around)
+            self.branch = branch
 
     def look(self, eqn: Eqn, place: Place, nest: Sequence[_Around]) -> None:
         raise NotImplementedError
@@ -236,11 +243,12 @@ class _Sums(_Moves):
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A ``withacc``, the block that it is in, and the loops around it."""
+    """A ``withacc``, the block that it is in, and what is around it."""
 
     eqn: Eqn
     place: Place
     loops: Sequence[_Around]
+    branch: Eqn | None
 
 
 class _Additions(_Moves):
@@ -253,13 +261,12 @@ class _Additions(_Moves):
 
     def look(self, eqn: Eqn, place: Place, nest: Sequence[_Around]) -> None:
         if eqn.op == "withacc":
-            target = _Target(eqn, place, nest)
+            target = _Target(eqn, place, nest, self.branch)
             self.targets.update((param, target) for param in eqn.blocks[0].params[: len(eqn.args)])
         elif eqn.op == "acc_add" and isinstance(eqn.args[0], Var) and eqn.args[0] in self.targets:
             target = self.targets[eqn.args[0]]
-            known = len(target.loops)
-            if nest[:known] == target.loops:
-                self.addition(eqn, target, nest[known:])
+            if target.branch is self.branch:
+                self.addition(eqn, target, nest[len(target.loops) :])
 
     def addition(self, eqn: Eqn, target: _Target, nest: Sequence[_Around]) -> None:
         """Make a product of what is added, if all of an accumulator that was zero is the sum of it."""
@@ -276,16 +283,26 @@ class _Additions(_Moves):
             return
         name = target.eqn.outs[position].name
         for anchor, home, around in (*self.homes(target.loops), (target.eqn, target.place, ())):
-            found = self.product(name, made, anchor, home, (*around, *loops), (*around, *at))
+            found = self.product(name, made, anchor, home, (*around, *loops), at, (*around, *at))
             if found is not None:
                 self.instead[eqn] = None
                 self.give(target, position, *found)
                 return
 
     def product(
-        self, name: str, value: Eqn, anchor: Eqn, place: Place, loops: Sequence[Var], at: Sequence[Atom]
+        self,
+        name: str,
+        value: Eqn,
+        anchor: Eqn,
+        place: Place,
+        loops: Sequence[Var],
+        needed: Sequence[Atom],
+        at: Sequence[Atom],
     ) -> tuple[Var, Sequence[Var]] | None:
-        """The sum of ``value`` over the loop that is not in ``at``, made before ``anchor``; and its indices."""
+        """The sum of ``value`` over the one of ``loops`` that is not in ``at``, made before ``anchor``.
+
+        It comes with its indices: all that are ``needed``, and others of ``at`` that it depends on.
+        """
         factors = [factor for arg in value.args if (factor := self.factor(arg, place, loops)) is not None]
         if len(factors) < 2:
             return None
@@ -294,6 +311,8 @@ class _Additions(_Moves):
         summed = [index for index in loops if index not in at]
         order = [index for index in at if isinstance(index, Var) and index in used[0] | used[1]]
         both = used[0] & used[1]
+        if not set(needed) <= set(order):
+            return None
         if not set(summed) <= both or not all(self.is_outside(self.facts.counts[k], place) for k in summed):
             return None
         if both != set(summed) and any(len(factor) > 1 for factor in factors):

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 import ksc as knossos
+from ksc.ir.interpret import interpret
+from ksc.ir.nodes import walk
+from ksc.ir.text import parse
+from ksc.ir.verify import verify
+from ksc.passes.contractions import take_out_additions
 
 
 @knossos.register
@@ -163,3 +168,43 @@ def test_small_matrices_stay_loops() -> None:
     r, x = torch.randn(9, 3, 3), torch.randn(9, 3)
     torch.testing.assert_close(turned(r, x), torch.einsum("nij,nj->ni", r, x))
     assert "multiply" not in turned.cpp
+
+
+ADDITIONS = """
+(def f (Tensor 2 Float) ((a : (Tensor 2 Float)) (b : (Tensor 2 Float)) (c : (Tensor 1 Float)) (go : Bool))
+  (let ((n (size a 0)) (d (size a 1)) (m (size b 1)) (db (size b 0)) (t (eq d db)) (dc (size c)) (u (eq d dc))
+        (() (require t "")) (() (require u ""))
+        (zeros (build (tuple n m) (lam ((i : Integer) (j : Integer)) 0.0))))
+    (withacc ((acc zeros)) {body})))
+"""
+NEST = """
+(for (i n) () (for (j m) () (for (k d) ()
+  (let ((x {first}) (y (index (tuple k j) b)) (xy (mul x y))) (acc_add (tuple i j) acc xy)))))
+"""
+PAIRS = NEST.format(first="(index (tuple i k) a)")
+
+
+@pytest.mark.parametrize(
+    ("body", "goes"),
+    [
+        (PAIRS, True),
+        (NEST.format(first="(index k c)"), False),
+        (f"(if go {PAIRS} (values))", False),
+        (f"(for (r 3) () {PAIRS})", False),
+        (f"(for (r 3) () (let ((e (eq r 1))) (if e {PAIRS} (values))))", False),
+        (f"(let (() {PAIRS}) {PAIRS})", False),
+    ],
+    ids=["products", "the same in each row", "perhaps", "three times", "once in three times", "from two places"],
+)
+def test_additions_become_a_product_only_if_it_is_all_that_is_added(body: str, goes: bool) -> None:
+    program = parse(ADDITIONS.format(body=body))
+    moved = take_out_additions(program)
+    verify(moved)
+    assert any(eqn.op == "acc_add" for eqn in walk(moved.main.body)) is not goes
+    generator = torch.Generator().manual_seed(0)
+    a, b, c = (
+        torch.randn(*sizes, generator=generator, dtype=torch.float64).numpy() for sizes in ((3, 4), (4, 2), (4,))
+    )
+    for go in (True, False):
+        (got,), (want,) = interpret(moved, (a, b, c, go)), interpret(program, (a, b, c, go))
+        torch.testing.assert_close(torch.as_tensor(got), torch.as_tensor(want))
