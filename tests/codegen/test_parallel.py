@@ -212,3 +212,28 @@ def test_what_a_divided_loop_captures_stays_in_registers_so_that_rows_are_not_ga
     command = [*find_compiler().command, *flags, *target, f"-I{prelude_dir()}", "-S", "-o", "-", str(source)]
     assembly = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "gather" not in assembly
+
+
+@knossos.vmap(in_dims=(0, None))
+def robust(p: Tensor, w: Tensor) -> Tensor:
+    x = (p[0] * w[0] + p[1] * w[1]) / w[2]
+    if x * x < 1.0:
+        return x * x
+    return 2.0 * torch.abs(x) - 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_lanes_that_add_to_numbers_run_side_by_side(dtype: torch.dtype):
+    generator = torch.Generator().manual_seed(0)
+    p = torch.randn(1003, 2, generator=generator, dtype=dtype, requires_grad=True)
+    w = torch.tensor([0.5, -1.5, 1.25], dtype=dtype, requires_grad=True)
+    x = (p[:, 0] * w[0] + p[:, 1] * w[1]) / w[2]
+    want = torch.where(x * x < 1.0, x * x, 2.0 * torch.abs(x) - 1.0)
+    seed = torch.randn(1003, generator=generator, dtype=dtype)
+    got = robust(p, w)
+    torch.testing.assert_close(got, want)
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-11}[dtype]
+    for g, e in zip(*(torch.autograd.grad(y, (p, w), seed) for y in (got, want)), strict=True):
+        torch.testing.assert_close(g, e, rtol=tolerance, atol=tolerance)
+    text = robust._latest.source("v", dtype).text
+    assert re.search(r"KS_SUM\(w_bar\w*, w_bar\w*, w_bar\w*\)\n *for \(int64_t lane = first", text)

@@ -6,27 +6,24 @@ Inside a kernel every tensor is contiguous, row-major, and lives in the arena.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
-from ksc.codegen.cpp.angles import angles, one_choice, wrap_choice
-from ksc.codegen.cpp.apart import are_apart
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
-from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, is_short_row, is_tree, mentions_runtime
+from ksc.codegen.cpp.lanes import count, is_short_row, is_tree
 from ksc.codegen.cpp.literals import string_literal
-from ksc.codegen.cpp.memory import allocate, element_sizes, place_in, scratch
+from ksc.codegen.cpp.memory import allocate, element_sizes, place_in
 from ksc.codegen.cpp.names import Scope, is_temporary
-from ksc.codegen.cpp.packs import print_packs
-from ksc.codegen.cpp.parallel import Shared, divide, print_region
+from ksc.codegen.cpp.nests import print_nest
+from ksc.codegen.cpp.parallel import Shared
 from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, assignment, once
 from ksc.codegen.cpp.products import print_product
 from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var
 from ksc.ir.rewrite import read_vars
 from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type, is_scalar
 from ksc.ops.cpp import LOGICAL_AND, PRIMARY, UNARY, CppExpr
@@ -168,7 +165,7 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
             name = at.scope.declare(f"{kept.name}_row")
             at.writer.line(f"ks::short_row<{p.float_type}, {count(eqn)}> {name};", eqn.span)
             stacks[k] = replace(kept, name=name)
-    _nest(
+    print_nest(
         p,
         eqn,
         sizes,
@@ -266,7 +263,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
         other = dict(zip(live, lanes, strict=True))
         return Finish(lambda results, inside: write(results, inside, other))
 
-    _nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared, renamed=renamed)
+    print_nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared, renamed=renamed)
 
 
 def _row_of(p: Printer, body: Block, result: Atom) -> Eqn | None:
@@ -348,142 +345,6 @@ def _combined(monoid: str, name: str, value: Expr) -> Expr:
         return Expr(CppExpr(f"ks::{monoid}({name}, {value.text})"))
     text = value.cpp.within(PRIMARY)
     return Expr(CppExpr(f"{name} {symbol} {text}"), infix=(symbol, name, text))
-
-
-def _nest(
-    p: Printer,
-    eqn: Eqn,
-    sizes: Sequence[Expr],
-    finish: Finish,
-    at: Context,
-    *,
-    lanes: str | None = None,
-    in_place: bool = False,
-    shared: Sequence[Shared] = (),
-    renamed: Callable[[Sequence[str]], Finish],
-) -> None:
-    """Loops over the block's parameters, the first outermost.
-
-    ``lanes`` is the pragma that stands before the innermost one if all that the body does is to sum up. Iterations
-    combine what is ``shared``; with ``in_place`` what else they give has a place of its own. What is ``renamed``
-    finishes an iteration that adds to other variables.
-    """
-    scope = Scope(at.scope)
-    region = divide(p, eqn, scope, shared, in_place=in_place)
-    if region is None:
-        with p.repeated():
-            _loops(p, eqn, sizes, finish, Context(at.writer, scope), "0", sizes[0].text, lanes)
-        return
-
-    def iteration(lanes: Sequence[str], inside: Context) -> None:
-        p.block(eqn.blocks[0], renamed(lanes), inside)
-
-    def ranges(writer: Writer) -> None:
-        print_packs(p, eqn, region, [one.name for one in shared], Context(writer, scope), iteration)
-        _loops(p, eqn, sizes, finish, Context(writer, scope), region.first, region.last, lanes, joined=joined)
-
-    # Neighbouring threads of a grid take neighbouring elements.
-    joined = p.target.is_grid and len(sizes) > 1 and all(size != const(0) for size in eqn.args)
-    count = " * ".join(size.cpp.within(PRIMARY) for size in (sizes if joined else sizes[:1]))
-    print_region(p, region, count, eqn, at, ranges)
-
-
-def _loops(
-    p: Printer,
-    eqn: Eqn,
-    sizes: Sequence[Expr],
-    finish: Finish,
-    at: Context,
-    first: str,
-    last: str,
-    lanes: str | None,
-    *,
-    joined: bool = False,
-) -> None:
-    """The loops, the outermost one from ``first`` to ``last``; one over all indices where they are ``joined``."""
-    (body,) = eqn.blocks
-    writers = [at.writer]
-    scope = at.scope
-    heads: list[str] = []
-    facts = p.in_range.facts
-    for param, size in zip(body.params, eqn.args, strict=True):
-        p.in_range.loop(param, size)
-    if is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
-        limits = [(scope.declare("k"), "0", str(count(eqn)))]
-        p.flat[body.params] = limits[0][0]
-    elif joined:
-        limits = [(scope.declare("k"), first, last)]
-    else:
-        ranges = [(first, last), *(("0", size.text) for size in sizes[1:])]
-        limits = [(scope.declare(param.name), *ends) for param, ends in zip(body.params, ranges, strict=True)]
-        for param, (name, *_) in zip(body.params, limits, strict=True):
-            p.bind(param, name_expr(name))
-    for name, start, end in limits:
-        heads.append(f"for (int64_t {name} = {start}; {name} < {end}; ++{name}) {{")
-        writers.append(writers[-1].fork())
-    inside = Context(writers[-1], scope)
-    split = _split_index(p, eqn, limits[0][0], sizes, inside) if joined else {}
-    around, branch_free = p.across_lanes, p.branch_free
-    small = p.target.in_lanes and not around and has_small_loops(eqn)
-    p.across_lanes = around or small
-    p.branch_free = branch_free or small or (p.target.in_lanes and count(eqn) is not None)
-    row = p.target.in_lanes and not around and is_row(eqn)
-    choice, p.settled = p.settled, one_choice(p, eqn) if row else None
-    settled = p.settled
-    turning = angles(p, eqn, scope, small)
-    with scratch(p, eqn, inside):
-        p.block(body, finish, inside)
-    _declare_indices(split, eqn, inside.writer)
-    p.across_lanes, p.branch_free, p.settled = around, branch_free, choice
-    p.in_range.facts = facts
-    innermost = writers[-1]
-    if mentions_runtime(innermost.lines):
-        lanes = None
-    elif small or row:
-        lanes = "KS_LANES"
-    elif around or any(line.text.endswith("{") for line in innermost.lines):
-        lanes = None
-    elif lanes is None and p.target.in_lanes and are_apart(p, eqn):
-        lanes = "KS_APART"
-    for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
-        begun = len(outer.lines)
-        if lanes is not None and inner is innermost:
-            outer.line(lanes, eqn.span)
-        elif around and count(eqn) is not None:
-            outer.line("KS_UNROLLED", eqn.span)
-        outer.line(head, eqn.span)
-        outer.lines.extend(inner.lines)
-        outer.line("}", eqn.span)
-        if turning is not None and inner is innermost:
-            turning.wrap(outer, begun, limits[-1], eqn.span)
-        if settled is not None and inner is innermost:
-            wrap_choice(outer, begun, p.value(settled).text, eqn.span)
-
-
-def _split_index(p: Printer, eqn: Eqn, joint: str, sizes: Sequence[Expr], at: Context) -> dict[str, str]:
-    """Names for the indices of a nest, with what they are in terms of the number of the iteration."""
-    params = eqn.blocks[-1].params
-    split = {}
-    for dim, param in enumerate(params):
-        inner = [size.cpp.within(PRIMARY) for size in sizes[dim + 1 :]]
-        divisor = " * ".join(inner)
-        text = f"ks::quotient({joint}, {divisor})" if divisor else joint
-        if dim > 0:
-            text = f"ks::remainder({text}, {sizes[dim].text})"
-        name = at.scope.declare(param.name)
-        p.bind(param, name_expr(name))
-        split[name] = text
-    return split
-
-
-def _declare_indices(split: Mapping[str, str], eqn: Eqn, writer: Writer) -> None:
-    """Declare those names that a body mentions, before it."""
-    body = writer.lines[:]
-    writer.lines.clear()
-    for name, text in split.items():
-        if any(re.search(rf"\b{name}\b", line.text) for line in body):
-            writer.line(f"const int64_t {name} = {text};", eqn.span)
-    writer.lines.extend(body)
 
 
 def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], eqn: Eqn, at: Context) -> None:

@@ -1,0 +1,177 @@
+"""Loop nests of ``build`` and ``reduce``: divided among threads, side by side in registers, or one after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from ksc.codegen.cpp.angles import angles, one_choice, wrap_choice
+from ksc.codegen.cpp.apart import are_apart
+from ksc.codegen.cpp.expr import Expr, name_expr
+from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
+from ksc.codegen.cpp.memory import scratch
+from ksc.codegen.cpp.names import Scope
+from ksc.codegen.cpp.packs import print_packs
+from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
+from ksc.codegen.cpp.printer import Context, Finish, Printer
+from ksc.codegen.cpp.writer import Writer
+from ksc.ir.nodes import Eqn, const, walk
+from ksc.ops import PRIMITIVES
+from ksc.ops.cpp import PRIMARY
+
+
+def print_nest(
+    p: Printer,
+    eqn: Eqn,
+    sizes: Sequence[Expr],
+    finish: Finish,
+    at: Context,
+    *,
+    lanes: str | None = None,
+    in_place: bool = False,
+    shared: Sequence[Shared] = (),
+    renamed: Callable[[Sequence[str]], Finish],
+) -> None:
+    """Loops over the block's parameters, the first outermost.
+
+    ``lanes`` is the pragma that stands before the innermost one if all that the body does is to sum up. Iterations
+    combine what is ``shared``; with ``in_place`` what else they give has a place of its own. What is ``renamed``
+    finishes an iteration that adds to other variables.
+    """
+    scope = Scope(at.scope)
+    region = divide(p, eqn, scope, shared, in_place=in_place)
+    if region is None:
+        with p.repeated():
+            _loops(p, eqn, sizes, finish, Context(at.writer, scope), "0", sizes[0].text, lanes)
+        return
+
+    straight = None if lanes else _sums_of_straight_code(p, eqn, region)
+
+    def iteration(lanes: Sequence[str], inside: Context) -> None:
+        p.block(eqn.blocks[0], renamed(lanes), inside)
+
+    def ranges(writer: Writer) -> None:
+        print_packs(p, eqn, region, [one.name for one in shared], Context(writer, scope), iteration)
+        inside = Context(writer, scope)
+        _loops(p, eqn, sizes, finish, inside, region.first, region.last, lanes, straight=straight, joined=joined)
+
+    # Neighbouring threads of a grid take neighbouring elements.
+    joined = p.target.is_grid and len(sizes) > 1 and all(size != const(0) for size in eqn.args)
+    count = " * ".join(size.cpp.within(PRIMARY) for size in (sizes if joined else sizes[:1]))
+    print_region(p, region, count, eqn, at, ranges)
+
+
+def _sums_of_straight_code(p: Printer, eqn: Eqn, region: Region) -> str | None:
+    """The pragma for a loop that only adds to numbers, or stores, and has choices but no loops inside."""
+    (body,) = eqn.blocks
+    allowed = ("index", "size", "if", "acc_add")
+    if (
+        p.target.in_lanes
+        and len(eqn.args) == 1
+        and region.shared
+        and all(shared.is_number and shared.cpp_type == p.float_type for shared in region.shared)
+        and all(inner.op in PRIMITIVES or inner.op in allowed for inner in walk(body))
+    ):
+        return f"KS_SUM({', '.join(shared.name for shared in region.shared)})"
+    return None
+
+
+def _loops(
+    p: Printer,
+    eqn: Eqn,
+    sizes: Sequence[Expr],
+    finish: Finish,
+    at: Context,
+    first: str,
+    last: str,
+    lanes: str | None,
+    *,
+    straight: str | None = None,
+    joined: bool = False,
+) -> None:
+    """The loops, the outermost one from ``first`` to ``last``; one over all indices where they are ``joined``."""
+    (body,) = eqn.blocks
+    writers = [at.writer]
+    scope = at.scope
+    heads: list[str] = []
+    facts = p.in_range.facts
+    for param, size in zip(body.params, eqn.args, strict=True):
+        p.in_range.loop(param, size)
+    if is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
+        limits = [(scope.declare("k"), "0", str(count(eqn)))]
+        p.flat[body.params] = limits[0][0]
+    elif joined:
+        limits = [(scope.declare("k"), first, last)]
+    else:
+        ranges = [(first, last), *(("0", size.text) for size in sizes[1:])]
+        limits = [(scope.declare(param.name), *ends) for param, ends in zip(body.params, ranges, strict=True)]
+        for param, (name, *_) in zip(body.params, limits, strict=True):
+            p.bind(param, name_expr(name))
+    for name, start, end in limits:
+        heads.append(f"for (int64_t {name} = {start}; {name} < {end}; ++{name}) {{")
+        writers.append(writers[-1].fork())
+    inside = Context(writers[-1], scope)
+    split = _split_index(p, eqn, limits[0][0], sizes, inside) if joined else {}
+    around, branch_free = p.across_lanes, p.branch_free
+    small = p.target.in_lanes and not around and has_small_loops(eqn)
+    p.across_lanes = around or small
+    p.branch_free = branch_free or small or (p.target.in_lanes and count(eqn) is not None)
+    row = p.target.in_lanes and not around and is_row(eqn)
+    choice, p.settled = p.settled, one_choice(p, eqn) if row else None
+    settled = p.settled
+    turning = angles(p, eqn, scope, small)
+    with scratch(p, eqn, inside):
+        p.block(body, finish, inside)
+    _declare_indices(split, eqn, inside.writer)
+    p.across_lanes, p.branch_free, p.settled = around, branch_free, choice
+    p.in_range.facts = facts
+    innermost = writers[-1]
+    if mentions_runtime(innermost.lines):
+        lanes = None
+    elif small or row:
+        lanes = "KS_LANES"
+    elif straight is not None:
+        lanes = straight
+    elif around or any(line.text.endswith("{") for line in innermost.lines):
+        lanes = None
+    elif lanes is None and p.target.in_lanes and are_apart(p, eqn):
+        lanes = "KS_APART"
+    for inner, outer, head in zip(reversed(writers), reversed(writers[:-1]), reversed(heads), strict=False):
+        begun = len(outer.lines)
+        if lanes is not None and inner is innermost:
+            outer.line(lanes, eqn.span)
+        elif around and count(eqn) is not None:
+            outer.line("KS_UNROLLED", eqn.span)
+        outer.line(head, eqn.span)
+        outer.lines.extend(inner.lines)
+        outer.line("}", eqn.span)
+        if turning is not None and inner is innermost:
+            turning.wrap(outer, begun, limits[-1], eqn.span)
+        if settled is not None and inner is innermost:
+            wrap_choice(outer, begun, p.value(settled).text, eqn.span)
+
+
+def _split_index(p: Printer, eqn: Eqn, joint: str, sizes: Sequence[Expr], at: Context) -> dict[str, str]:
+    """Names for the indices of a nest, with what they are in terms of the number of the iteration."""
+    params = eqn.blocks[-1].params
+    split = {}
+    for dim, param in enumerate(params):
+        inner = [size.cpp.within(PRIMARY) for size in sizes[dim + 1 :]]
+        divisor = " * ".join(inner)
+        text = f"ks::quotient({joint}, {divisor})" if divisor else joint
+        if dim > 0:
+            text = f"ks::remainder({text}, {sizes[dim].text})"
+        name = at.scope.declare(param.name)
+        p.bind(param, name_expr(name))
+        split[name] = text
+    return split
+
+
+def _declare_indices(split: Mapping[str, str], eqn: Eqn, writer: Writer) -> None:
+    """Declare those names that a body mentions, before it."""
+    body = writer.lines[:]
+    writer.lines.clear()
+    for name, text in split.items():
+        if any(re.search(rf"\b{name}\b", line.text) for line in body):
+            writer.line(f"const int64_t {name} = {text};", eqn.span)
+    writer.lines.extend(body)
