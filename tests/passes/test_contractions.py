@@ -112,7 +112,7 @@ def test_values_and_gradients(name: str) -> None:
             torch.testing.assert_close(g, w, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["matrices", "perceptron", "attention"])
+@pytest.mark.parametrize("name", ["matrices", "layer"])
 def test_second_order(name: str) -> None:
     kernel = KERNELS[name][0]
     args = arguments(name, (9, 3, 4, 5, 2), torch.float64)
