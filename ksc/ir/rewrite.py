@@ -195,6 +195,33 @@ def _without_effects(eqns: Iterable[Eqn], accs: set[Atom]) -> list[Eqn]:
     return kept
 
 
+def with_blocks(eqn: Eqn, blocks: Sequence[Block]) -> Eqn:
+    """The equation with other blocks; itself where all are the ones that it has."""
+    if all(new is old for new, old in zip(blocks, eqn.blocks, strict=True)):
+        return eqn
+    return Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, tuple(blocks), eqn.span)
+
+
+def with_eqns(block: Block, eqns: Sequence[Eqn]) -> Block:
+    """The block with other equations; itself where all are the ones that it has."""
+    if len(eqns) == len(block.eqns) and all(new is old for new, old in zip(eqns, block.eqns, strict=True)):
+        return block
+    return Block(block.params, tuple(eqns), block.results, block.span)
+
+
+def with_body(function: Function, body: Block) -> Function:
+    """The function with another body; itself where it is the one that it has."""
+    return function if body is function.body else Function(function.name, body, function.span)
+
+
+def with_functions(program: Program, change: Callable[[Function], Function]) -> Program:
+    """The program with each function changed; itself where ``change`` gives all of them back."""
+    functions = {name: change(function) for name, function in program.functions.items()}
+    if all(functions[name] is function for name, function in program.functions.items()):
+        return program
+    return assemble(functions, program.entry, program.boxes, renew=False)
+
+
 def assemble(
     functions: Mapping[str, Function], entry: str, boxes: Mapping[str, tuple[Type, ...]], *, renew: bool = True
 ) -> Program:

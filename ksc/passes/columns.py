@@ -17,7 +17,16 @@ from dataclasses import replace
 from ksc.ir.builder import stack_type
 from ksc.ir.liveness import prune_eqns
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars
+from ksc.ir.rewrite import (
+    Env,
+    clone_block,
+    effectful_functions,
+    free_vars,
+    with_blocks,
+    with_body,
+    with_eqns,
+    with_functions,
+)
 from ksc.ir.types import Integer, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.cost import fails
@@ -31,17 +40,14 @@ NARROWEST = 17
 def sum_by_rows(program: Program) -> Program:
     """Do so in all functions; the same program where there is nothing to do."""
     effectful = effectful_functions(program.functions)
-    functions = {}
-    for name, function in program.functions.items():
-        functions[name] = function
-        if any(_may_be_moved(eqn) for eqn in _builds(function.body)):
-            facts, top = Facts.of(function)
-            body = _Columns(facts, effectful).block(function.body, top)
-            if body is not function.body:
-                functions[name] = Function(name, body, function.span)
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return assemble(functions, program.entry, program.boxes, renew=False)
+
+    def change(function: Function) -> Function:
+        if not any(_may_be_moved(eqn) for eqn in _builds(function.body)):
+            return function
+        facts, top = Facts.of(function)
+        return with_body(function, _Columns(facts, effectful).block(function.body, top))
+
+    return with_functions(program, change)
 
 
 def _builds(block: Block) -> list[Eqn]:
@@ -78,12 +84,9 @@ class _Columns:
                 if moved is not None:
                     eqns += moved
                     continue
-            blocks = tuple(self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks)
-            same = all(new is old for new, old in zip(blocks, eqn.blocks, strict=True))
-            eqns.append(eqn if same else Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
-        if all(new is old for new, old in zip(eqns, block.eqns, strict=False)) and len(eqns) == len(block.eqns):
-            return block
-        return Block(block.params, tuple(eqns), block.results, block.span)
+            inner = [self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks]
+            eqns.append(with_blocks(eqn, inner))
+        return with_eqns(block, eqns)
 
     def moved(self, loop: Eqn, place: Place) -> list[Eqn] | None:
         """The loop with sums over columns in front of it; None where it has none that can be moved."""

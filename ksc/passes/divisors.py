@@ -10,9 +10,10 @@ divides beside what else it does, so a single division of floats may cost nothin
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program
-from ksc.ir.rewrite import assemble
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program
+from ksc.ir.rewrite import with_blocks, with_body, with_eqns, with_functions
 
 SHORTEST = 32
 """The number of iterations from which on an inverse is worth its division."""
@@ -20,15 +21,7 @@ SHORTEST = 32
 
 def share_divisors(program: Program, *, least: int) -> Program:
     """Do so in all functions, in loops with ``least`` such quotients; the same program where there are none."""
-    functions = {name: _function(function, least) for name, function in program.functions.items()}
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return assemble(functions, program.entry, program.boxes, renew=False)
-
-
-def _function(function: Function, least: int) -> Function:
-    body = _block(function.body, None, least)
-    return function if body is function.body else Function(function.name, body, function.span)
+    return with_functions(program, lambda function: with_body(function, _block(function.body, None, least)))
 
 
 def _block(block: Block, loop: Eqn | None, least: int) -> Block:
@@ -42,12 +35,9 @@ def _block(block: Block, loop: Eqn | None, least: int) -> Block:
     for eqn in block.eqns:
         inner = eqn if eqn.op in ("build", "reduce") else None
         blocks = tuple(_block(one, inner, least) for one in eqn.blocks)
-        op = "div_by" if eqn in shared and len(shared) >= least else eqn.op
-        same = op == eqn.op and all(new is old for new, old in zip(blocks, eqn.blocks, strict=True))
-        eqns.append(eqn if same else Eqn(eqn.outs, op, eqn.args, eqn.params, blocks, eqn.span))
-    if all(new is old for new, old in zip(eqns, block.eqns, strict=True)):
-        return block
-    return Block(block.params, tuple(eqns), block.results, block.span)
+        divides = eqn in shared and len(shared) >= least
+        eqns.append(replace(eqn, op="div_by") if divides else with_blocks(eqn, blocks))
+    return with_eqns(block, eqns)
 
 
 def _is_long(loop: Eqn) -> bool:

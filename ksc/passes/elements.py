@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ksc.ir.builder import stack_type
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var
-from ksc.ir.rewrite import assemble, clone_block
+from ksc.ir.rewrite import clone_block, with_blocks, with_body, with_eqns, with_functions
 from ksc.ir.types import Float
 from ksc.ops import PRIMITIVES
 from ksc.passes.cse import value_key
@@ -35,15 +35,12 @@ def reuse_elements(program: Program) -> Program:
     """Compute each such element once, and fuse what can be fused now; the same program where there is nothing to do."""
     if not has_tensors(program):
         return program
-    functions = {name: _function(function) for name, function in program.functions.items()}
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return fuse(assemble(functions, program.entry, program.boxes, renew=False))
+    read = with_functions(program, _function)
+    return program if read is program else fuse(read)
 
 
 def _function(function: Function) -> Function:
-    body = _Elements().block(function.body, {}, {}, inside=False)
-    return function if body is function.body else Function(function.name, body, function.span)
+    return with_body(function, _Elements().block(function.body, {}, {}, inside=False))
 
 
 @dataclass(slots=True)
@@ -106,13 +103,9 @@ class _Elements:
                     held.update((key, results[var]) for var, key in found.items() if var in results and key not in held)
             # What loops in it compute is not the first time: it may be once for each turn, or no time at all.
             around = inside or eqn.op in ("build", "reduce", "for", "while")
-            blocks = tuple(self.block(inner, held, earlier, inside=around) for inner in eqn.blocks)
-            same = all(new is old for new, old in zip(blocks, eqn.blocks, strict=True))
-            part.eqns.append(eqn if same else Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
-        if not part.tables and all(new is old for new, old in zip(part.eqns, block.eqns, strict=True)):
-            return block
-        ordered = tuple(one for k, eqn in enumerate(part.eqns) for one in (*part.tables.get(k, ()), eqn))
-        return Block(block.params, ordered, block.results, block.span)
+            blocks = [self.block(inner, held, earlier, inside=around) for inner in eqn.blocks]
+            part.eqns.append(with_blocks(eqn, blocks))
+        return with_eqns(block, [one for k, eqn in enumerate(part.eqns) for one in (*part.tables.get(k, ()), eqn)])
 
     def dear(self, loop: Eqn) -> dict[Var, Key]:
         """What the body of a loop computes that is dear and depends on all of its indices alone, among what varies."""

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import assemble, free_vars
+from ksc.ir.rewrite import free_vars, with_body, with_functions
 from ksc.ir.types import Integer, TensorType, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.explain import MESSAGE
@@ -35,14 +35,12 @@ _STOPS = frozenset({"assert", "call", "callback", "print"})
 
 def look_up_first(program: Program) -> Program:
     """Do so in all functions."""
-    functions = {}
-    for name, function in program.functions.items():
+
+    def change(function: Function) -> Function:
         facts, top = Facts.of(function, early=True)
-        body = _LookUps(facts).block(function.body, top)
-        functions[name] = function if body is function.body else Function(name, body, function.span)
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return assemble(functions, program.entry, program.boxes, renew=False)
+        return with_body(function, _LookUps(facts).block(function.body, top))
+
+    return with_functions(program, change)
 
 
 class _LookUps:

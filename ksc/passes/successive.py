@@ -17,8 +17,17 @@ from collections.abc import Mapping, Sequence
 
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import assemble, clone_block, read_vars, substitute_eqn, without_effects
+from ksc.ir.nodes import Atom, Block, Eqn, Program, Var, const
+from ksc.ir.rewrite import (
+    clone_block,
+    read_vars,
+    substitute_eqn,
+    with_blocks,
+    with_body,
+    with_eqns,
+    with_functions,
+    without_effects,
+)
 from ksc.ir.types import AccType, Float, Integer, TensorType
 from ksc.passes.cost import work
 from ksc.passes.fuse.cost import SPLIT
@@ -26,32 +35,20 @@ from ksc.passes.fuse.cost import SPLIT
 
 def split_accumulations(program: Program) -> Program:
     """Do so in all functions; the same program where there is nothing to do."""
-    functions = {name: _function(function) for name, function in program.functions.items()}
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return assemble(functions, program.entry, program.boxes, renew=False)
-
-
-def _function(function: Function) -> Function:
-    body = _block(function.body, {})
-    return function if body is function.body else Function(function.name, body, function.span)
+    return with_functions(program, lambda function: with_body(function, _block(function.body, {})))
 
 
 def _block(block: Block, zeros: Mapping[Var, Sequence[Atom]]) -> Block:
     zeros = dict(zeros)
     eqns = []
     for eqn in block.eqns:
-        blocks = tuple(_block(inner, zeros) for inner in eqn.blocks)
-        same = all(new is old for new, old in zip(blocks, eqn.blocks, strict=True))
-        new = eqn if same else Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
+        new = with_blocks(eqn, [_block(inner, zeros) for inner in eqn.blocks])
         if new.op == "withacc":
             new = _split(new, zeros)
         elif new.op == "build" and not new.blocks[0].eqns and new.blocks[0].results == (const(0.0),):
             zeros[new.outs[0]] = new.args
         eqns.append(new)
-    if all(new is old for new, old in zip(eqns, block.eqns, strict=True)):
-        return block
-    return Block(block.params, tuple(eqns), block.results, block.span)
+    return with_eqns(block, eqns)
 
 
 def _split(eqn: Eqn, zeros: Mapping[Var, Sequence[Atom]]) -> Eqn:

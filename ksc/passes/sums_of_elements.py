@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ksc.ir.builder import Builder
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import Env, assemble, clone_block, read_vars, replace
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, const
+from ksc.ir.rewrite import Env, clone_block, read_vars, replace, with_blocks, with_body, with_eqns, with_functions
 from ksc.ir.types import Float, Integer, is_scalar
 from ksc.ops import PRIMITIVES
 
@@ -27,31 +27,19 @@ _SIMPLE = frozenset({"index", "size"})
 
 def add_up_elements(program: Program) -> Program:
     """Do so in all functions; the same program where there is nothing to do."""
-    functions = {name: _function(function) for name, function in program.functions.items()}
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return assemble(functions, program.entry, program.boxes, renew=False)
-
-
-def _function(function: Function) -> Function:
-    body = _block(function.body)
-    return function if body is function.body else Function(function.name, body, function.span)
+    return with_functions(program, lambda function: with_body(function, _block(function.body)))
 
 
 def _block(block: Block) -> Block:
     eqns: list[Eqn] = []
     for eqn in block.eqns:
         inner = eqn.op in ("if", "withacc") or (eqn.op == "build" and eqn.outs)
-        blocks = tuple(_block(one) for one in eqn.blocks) if inner else eqn.blocks
-        same = all(new is old for new, old in zip(blocks, eqn.blocks, strict=True))
-        eqns.append(eqn if same else Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
+        eqns.append(with_blocks(eqn, [_block(one) for one in eqn.blocks]) if inner else eqn)
         position = _maker(eqns) if _is_sum(eqn) else None
         if position is not None:
             total, maker = eqns.pop(), eqns.pop(position)
             eqns.append(_together(maker, total))
-    if len(eqns) == len(block.eqns) and all(new is old for new, old in zip(eqns, block.eqns, strict=True)):
-        return block
-    return Block(block.params, tuple(eqns), block.results, block.span)
+    return with_eqns(block, eqns)
 
 
 def _is_sum(eqn: Eqn) -> bool:

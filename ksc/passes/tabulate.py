@@ -11,73 +11,37 @@ some iterations compute, on a side of an ``if``, stays there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
-from ksc.ir.builder import Builder, stack_type
+from ksc.ir.builder import Builder
 from ksc.ir.liveness import has_effect
-from ksc.ir.nodes import Block, Const, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars
+from ksc.ir.nodes import Block, Const, Eqn, Program, Var, const
+from ksc.ir.rewrite import effectful_functions, free_vars, with_functions
 from ksc.ir.types import Float
 from ksc.ops import PRIMITIVES
-from ksc.passes.fuse.cost import fails
-from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
-
-_LONGEST = 16
-"""The number of equations up to which an element is computed in a table."""
-
-_LOOPS = ("build", "reduce", "for")
+from ksc.passes.moves import Around, Moves
 
 
 def tabulate_invariants(program: Program) -> Program:
     """Make tables in all functions, where they pay."""
     effectful = effectful_functions(program.functions)
-    functions = {name: _Tables(function, effectful).run() for name, function in program.functions.items()}
-    return assemble(functions, program.entry, program.boxes, renew=False)
+    return with_functions(program, lambda function: _Tables(function, effectful).run())
 
 
-@dataclass(frozen=True, slots=True)
-class _Around:
-    """A loop, the block that it is in, and the indices of its iterations."""
+class _Tables(Moves):
+    loops = ("build", "reduce", "for")
+    longest = 16
 
-    loop: Eqn
-    place: Place
-    indices: tuple[Var, ...]
-
-
-class _Tables:
-    def __init__(self, function: Function, effectful: Collection[str]) -> None:
-        self.function = function
-        self.effectful = effectful
-        self.facts, self.top = Facts.of(function)
-        self.before: dict[Eqn, list[Eqn]] = {}
-        self.instead: dict[Eqn, Eqn] = {}
-
-    def run(self) -> Function:
-        self.visit(self.function.body, self.top, ())
-        if not self.instead:
-            return self.function
-        return Function(self.function.name, self.block(self.function.body), self.function.span)
-
-    def visit(self, block: Block, place: Place, nest: Sequence[_Around]) -> None:
-        """Look for what to keep in a block that each iteration of the loops around runs, the outermost first."""
-        for eqn in block.eqns:
-            if len(nest) > 1 and self.is_dear(eqn) and self.kept(eqn, place, nest):
-                continue
-            for inner in eqn.blocks:
-                around: Sequence[_Around] = nest if eqn.op == "withacc" else ()
-                if eqn.op in _LOOPS:
-                    params = eqn.blocks[0].params
-                    around = (*nest, _Around(eqn, place, params[:1] if eqn.op == "for" else params))
-                self.visit(inner, self.facts.inside(inner, eqn, place), around)
+    def moves(self, eqn: Eqn, place: Place, nest: Sequence[Around]) -> bool:
+        return len(nest) > 1 and self.is_dear(eqn) and self.kept(eqn, nest)
 
     def is_dear(self, eqn: Eqn) -> bool:
         record = PRIMITIVES.get(eqn.op)
         dear = record.speculatable and record.cost == "expensive" if record is not None else eqn.op == "reduce"
         return dear and [out.type for out in eqn.outs] == [Float] and not has_effect(eqn, self.effectful, ())
 
-    def kept(self, eqn: Eqn, place: Place, nest: Sequence[_Around]) -> bool:
+    def kept(self, eqn: Eqn, nest: Sequence[Around]) -> bool:
         """Make a table before the outermost loop that can have it; whether there is one."""
         for k, outer in enumerate(nest[:-1]):
             inner = [index for around in nest[k + 1 :] for index in around.indices]
@@ -88,53 +52,27 @@ class _Tables:
 
     def element(self, eqn: Eqn, outside: Place, inner: Sequence[Var]) -> tuple[Sequence[Eqn], Sequence[Var]] | None:
         """What computes ``eqn`` from what is seen ``outside``, and the indices among ``inner`` that it depends on."""
-        needed: dict[Eqn, None] = {eqn: None}
-        used: dict[Var, None] = {}
-        pending = list(free_vars(Block((), (eqn,), ())))
-        while pending:
-            var = pending.pop()
-            if self.facts.is_visible(var, outside):
-                continue
-            made = self.facts.definition(var)
-            if var in inner:
-                used[var] = None
-            elif made is None or len(made.outs) != 1 or not self.is_part(made) or len(needed) >= _LONGEST:
-                return None
-            elif made not in needed:
-                needed[made] = None
-                pending += free_vars(Block((), (made,), ()))
-        indices = [index for index in inner if index in used]
+        found = self.slice(free_vars(Block((), (eqn,), ())), outside, inner, self.longest - 1)
+        if found is None:
+            return None
+        eqns, indices = found
+        needed = [*eqns, eqn]
         sources = [part.args for part in needed if part.op == "index" and isinstance(part.args[0], Var)]
         sources += [part.args for one in needed for block in one.blocks for part in block.eqns if part.op == "index"]
         bounded = any(
             isinstance(source, Var) and self.facts.is_visible(source, outside) and set(indices) <= set(at)
             for source, *at in sources
         )
-        return (self.in_order(needed), indices) if indices and bounded else None
+        return (needed, indices) if indices and bounded else None
 
     def is_part(self, eqn: Eqn) -> bool:
         record = PRIMITIVES.get(eqn.op)
         return eqn.op in ("index", "size") or (record is not None and record.speculatable) or self.is_dear(eqn)
 
-    def in_order(self, needed: Collection[Eqn]) -> list[Eqn]:
-        ordered: dict[Eqn, None] = {}
-
-        def visit(eqn: Eqn) -> None:
-            for var in free_vars(Block((), (eqn,), ())):
-                made = self.facts.definition(var)
-                if made is not None and made in needed and made not in ordered:
-                    visit(made)
-            ordered[eqn] = None
-
-        for eqn in needed:
-            if eqn not in ordered:
-                visit(eqn)
-        return list(ordered)
-
-    def make(self, eqn: Eqn, eqns: Sequence[Eqn], indices: Sequence[Var], outer: _Around) -> bool:
+    def make(self, eqn: Eqn, eqns: Sequence[Eqn], indices: Sequence[Var], outer: Around) -> bool:
         """Put the table before the loop, if no element of it can stop the kernel."""
         counts = [self.facts.counts[index] for index in indices]
-        if not all(isinstance(count, Const) or self.facts.is_visible(count, outer.place) for count in counts):
+        if not all(self.is_outside(count, outer.place) for count in counts):
             return False
         builder = Builder(eqn.span)
         runs = [
@@ -147,24 +85,11 @@ class _Tables:
             for other in others:
                 every = builder.apply("and", every, other)
             counts[0] = builder.apply("select", every, counts[0], const(0))
-        params = tuple(Var(index.name, index.type) for index in indices)
-        env: Env = dict(zip(indices, params, strict=True))
-        body = clone_block(Block((), tuple(eqns), (eqn.outs[0],)), env)
-        block = Block(params, body.eqns, body.results)
-        table = Var(eqn.outs[0].name, stack_type(len(indices), Float))
-        made = Eqn((table,), "build", tuple(counts), {}, (block,), eqn.span)
-        self.facts.adopt([*builder.eqns, made], outer.place)
-        inside = Place(made, outer.place)
-        if any(fails(part, inside, self.facts) for part in block.eqns):
+        self.facts.adopt(builder.eqns, outer.place)
+        (out,) = eqn.outs
+        made = self.table(out.name, Block((), tuple(eqns), (out,)), indices, counts, outer.place, eqn.span)
+        if made is None:
             return False
         self.before.setdefault(outer.loop, []).extend((*builder.eqns, made))
-        self.instead[eqn] = Eqn(eqn.outs, "index", (table, *indices), span=eqn.span)
+        self.instead[eqn] = Eqn(eqn.outs, "index", (made.outs[0], *indices), span=eqn.span)
         return True
-
-    def block(self, block: Block) -> Block:
-        eqns: list[Eqn] = []
-        for eqn in block.eqns:
-            eqns += self.before.get(eqn, ())
-            new = self.instead.get(eqn, eqn)
-            eqns.append(replace(new, blocks=tuple(map(self.block, new.blocks))) if new.blocks else new)
-        return Block(block.params, tuple(eqns), block.results)

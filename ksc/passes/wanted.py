@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_eqns
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const, walk
-from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, read_vars
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, const, walk
+from ksc.ir.rewrite import Env, clone_block, effectful_functions, read_vars, with_body, with_eqns, with_functions
 from ksc.ir.types import Bool, Integer, TensorType, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.transforms.tangents import default
@@ -32,13 +32,7 @@ READS_PER_ROW = 2
 def compute_wanted_rows(program: Program) -> Program:
     """Do so in all functions."""
     effectful = effectful_functions(program.functions)
-    functions = {}
-    for name, function in program.functions.items():
-        body = _Wanted(effectful).block(function.body)
-        functions[name] = function if body is function.body else Function(name, body, function.span)
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return assemble(functions, program.entry, program.boxes, renew=False)
+    return with_functions(program, lambda function: with_body(function, _Wanted(effectful).block(function.body)))
 
 
 class _Wanted:
@@ -56,9 +50,7 @@ class _Wanted:
             builder = Builder(eqn.span)
             wanted = _marked(eqn.args[0], readers, builder)
             eqns += [*builder.eqns, self.of_wanted_rows(eqn, wanted)]
-        if len(eqns) == len(block.eqns):
-            return block
-        return Block(block.params, tuple(eqns), block.results, block.span)
+        return with_eqns(block, eqns)
 
     def readers(self, table: Eqn, block: Block, position: int) -> list[_Reader]:
         """The readers of the table at a position of a block; none if it is read otherwise too."""

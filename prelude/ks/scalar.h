@@ -136,26 +136,21 @@ template <class T> KS_FN T sign(T x) { return abs(x) > T(0) ? copysign(T(1), x) 
 // subnormal numbers get into it, there to 1.5 ULP. A tiny divisor is scaled, lest its inverse be infinite; where the
 // correction is not a number, as that of an infinity, there is nothing to correct.
 #if defined(__FP_FAST_FMAF) && defined(__FP_FAST_FMA) && !defined(__CUDACC__)
-KS_FN float div_by(float a, float b) {
-    const float size = __builtin_fabsf(b);
-    const float scale = size < 0x1p-100f ? 0x1p64f : 1.0f;
-    const float divisor = size * scale;
-    const float inverse = 1.0f / divisor;
-    const float scaled = a * __builtin_copysignf(scale, b);
-    const float near = scaled * inverse;
-    const float nearest = __builtin_fmaf(-__builtin_fmaf(near, divisor, -scaled), inverse, near);
+KS_FN float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+KS_FN double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
+template <class T> KS_FN T div_by(T a, T b, T tiny, T large) {
+    const T size = abs(b);
+    const T scale = size < tiny ? large : T(1);
+    const T divisor = size * scale;
+    const T inverse = T(1) / divisor;
+    const T scaled = a * copysign(scale, b);
+    const T near = scaled * inverse;
+    const T nearest = fused(-fused(near, divisor, -scaled), inverse, near);
     return nearest == nearest ? nearest : near;
 }
-KS_FN double div_by(double a, double b) {
-    const double size = __builtin_fabs(b);
-    const double scale = size < 0x1p-900 ? 0x1p500 : 1.0;
-    const double divisor = size * scale;
-    const double inverse = 1.0 / divisor;
-    const double scaled = a * __builtin_copysign(scale, b);
-    const double near = scaled * inverse;
-    const double nearest = __builtin_fma(-__builtin_fma(near, divisor, -scaled), inverse, near);
-    return nearest == nearest ? nearest : near;
-}
+KS_FN float div_by(float a, float b) { return div_by(a, b, 0x1p-100f, 0x1p64f); }
+KS_FN double div_by(double a, double b) { return div_by(a, b, 0x1p-900, 0x1p500); }
 #else
 template <class T> KS_FN T div_by(T a, T b) { return a / b; }
 #endif

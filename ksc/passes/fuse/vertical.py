@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, default_value, walk
-from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, free_vars, replace
+from ksc.ir.rewrite import Env, clone_block, effectful_functions, free_vars, replace, with_functions
 from ksc.ir.types import TensorType, Type, is_scalar, join
 from ksc.passes.cost import work
 from ksc.passes.fuse.changes import Changes
@@ -41,10 +41,7 @@ def fuse_producers(program: Program, *, thrifty: bool = False) -> Program:
     Where it is ``thrifty``, only views are computed more than once. The same program where there is nothing to do.
     """
     effectful = effectful_functions(program.functions)
-    functions = {name: _Fusion(function, effectful, thrifty).run() for name, function in program.functions.items()}
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return assemble(functions, program.entry, program.boxes, renew=False)
+    return with_functions(program, lambda function: _Fusion(function, effectful, thrifty).run())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +106,8 @@ class _Fusion:
         self.moved: dict[Var, tuple[Eqn, Place]] = {}
         self.single: dict[Var, Atom] = {}
         self.changes = Changes(function)
-        self.factors = {
-            read
-            for eqn in walk(function.body)
-            if product_of(eqn) is not None
-            for read in eqn.blocks[0].eqns[0].blocks[0].eqns[:2]
-        }
+        products = filter(None, map(product_of, walk(function.body)))
+        self.factors = {factor.read for product in products for factor in (product.left, product.right)}
 
     def run(self) -> Function:
         if not any(isinstance(var.type, TensorType) for var in self.facts.definitions):
