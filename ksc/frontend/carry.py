@@ -21,6 +21,7 @@ from ksc.frontend.join import (
     adopt,
     adopt_contents,
     atoms_for,
+    atoms_given,
     generalise_kept,
     readable,
     rebuild,
@@ -31,6 +32,7 @@ from ksc.frontend.join import (
     unify_contents,
 )
 from ksc.frontend.logic import short_circuit
+from ksc.frontend.placeholders import with_placeholders
 from ksc.frontend.refuse import ChangingSizesError
 from ksc.frontend.rows import Growth, growing, item_template, stacked_rows, stacked_types
 from ksc.frontend.scope import After, Names, bound_names, kept_through, live_at_loop, live_before, may_exit_loop
@@ -365,9 +367,9 @@ class Loop:
         rows = self._rows()
         starts = [self._initial(name) for name in self.names]
         starts += [frame.region.store[cell] for cell in self.contents]
-        inits: list[Atom] = [const(0)] if counted else []
-        for (_, _, template), value in zip(rows, [*starts, FALSE, FALSE, DEAD], strict=True):
-            inits.extend(atoms_for(frame, template, value, stmt))
+        pairs = zip(rows, [*starts, FALSE, FALSE, DEAD], strict=True)
+        given = [atom for (_, _, row), start in pairs for atom in atoms_given(frame, row, start, stmt)]
+        inits = with_placeholders(frame, stmt, blocks[-1], [const(0)] * counted + given)
         names = [param.name for param in blocks[-1].params][op == "for" :]
         types: list[Type] = [Integer] * counted + [leaf.type for _, _, row in rows for leaf in abstract_leaves(row)]
         stacked = [type_ for growth in self.grown.values() for type_ in stacked_types(growth.template)]

@@ -17,7 +17,7 @@ from ksc.frontend.join import (
     abstract_leaves,
     adopt,
     adopt_contents,
-    atoms_for,
+    atoms_given,
     branch_conflict,
     readable,
     rebuild,
@@ -25,6 +25,7 @@ from ksc.frontend.join import (
     unify,
     unify_contents,
 )
+from ksc.frontend.placeholders import filled
 from ksc.frontend.recursion import go_on_with, living_side
 from ksc.frontend.scope import After
 from ksc.frontend.values import (
@@ -208,12 +209,16 @@ def join_rows(
     settled = {k: Dynamic(cond) for k, row in enumerate(rows) if row.then is TRUE and row.else_ is FALSE}
     open_ = [row for k, row in enumerate(rows) if k not in settled]
     names = [name for row in open_ for name in _leaf_names(row.template, row.name)]
-    blocks = []
-    for side, which, span in zip(sides, ("then", "else_"), given, strict=True):
+    ends = []
+    for side, which in zip(sides, ("then", "else_"), strict=True):
         with frame.ending(side.builder, side.store):
-            builder = frame.builder
-            results = [atom for row in open_ for atom in atoms_for(frame, row.template, getattr(row, which), node)]
-            blocks.append(builder.block((), results, span))
+            ends.append([atom for row in open_ for atom in atoms_given(frame, row.template, getattr(row, which), node)])
+    made = [tuple(side.builder.eqns) for side in sides]
+    blocks = []
+    for k, (side, span) in enumerate(zip(sides, given, strict=True)):
+        with frame.ending(side.builder, side.store):
+            results = filled(frame, node, ends[k], ends[1 - k], made[1 - k])
+            blocks.append(frame.builder.block((), results, span))
     types = [leaf.type for row in open_ for leaf in abstract_leaves(row.template)]
     outs: Iterator[Var] = iter(())
     if types or any(block.eqns for block in blocks):

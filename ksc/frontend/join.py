@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 
 from ksc.frontend.frame import Frame
+from ksc.frontend.placeholders import dummy
 from ksc.frontend.values import (
     DEAD,
     NONE,
@@ -40,7 +41,7 @@ from ksc.frontend.values import (
     scalar_type,
     tensor_type,
 )
-from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Const, Span, Var, const, default_value
+from ksc.ir.nodes import PLACEHOLDER, Atom, Const, Span, Var, default_value
 from ksc.ir.types import Float, Integer, TensorType, Type
 
 
@@ -348,13 +349,20 @@ def abstract_leaves(template: Value) -> list[Abstract]:
 
 def atoms_for(frame: Frame, template: Value, value: Value, node: ast.AST) -> Iterator[Atom]:
     """The atoms that ``value`` has for the run-time leaves of ``template``, converted in the current block."""
+    wanted = abstract_leaves(template)
+    for leaf, atom in zip(wanted, atoms_given(frame, template, value, node), strict=True):
+        yield dummy(frame, leaf.type, node, leaf.sizes) if atom is None else atom
+
+
+def atoms_given(frame: Frame, template: Value, value: Value, node: ast.AST) -> Iterator[Atom | None]:
+    """``atoms_for``, but None for a tensor that ``value`` has not."""
     if isinstance(template, Struct):
         items = value.items if isinstance(value, Struct) else (DEAD,) * len(template.items)
         for part, item in zip(template.items, items, strict=True):
-            yield from atoms_for(frame, part, item, node)
+            yield from atoms_given(frame, part, item, node)
     elif isinstance(template, Abstract):
         if isinstance(value, Dead | Poison):
-            yield dummy(frame, template.type, node)
+            yield default_value(template.type)
         elif isinstance(template.type, TensorType):
             yield _tensor_atom(frame, value, node)
         elif template.tensor or isinstance(value, Ref | Array):
@@ -373,19 +381,6 @@ def _tensor_atom(frame: Frame, value: Value, node: ast.AST) -> Atom:
     if isinstance(value, Ref) and not value.steps:
         return frame.content(value, node).atom
     return value.atom if isinstance(value, Array) else frame.array(value, node).atom
-
-
-def dummy(frame: Frame, type_: Type, node: ast.AST) -> Atom:
-    """A value for a place that is never read."""
-    value = default_value(type_)
-    if value is not None:
-        return value
-    assert isinstance(type_, TensorType), f"no default for {type_}"
-    zero = default_value(type_.elem)
-    assert zero is not None
-    sizes = [const(size or 0) for size in type_.sizes]
-    index = tuple(Var("i", Integer) for _ in sizes)
-    return frame.emit(node, "build", sizes, [type_], blocks=[Block(index, (), (zero,))])[0]
 
 
 def rebuild(template: Value, atoms: Iterator[Atom]) -> Value:

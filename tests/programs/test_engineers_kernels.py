@@ -399,6 +399,20 @@ def mass_spring(x, rest, v):
     return v + 0.01 * forces, energy
 
 
+@case(normal(4, 4), normal(4))
+def power_iteration(M, v):
+    A = M @ M.T + 0.1 * torch.eye(M.shape[0], dtype=M.dtype)
+    value = torch.zeros((), dtype=M.dtype)
+    for iteration in range(100):
+        w = A @ v
+        v = w / torch.linalg.norm(w)
+        new = v @ A @ v
+        if torch.abs(new - value) < 1e-4 * torch.abs(new):
+            return new, v, iteration
+        value = new
+    return value, v, 100
+
+
 def leaves(value):
     return [leaf for item in value for leaf in leaves(item)] if isinstance(value, tuple | list) else [value]
 

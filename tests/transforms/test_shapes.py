@@ -146,6 +146,25 @@ def test_sizes_of_arguments() -> None:
     assert ShapeProgram() == argument_sizes([])
 
 
+def left_early(x: torch.Tensor, n: int) -> torch.Tensor:
+    v, rows = x, x.shape[0]
+    for _ in range(n):
+        w = torch.outer(v, v)
+        v = torch.sin(v)
+        if v[0] < 0.3:
+            return torch.cat([w, w])
+    return torch.zeros(rows + rows, rows)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_what_a_loop_returns_has_a_size_that_is_known(size: int) -> None:
+    program = described(left_early, VECTOR, Integer)
+    assert shapes(program).evaluate([(size,), ()], {1: 3}) == [(2 * size, size)]
+    for start in (0.1, 2.0):
+        (result,) = interpret(program, [np.full(size, start), 3])
+        assert np.shape(result) == (2 * size, size)
+
+
 def positive(x: torch.Tensor, n: int) -> torch.Tensor:
     count = 0
     for i in range(x.shape[0]):
