@@ -11,8 +11,10 @@ import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from ksc.errors import KnossosError
 from ksc.frontend import operators
 from ksc.frontend.checkpoints import DEFAULT, SQUARE_ROOT
+from ksc.frontend.expected import content_template, expect_changes
 from ksc.frontend.flow import GO_ON, Flow, any_of, branch, sequence
 from ksc.frontend.frame import Frame
 from ksc.frontend.join import (
@@ -33,7 +35,7 @@ from ksc.frontend.join import (
 )
 from ksc.frontend.logic import short_circuit
 from ksc.frontend.placeholders import with_placeholders
-from ksc.frontend.refuse import ChangingSizesError
+from ksc.frontend.refuse import ChangingSizesError, NeedsStaticError
 from ksc.frontend.rows import Growth, growing, item_template, stacked_rows, stacked_types
 from ksc.frontend.scope import After, Names, bound_names, kept_through, live_at_loop, live_before, may_exit_loop
 from ksc.frontend.sizes import changes_sizes
@@ -55,7 +57,6 @@ from ksc.frontend.values import (
     describe,
     instantiate,
     leaves,
-    tensor_type,
 )
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Var, const
@@ -170,7 +171,32 @@ class Loop:
     # What is carried.
 
     def _settle(self, start: Callable[[], None], *index: Var) -> Body:
-        """Trace the body, which may read ``index``, until the templates of what is carried through stay the same."""
+        """Trace the body, which may read ``index``, until the templates of what is carried through stay the same.
+
+        It starts with what the body is expected to change by its syntax, so that one tracing is enough as a rule:
+        otherwise loops in loops are traced twice for each of them. Where that is wrong it starts once more without.
+        """
+        known = dict(self.templates)
+        mark = len(self.frame.functions.entries)
+        expected = expect_changes(self.frame, self.stmt, self.through, self.templates, self.made)
+        if expected:
+            self.templates |= expected.templates
+            self.contents |= expected.contents
+            try:
+                with self.frame.attempt(KnossosError):
+                    body = self._fixpoint(start, index)
+                    if expected.holds(self.templates, {name: self._at_end(name, body) for name in expected.templates}):
+                        return body
+            except NeedsStaticError:
+                if not expected.contents:
+                    raise
+            except KnossosError:
+                pass
+            self.frame.functions.forget_closures(mark)
+            self.templates, self.contents, self.made, self.grown = known, {}, set(), {}
+        return self._fixpoint(start, index)
+
+    def _fixpoint(self, start: Callable[[], None], index: Sequence[Var]) -> Body:
         reconsidered = False
         while True:
             mark = len(self.frame.functions.entries)
@@ -245,10 +271,13 @@ class Loop:
             if cell not in self.contents:
                 if not body.flow.alive or body.store[cell] is body.started[cell]:
                     continue
-                self.contents[cell] = _content_template(cell, held)
+                self.contents[cell] = content_template(cell, held)
                 changed = True
             before, now = self.contents[cell], body.store[cell] if body.flow.alive else DEAD
-            new = unify_contents(cell, before, now, self._conflict(cell.name, before, now), meeting)
+            # Two errors are as good as one; the new one tells a loop around that something was written.
+            written = isinstance(before, Poison) and isinstance(now, Poison)
+            conflict = self._conflict(cell.name, before, now)
+            new = now if written else unify_contents(cell, before, now, conflict, meeting)
             changed = changed or not same_template(before, new)
             self.contents[cell] = new
         flow = body.flow
@@ -423,12 +452,3 @@ def _closed(template: Value) -> Value:
     if isinstance(template, Struct) and template.cell is None:
         return template.changed(tuple(map(_closed, template.items)))
     return template_of(template) if isinstance(template, Dynamic) else template
-
-
-def _content_template(cell: Cell, held: Value) -> Value:
-    """The template of a storage that the loop writes."""
-    if isinstance(held, Struct):
-        return held.changed(tuple(map(generalise_kept, held.items)))
-    if isinstance(held, Poison):
-        return held
-    return Abstract(tensor_type(cell.elem, cell.sizes), tensor=not cell.sizes, sizes=cell.sizes)

@@ -190,7 +190,9 @@ def contents_rows(frame: Frame, sides: Sequence[Traced], alive: Sequence[bool], 
         if all(end is before or end is DEAD for end in (a, b)):
             continue
         conflict = branch_conflict(cell.name, a, b, (None, None))
-        rows.append(Row(cell.name, unify_contents(cell, a, b, conflict, meeting), a, b, cell))
+        # The error that stands for what was written tells a loop around that something was.
+        first, second = (b, a) if a is before and isinstance(b, Poison) else (a, b)
+        rows.append(Row(cell.name, unify_contents(cell, first, second, conflict, meeting), a, b, cell))
     return rows
 
 

@@ -84,6 +84,27 @@ def captured_names(body: Iterable[ast.AST]) -> Names:
     return frozenset(names)
 
 
+@lru_cache(maxsize=_KEPT)
+def changed_names(loop: ast.For | ast.While) -> tuple[Names, Names]:
+    """The names that a loop binds anew (``x = …``), and those that it only writes into (``x[i] = …``, ``x += …``)."""
+    written: set[str] = set()
+    bound: set[str] = set()
+    in_place: set[ast.expr] = set()
+    for node in ast.walk(loop):
+        match node:
+            case ast.AugAssign(target=ast.Name(id=name) as target):
+                written.add(name)
+                in_place.add(target)
+            case ast.Subscript(ctx=ast.Store(), value=value):
+                while isinstance(value, ast.Subscript):
+                    value = value.value
+                if isinstance(value, ast.Name):
+                    written.add(value.id)
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if node not in in_place:
+                bound.add(name)
+    return frozenset(bound), frozenset(written - bound)
+
+
 def live_before(stmts: Sequence[ast.stmt], after: After) -> Names:
     """The names that may be read before they are bound again, by ``stmts`` or by what follows them."""
     live = after.live
