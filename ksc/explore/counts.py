@@ -17,7 +17,7 @@ from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.polynomial import Polynomial, Symbol
 
 _MOST_TERMS = 4
-_FREE = frozenset({"bool_to_float", "to_float", "select", "not", "and", "or"})
+_FREE = frozenset({"bool_to_float", "kronecker", "to_float", "select", "not", "and", "or"})
 _LOOPS = frozenset({"for", "build", "reduce", "while"})
 _ZERO, _ONE = Polynomial.constant(0), Polynomial.constant(1)
 

@@ -55,6 +55,24 @@ RECORDS = (
         ulp=(0, 0),
     ),
     Primitive(
+        name="kronecker",
+        doc="1 where two Integers are equal, else 0: an element of a unit tangent, whose zeros are known to be none.",
+        overloads=(
+            Overload(
+                (Integer, Integer),
+                Float,
+                lambda a, b: float(a == b),
+                cpp.CppForm("{0} == {1} ? {T}(1) : {T}(0)", cpp.TERNARY, (cpp.ADDITIVE, cpp.ADDITIVE)),
+            ),
+        ),
+        partials=(None, None),
+        domain=((-3, 3), (-3, 3)),
+        edges=((2, 2), (0, -1), (2**63 - 1, 2**63 - 1)),
+        reference=lambda torch, a, b: (a == b).to(torch.float64),
+        commutative=True,
+        ulp=(0, 0),
+    ),
+    Primitive(
         name="bool_to_float",
         doc="1 where it holds, else 0.",
         overloads=(Overload((Bool,), Float, float, cpp.CppForm("{T}({0})", cpp.PRIMARY, (cpp.NONE,))),),

@@ -100,12 +100,13 @@ def _has_known_sizes(atom: Atom) -> bool:
 
 
 def _anything(builder: Builder, like: Atom) -> Atom:
+    """A value that nothing reads; code generation makes no elements of a ``build`` that is marked so."""
     if not isinstance(like.type, TensorType):
         return default(like.type)
     at = tuple(Var("i", Integer) for _ in like.type.sizes)
     body = Block(at, (), (default(like.type.elem),))
     sizes = [const(size) for size in like.type.sizes if size is not None]
-    return builder.emit("build", sizes, [like.type], blocks=[body])[0]
+    return builder.emit("build", sizes, [like.type], blocks=[body], params={"unread": True})[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -370,8 +370,9 @@ def one_hot(builder: Builder, sizes: Sequence[Atom], at: Sequence[Atom], type_: 
     """A tensor with 1 at the indices ``at`` of its last dimensions and 0 elsewhere."""
     inner = Builder(builder.span)
     indices = tuple(Var("i", Integer) for _ in sizes)
-    value: Atom = const(1.0)
-    for i, d in zip(indices[len(indices) - len(at) :], at, strict=True):
+    pairs = list(zip(indices[len(indices) - len(at) :], at, strict=True))
+    value: Atom = inner.apply("kronecker", *pairs[-1], name="seed") if pairs else const(1.0)
+    for i, d in pairs[:-1]:
         same = inner.apply("eq", i, d, name="same")
         value = inner.apply("select", same, value, const(0.0), name="seed")
     return builder.emit("build", sizes, [type_], names=["seed"], blocks=[inner.block(indices, [value])])[0]

@@ -355,7 +355,7 @@ def _place_carried(p: Printer, eqn: Eqn, names: Sequence[str | None]) -> None:
             p.in_range.same(param, init)
             p.in_range.same(eqn.outs[k], init)
         if is_carried(p, eqn, k):
-            place_in(p, eqn, result, partial(_next, name))
+            place_in(p, body, result, partial(_next, name))
 
 
 def _next(name: str, sizes: Sequence[str]) -> str:

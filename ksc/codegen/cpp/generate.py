@@ -31,6 +31,7 @@ from ksc.passes.divisors import share_divisors
 from ksc.passes.extremes import reduce_extremes
 from ksc.passes.lookups import look_up_first
 from ksc.passes.sums_of_elements import add_up_elements
+from ksc.passes.supports import limit_to_supports
 from ksc.passes.wanted import compute_wanted_rows
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -106,7 +107,7 @@ class _Module:
         if self._target.is_grid:
             program = reduce_extremes(program)
         else:
-            program = sum_by_rows(look_up_first(compute_wanted_rows(program)))
+            program = sum_by_rows(look_up_first(compute_wanted_rows(limit_to_supports(program))))
             program = add_up_elements(share_divisors(program, least=1 if self._float_type == "double" else 2))
         order = list(_callees_first(program))
         cyclic = {name for name in order if _reaches(program, name, name)}

@@ -74,22 +74,28 @@ def _is_outside(atom: Atom, eqn: Eqn) -> bool:
     return not isinstance(atom, Var) or atom not in bound_in(eqn)
 
 
-def place_in(p: Printer, eqn: Eqn, atom: Atom, place: Callable[[Sequence[str]], str]) -> bool:
-    """Have what a block of ``eqn`` gives made at ``place`` at once, where a ``build`` in it makes it; else False.
+def place_in(
+    p: Printer, block: Block, atom: Atom, place: Callable[[Sequence[str]], str], *, sides: bool = False
+) -> set[Var]:
+    """Have what a block gives made at ``place`` at once, where a ``build`` in it makes it.
 
-    ``place`` gives the text for the place from those of the sizes.
+    With ``sides`` it may be one on a side of the block's last ``if``. ``place`` gives the text for the place from those
+    of the sizes. Gives the results, of the block or of a side, that are made there.
     """
     if not isinstance(atom, Var):
-        return False
+        return set()
     root = p.storage.root(atom)
-    maker = next((e for e in eqn.blocks[-1].eqns if root in e.outs and p.analysis.is_live(e)), None)
-    if maker is None or maker.op != "build" or root in p.storage.frozen:
-        return False
-    key = (id(maker), maker.outs.index(root))
-    if key in p.places:
-        return False
-    p.places[key] = place
-    return True
+    live = [eqn for eqn in block.eqns if p.analysis.is_live(eqn)]
+    maker = next((eqn for eqn in live if root in eqn.outs), None)
+    if maker is None or root in p.storage.frozen:
+        return set()
+    k = maker.outs.index(root)
+    if sides and maker.op == "if" and maker is live[-1] and atom is root and not p.analysis.is_settled(maker):
+        return set().union(*(place_in(p, side, side.results[k], place, sides=True) for side in maker.blocks))
+    if maker.op != "build" or (id(maker), k) in p.places:
+        return set()
+    p.places[id(maker), k] = place
+    return {atom}
 
 
 def place_results(p: Printer, block: Block, results: Sequence[Atom]) -> None:

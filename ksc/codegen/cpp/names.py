@@ -116,6 +116,10 @@ class Scope:
         self._names.add(unique)
         return unique
 
+    def declare_around(self, name: str) -> str:
+        """The same for the scope around this one, for what stands before a loop."""
+        return self.declare(name) if self._outer is None else self._outer.declare(name)
+
     def _number(self, base: str, made_up: bool) -> int:
         found = self._numbers.get((base, made_up))
         if found is None:

@@ -14,6 +14,7 @@ from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer
+from ksc.codegen.cpp.spans import fill_around, span_of
 from ksc.codegen.cpp.writer import Writer
 from ksc.ir.nodes import Eqn, const, walk
 from ksc.ops import PRIMITIVES
@@ -88,16 +89,23 @@ def _loops(
     *,
     straight: str | None = None,
     joined: bool = False,
+    cut: bool = True,
 ) -> None:
-    """The loops, the outermost one from ``first`` to ``last``; one over all indices where they are ``joined``."""
-    (body,) = eqn.blocks
+    """The loops, the outermost one from ``first`` to ``last``; one over all indices where they are ``joined``.
+
+    The innermost one is ``cut`` to where elements are not zero, unless something in it may stop the kernel.
+    """
+    whole = len(sizes) > 1 or (first, last) == ("0", sizes[0].text)
+    span = span_of(eqn) if cut and whole and p.target.in_lanes and p.packing is None else None
+    begun = len(at.writer.lines)
+    body = eqn.blocks[0] if span is None else span.body
     writers = [at.writer]
     scope = at.scope
     heads: list[str] = []
     facts = p.in_range.facts
     for param, size in zip(body.params, eqn.args, strict=True):
         p.in_range.loop(param, size)
-    if is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
+    if span is None and is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
         limits = [(scope.declare("k"), "0", str(count(eqn)))]
         p.flat[body.params] = limits[0][0]
     elif joined:
@@ -107,9 +115,15 @@ def _loops(
         limits = [(scope.declare(param.name), *ends) for param, ends in zip(body.params, ranges, strict=True)]
         for param, (name, *_) in zip(body.params, limits, strict=True):
             p.bind(param, name_expr(name))
+    last_limits = limits[-1]
+    if span is not None:
+        limits[-1] = (last_limits[0], scope.declare_around("begin"), scope.declare_around("end"))
     for name, start, end in limits:
         heads.append(f"for (int64_t {name} = {start}; {name} < {end}; ++{name}) {{")
         writers.append(writers[-1].fork())
+    if span is not None:
+        zeros = Finish(lambda _, inside: finish.write([const(0.0) for _ in body.results], inside))
+        fill_around(p, span, last_limits, limits[-1], zeros, Context(writers[-2], scope), whole=count(eqn) is not None)
     inside = Context(writers[-1], scope)
     split = _split_index(p, eqn, limits[0][0], sizes, inside) if joined else {}
     around, branch_free = p.across_lanes, p.branch_free
@@ -126,6 +140,10 @@ def _loops(
     p.across_lanes, p.branch_free, p.settled = around, branch_free, choice
     p.in_range.facts = facts
     innermost = writers[-1]
+    if span is not None and mentions_runtime(innermost.lines):
+        del at.writer.lines[begun:]
+        _loops(p, eqn, sizes, finish, at, first, last, lanes, straight=straight, joined=joined, cut=False)
+        return
     if mentions_runtime(innermost.lines):
         lanes = None
     elif small or row:

@@ -125,6 +125,11 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
     sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
     _refuse_negative(p, eqn.args, sizes, eqn.span, at)
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
+    if eqn.params.get("unread"):
+        for k in live:
+            if not callable(p.places.get((id(eqn), k))):
+                allocate(p, eqn, k, [size.text for size in sizes], at)
+        return
     if live and print_product(p, eqn, sizes, at):
         return
     combining = {k: p.combining[id(eqn), k] for k in live if (id(eqn), k) in p.combining}
@@ -134,11 +139,11 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
         flat = p.flat.get(body.params)
         return f"[{flat}]" if flat is not None else f"({', '.join(p.value(param).text for param in body.params)})"
 
-    def put_part(k: int) -> bool:
-        return place_in(p, eqn, body.results[k], lambda _: f"{stacks[k].name}.part{indices()}")
+    def made_there(k: int) -> set[Var]:
+        return place_in(p, body, body.results[k], lambda _: f"{stacks[k].name}.part{indices()}", sides=True)
 
     # A part that is made in the body is made in its place.
-    placed = {k for k in stacks if stacks[k].in_parts and put_part(k)}
+    placed = {k: made_there(k) for k in stacks if stacks[k].in_parts}
 
     def write(results: Sequence[Atom], inside: Context) -> None:
         for k in live:
@@ -147,7 +152,7 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
                 value = p.value(results[k])
                 text = assignment(f"{name}{indices()}", _combined(monoid, f"{name}{indices()}", value))
                 inside.writer.statement(text, value.span or eqn.span, value.folded)
-            elif k not in placed:
+            elif results[k] not in placed.get(k, ()):
                 stacks[k].put(p, eqn, results[k], indices(), inside)
 
     # On a grid a loop is divided; the same stores by all threads would meet.

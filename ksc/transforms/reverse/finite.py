@@ -14,8 +14,8 @@ from ksc.ir.types import is_differentiable
 
 _OPS = frozenset(
     """abs add asinh atan atan2 bool_to_float cbrt ceil clamp clamp_max clamp_min copysign cos erf erfc floor hypot
-    logaddexp max min mul neg round select sigmoid sign sin sinc softplus stop_gradient sub tanh to_float trunc
-    with_value index update size""".split()
+    kronecker logaddexp max min mul neg round select sigmoid sign sin sinc softplus stop_gradient sub tanh to_float
+    trunc with_value index update size""".split()
 )
 
 
