@@ -75,6 +75,7 @@ class _Guards:
         self.added: list[Function] = []
         self.orderly: dict[Eqn, bool] = {}
         self.facts, self.top = Facts.of(function)
+        self.order = {eqn: number for number, eqn in enumerate(walk(function.body))}
         self.found: dict[Eqn, dict[object, _Guard]] = {}
         self.gone: set[Eqn] = set()
 
@@ -170,7 +171,7 @@ class _Guards:
             if least is None or extremes.region.exact < taken or not self.is_orderly(loop, outside):
                 break
             guard = self.expressed(least, extremes.region.loops[:taken], said, eqn.span)
-            if guard is not None and self.visible(guard, outside):
+            if guard is not None and self.visible(guard, loop, outside):
                 best = loop, guard
         if best is None:
             return False
@@ -225,18 +226,19 @@ class _Guards:
                     return None
         return _Guard(least, tuple(dict.fromkeys(empty)), tuple(squared), params, span)
 
-    def visible(self, guard: _Guard, place: Place) -> bool:
-        symbols = {symbol for p in (guard.value, *guard.empty) for symbol in p.symbols()}
-        return all(self.is_visible(symbol, place) for symbol in symbols)
+    def visible(self, guard: _Guard, loop: Eqn, place: Place) -> bool:
+        symbols = {symbol for p in (guard.value, *guard.empty) for symbol in p.symbols()} | set(guard.small)
+        return all(self.is_visible(symbol, loop, place) for symbol in symbols)
 
-    def is_visible(self, symbol: Symbol, place: Place) -> bool:
-        """Whether a symbol is at hand at a place, or a ``min`` or ``max`` of what is."""
+    def is_visible(self, symbol: Symbol, loop: Eqn, place: Place) -> bool:
+        """Whether a symbol is at hand before a loop at a place; a ``min`` or ``max`` is made of what has to be."""
+        sides = self.facts.sides(symbol)
+        if sides:
+            return all(self.is_visible(inner, loop, place) for side in sides for inner in side.symbols())
         if isinstance(symbol, tuple) and not isinstance(symbol[0].type, TensorType):
             return False
-        if self.facts.is_visible(symbol, place):
-            return True
-        sides = self.facts.sides(symbol)
-        return bool(sides) and all(self.is_visible(s, place) for side in sides for s in side.symbols())
+        made = self.facts.definition(symbol[0] if isinstance(symbol, tuple) else symbol)
+        return self.facts.is_visible(symbol, place) and (made is None or self.order[made] < self.order[loop])
 
     # How it is written.
 

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -211,6 +212,25 @@ def test_the_first_error_is_the_one_that_is_raised(fn, args, words):
 def test_what_no_iteration_reads_is_no_error(fn, n):
     args = (ONES, n, 0) if fn is few else (ONES, n)
     assert knossos.register(fn)(*args) == min(n, 3)
+
+
+def test_a_check_is_made_of_what_there_is_before_the_loop():
+    """Of two sizes that are required to agree only later, the one that is computed first."""
+    text = """
+    (def f (Tensor 1 Float) ((x : (Tensor 1 Float)) (y : (Tensor 1 Float)) (z : (Tensor 1 Float)))
+      (let ((n (idiv (add (size x) 1) 2))
+            (m (idiv (add (size y) 1) 2))
+            (a (build n (lam (i : Integer) (index (mul 2 i) x))))
+            (k (idiv (add (size z) 1) 2))
+            (() (require (eq k n) "sizes must agree"))
+            (() (require (eq n m) "sizes must agree")))
+        (build m (lam (i : Integer) (add (index (mul 2 i) y) (mul (index i a) (index (mul 2 i) z)))))))
+    """
+    program = parse(text)
+    for guarded in (require_before_loops(program), optimise(program), optimise(derive(program, "v"))):
+        verify(guarded)
+    args = [np.arange(float(n)) for n in (5, 6, 6)]
+    np.testing.assert_allclose(interpret(optimise(program), args)[0], interpret(program, args)[0])
 
 
 def test_the_check_of_a_derivative_says_the_same():
