@@ -10,6 +10,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "device.h"
+#include "pages.h"
 #include "threads.h"
 
 namespace ksc {
@@ -220,6 +221,9 @@ Tensors run_elementwise(Operator& op, c10::ArrayRef<at::Tensor> args, at::Scalar
     if (device.has_value()) {
         launch_elementwise(op, *device, results, inputs, numbers, dtype);
         return results;
+    }
+    for (const at::Tensor& result : results) {
+        prefer_large_pages(result.mutable_data_ptr(), result.nbytes());
     }
     const auto entry = op.instance<ks_elementwise_entry>(dtype);
     Call call;

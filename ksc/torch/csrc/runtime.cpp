@@ -1,5 +1,6 @@
 #include "runtime.h"
 
+#include "pages.h"
 #include "threads.h"
 
 #include <algorithm>
@@ -52,6 +53,7 @@ void* Arena::alloc(size_t bytes) {
     if (data == nullptr) {
         return nullptr;
     }
+    prefer_large_pages(data, size);
     chunks_.push_back({data, start, size});
     current_ = chunks_.size() - 1;
     top_ = start + rounded;

@@ -8,6 +8,7 @@
 #include <c10/util/StringUtil.h>
 
 #include "device.h"
+#include "pages.h"
 
 namespace ksc {
 namespace {
@@ -80,6 +81,9 @@ Tensors run_tensors(Operator& op, c10::ArrayRef<at::Tensor> args, at::ScalarType
         const c10::IntArrayRef size = sizes[r];
         results.push_back(new_result(op, r, size, dtype_of(op.results()[r].kind, dtype), device));
         operands.push_back({results.back().mutable_data_ptr(), size.data(), nullptr});
+        if (!device.has_value()) {
+            prefer_large_pages(operands.back().data, results.back().nbytes());
+        }
     }
     if (device.has_value()) {
         launch_tensors(op, *device, results, inputs, numbers, dtype);
