@@ -14,7 +14,11 @@
 #define KS_NOINLINE __device__ __attribute__((noinline))
 #else
 #define KS_KERNEL_FN inline
+#ifdef __clang__
 #define KS_NOINLINE __attribute__((noinline))
+#else
+#define KS_NOINLINE __attribute__((noinline, noclone))  // nor once more for arguments that are known
+#endif
 #endif
 
 // After the parameters of a lambda whose loops are to keep what it captures in registers: of a body that stays a function

@@ -24,8 +24,8 @@ template <class T> inline matrix<T> as_rows(tensor<T, 2> x) { return {x.data, x.
 template <class T> inline matrix<T> transposed(tensor<T, 2> x) { return {x.data, 1, x.size[1]}; }
 
 // Columns of c for one tile's width; `room` is for a packed panel of b.
-template <int parts, class T> inline void multiply_columns(panel<T> now, matrix<T> b, T *room) {
-    constexpr int64_t whole = parts * tile<T>::lanes;
+template <class T> inline void multiply_columns(panel<T> now, matrix<T> b, T *room, int64_t parts) {
+    const int64_t whole = parts * tile<T>::lanes;
     now.b = b.data;
     now.b_row = b.row;
     if (b.column != 1 || now.width < whole || now.rows > tile<T>::few_rows) {
@@ -33,7 +33,7 @@ template <int parts, class T> inline void multiply_columns(panel<T> now, matrix<
         now.b = room;
         now.b_row = whole;
     }
-    multiply_panel<tile<T>::rows, parts>(now);
+    multiply_panel(now, parts);
 }
 
 // On one thread, where neither `rows`, `columns` nor `depth` is zero.
@@ -71,25 +71,16 @@ KS_NOINLINE void multiply_tiles(runtime &rt, T *c, int64_t c_row, matrix<T> a, m
                 parts = left == 4 ? 2 : least(left, own::parts);
                 now.width = least(columns - j, parts * own::lanes);
                 now.c = c + i * c_row + j;
-                if (parts == 3) {
-                    multiply_columns<3>(now, b.from(k, j), room_b);
-                } else if (parts == 2) {
-                    multiply_columns<2>(now, b.from(k, j), room_b);
-                } else {
-                    multiply_columns<1>(now, b.from(k, j), room_b);
-                }
+                multiply_columns(now, b.from(k, j), room_b, parts);
             }
         }
     }
 }
 
-// Without tiles: for small products.
+// Adds without tiles: for small products.
 template <class T>
-KS_NOINLINE void multiply_small(T *__restrict c, matrix<T> a, matrix<T> b, int64_t rows, int64_t columns, int64_t depth) {
+KS_NOINLINE void add_product(T *__restrict c, matrix<T> a, matrix<T> b, int64_t rows, int64_t columns, int64_t depth) {
     for (int64_t i = 0; i < rows; ++i, c += columns) {
-        for (int64_t j = 0; j < columns; ++j) {
-            c[j] = 0;
-        }
         for (int64_t k = 0; k < depth; ++k) {
             const T x = a.data[i * a.row + k * a.column];
             const T *__restrict const right = b.data + k * b.row;
@@ -160,31 +151,23 @@ template <class T> KS_NOINLINE void multiply_row(T *__restrict c, matrix<T> a, m
             c[j] = sum;
         }
     }
-    for (; k < depth; ++k) {
-        const T x = a.data[k * a.column];
-        const T *__restrict const right = b.data + k * b.row;
-        for (int64_t j = 0; j < columns; ++j) {
-            c[j] += x * right[j * b.column];
-        }
-    }
+    add_product(c, a.from(0, k), b.from(k, 0), 1, columns, depth - k);
 }
 
 // c(i, j) = the sum over k < depth of a(i, k) b(k, j), in the order of k but for a vector times columns of a matrix; c overlaps
 // neither a nor b.
-template <class T> inline void multiply(runtime &rt, tensor<T, 2> c, matrix<T> a, matrix<T> b, int64_t depth) {
+template <class T> KS_NOINLINE void multiply(runtime &rt, tensor<T, 2> c, matrix<T> a, matrix<T> b, int64_t depth) {
     const int64_t rows = c.size[0];
     const int64_t columns = c.size[1];
-    if (rows == 0 || columns == 0 || depth <= 0) {
-        fill(c, T{0});
-        return;
-    }
     if (columns == 1 && rows > 1) {
         const int64_t row[] = {1, rows};
         multiply(rt, tensor<T, 2>::at(c.data, row), {b.data, b.column, b.row}, {a.data, a.column, a.row}, depth);
         return;
     }
-    if (rows > 1 && rows * columns * depth <= small_product) {
-        multiply_small(c.data, a, b, rows, columns, depth);
+    const int64_t products = rows * columns * depth;
+    if (columns == 0 || depth <= 0 || (rows != 1 && products <= small_product)) {
+        fill(c, T{0});
+        add_product(c.data, a, b, rows, columns, depth);
         return;
     }
     // Ranges of rows or of columns, whole tiles each: two to a thread, since each packs by itself what it shares with others.

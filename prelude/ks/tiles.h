@@ -94,7 +94,21 @@ KS_NOINLINE void multiply_tile(int64_t depth, matrix<T> a, const T *b, int64_t b
     }
 }
 
-template <int64_t rows, class T> inline void copy_rows(T *to, int64_t to_row, const T *from, int64_t from_row, int64_t width) {
+// How a tile of so many rows, `rows` or half as many and so on, and of so many registers beside each other, is computed.
+template <class T> using tile_product = void (*)(int64_t, matrix<T>, const T *, int64_t, const T *, int64_t, T *, int64_t);
+template <int rows, class T> inline tile_product<T> tile_of(int64_t parts) {
+    return parts == 3 ? multiply_tile<rows, 3, T> : parts == 2 ? multiply_tile<rows, 2, T> : multiply_tile<rows, 1, T>;
+}
+template <class T> inline tile_product<T> tile_of(int64_t rows, int64_t parts) {
+    if constexpr (tile<T>::rows == 8) {
+        if (rows == 8) {
+            return tile_of<8, T>(parts);
+        }
+    }
+    return rows == 4 ? tile_of<4, T>(parts) : rows == 2 ? tile_of<2, T>(parts) : tile_of<1, T>(parts);
+}
+
+template <class T> KS_NOINLINE void copy_rows(T *to, int64_t to_row, const T *from, int64_t from_row, int64_t rows, int64_t width) {
     for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < width; ++j) {
             to[i * to_row + j] = from[i * from_row + j];
@@ -102,29 +116,28 @@ template <int64_t rows, class T> inline void copy_rows(T *to, int64_t to_row, co
     }
 }
 
-// Tiles of `rows` rows, and of half as many for what is left over.
-template <int rows, int parts, class T> inline void multiply_panel(panel<T> now) {
-    constexpr int64_t whole = parts * tile<T>::lanes;
-    static const T zeros[whole] = {};
-    for (; now.rows >= rows; now.rows -= rows) {
-        const T *const start = now.onward ? now.c : zeros;
-        const int64_t start_row = now.onward ? now.c_row : 0;
-        if (now.width == whole) {
-            multiply_tile<rows, parts>(now.depth, now.a, now.b, now.b_row, start, start_row, now.c, now.c_row);
-        } else {
-            T padded[rows * whole] = {};
-            copy_rows<rows>(padded, whole, start, start_row, now.width);
-            multiply_tile<rows, parts>(now.depth, now.a, now.b, now.b_row, padded, whole, padded, whole);
-            copy_rows<rows>(now.c, now.c_row, padded, whole, now.width);
+// Tiles of the largest number of rows, and of half as many and so on for what is left over.
+template <class T> KS_NOINLINE void multiply_panel(panel<T> now, int64_t parts) {
+    constexpr int64_t widest = tile<T>::parts * tile<T>::lanes;
+    static const T zeros[widest] = {};
+    const int64_t whole = parts * tile<T>::lanes;
+    for (int64_t rows = tile<T>::rows; now.rows > 0; rows /= 2) {
+        const tile_product<T> product = tile_of<T>(rows, parts);
+        for (; now.rows >= rows; now.rows -= rows) {
+            const T *const start = now.onward ? now.c : zeros;
+            const int64_t start_row = now.onward ? now.c_row : 0;
+            if (now.width == whole) {
+                product(now.depth, now.a, now.b, now.b_row, start, start_row, now.c, now.c_row);
+            } else {
+                T padded[tile<T>::rows * widest] = {};
+                copy_rows(padded, whole, start, start_row, rows, now.width);
+                product(now.depth, now.a, now.b, now.b_row, padded, whole, padded, whole);
+                copy_rows<T>(now.c, now.c_row, padded, whole, rows, now.width);
+            }
+            now.a.data += now.a_tile;
+            now.c += rows * now.c_row;
         }
-        now.a.data += now.a_tile;
-        now.c += rows * now.c_row;
-    }
-    if constexpr (rows > 1) {
-        if (now.rows > 0) {
-            now.a_tile = rows / 2 * now.a.row;
-            multiply_panel<rows / 2, parts>(now);
-        }
+        now.a_tile = rows / 2 * now.a.row;
     }
 }
 
