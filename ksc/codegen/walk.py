@@ -53,6 +53,7 @@ class Walk:
         teams: whether what is printed now is the body of a loop of which teams take an iteration each.
         adds: whether loops in that body add to elements that iterations share.
         depth: how many loops around are not divided.
+        multiplies: whether there is a product of matrices, whose tiles are made for two blocks to a processor.
     """
 
     together: bool
@@ -63,6 +64,7 @@ class Walk:
     teams: bool = False
     adds: bool = False
     depth: int = 0
+    multiplies: bool = False
 
     def write(self, what: str, span: Span | None) -> None:
         """Something is written here, one element at a time."""
@@ -73,6 +75,11 @@ class Walk:
         """Elements of a tensor are read here."""
         self.glances |= self.together
 
+    def multiply(self) -> None:
+        """Matrices are multiplied here, by all threads, as if in a loop that is divided."""
+        self.steps.divides = True
+        self.multiplies = True
+
     def call(self, callee: Walk, *, reads: bool) -> None:
         """A function is called here, which ``reads`` tensors."""
         if self.together:
@@ -81,6 +88,7 @@ class Walk:
             self.steps.writes = self.steps.writes or callee.steps.writes
             self.steps.divides |= callee.steps.divides
         self.numbers = max(self.numbers, callee.numbers)
+        self.multiplies |= callee.multiplies
 
     @contextmanager
     def repeated(self) -> Iterator[None]:

@@ -7,21 +7,13 @@
 #include "ks/arena.h"
 #include "ks/bulk.h"
 #include "ks/macros.h"
+#include "ks/matrix.h"
 #include "ks/parallel.h"
 #include "ks/sums.h"
 #include "ks/tensor.h"
 #include "ks/tiles.h"
 
 namespace ks {
-
-// A vector as a matrix of one row.
-template <class T> inline tensor<T, 2> one_row(tensor<T, 1> x) {
-    const int64_t sizes[] = {1, x.size[0]};
-    return tensor<T, 2>::at(x.data, sizes);
-}
-
-template <class T> inline matrix<T> as_rows(tensor<T, 2> x) { return {x.data, x.size[1], 1}; }
-template <class T> inline matrix<T> transposed(tensor<T, 2> x) { return {x.data, 1, x.size[1]}; }
 
 // Columns of c for one tile's width; `room` is for a packed panel of b.
 template <class T> inline void multiply_columns(panel<T> now, matrix<T> b, T *room, int64_t parts) {

@@ -6,18 +6,10 @@
 #include <cstdint>
 
 #include "ks/macros.h"
+#include "ks/matrix.h"
 #include "ks/pack.h"
 
 namespace ks {
-
-// A matrix whose element (i, j) lies at data[i * row + j * column].
-template <class T> struct matrix {
-    const T *data;
-    int64_t row;
-    int64_t column;
-
-    matrix from(int64_t i, int64_t j) const { return {data + i * row + j * column, row, column}; }
-};
 
 // Sizes, for an instruction set: a tile of `rows` by `parts` registers takes three quarters of them.
 template <class T> struct tile {

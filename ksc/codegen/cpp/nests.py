@@ -16,7 +16,7 @@ from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer
 from ksc.codegen.cpp.spans import fill_around, span_of
 from ksc.codegen.cpp.writer import Writer
-from ksc.ir.nodes import Eqn, const, walk
+from ksc.ir.nodes import Eqn, Var, const, walk
 from ksc.ops import PRIMITIVES
 from ksc.ops.cpp import PRIMARY
 
@@ -125,7 +125,7 @@ def _loops(
         zeros = Finish(lambda _, inside: finish.write([const(0.0) for _ in body.results], inside))
         fill_around(p, span, last_limits, limits[-1], zeros, Context(writers[-2], scope), whole=count(eqn) is not None)
     inside = Context(writers[-1], scope)
-    split = _split_index(p, eqn, limits[0][0], sizes, inside) if joined else {}
+    split = split_index(p, body.params, limits[0][0], sizes, inside) if joined else {}
     around, branch_free = p.across_lanes, p.branch_free
     small = p.target.in_lanes and not around and has_small_loops(eqn)
     p.across_lanes = around or small
@@ -136,7 +136,7 @@ def _loops(
     turning = angles(p, eqn, scope, small)
     with scratch(p, eqn, inside):
         p.block(body, finish, inside)
-    _declare_indices(split, eqn, inside.writer)
+    declare_indices(split, eqn, inside.writer)
     p.across_lanes, p.branch_free, p.settled = around, branch_free, choice
     p.in_range.facts = facts
     innermost = writers[-1]
@@ -169,9 +169,8 @@ def _loops(
             wrap_choice(outer, begun, p.value(settled).text, eqn.span)
 
 
-def _split_index(p: Printer, eqn: Eqn, joint: str, sizes: Sequence[Expr], at: Context) -> dict[str, str]:
+def split_index(p: Printer, params: Sequence[Var], joint: str, sizes: Sequence[Expr], at: Context) -> dict[str, str]:
     """Names for the indices of a nest, with what they are in terms of the number of the iteration."""
-    params = eqn.blocks[-1].params
     split = {}
     for dim, param in enumerate(params):
         inner = [size.cpp.within(PRIMARY) for size in sizes[dim + 1 :]]
@@ -185,7 +184,7 @@ def _split_index(p: Printer, eqn: Eqn, joint: str, sizes: Sequence[Expr], at: Co
     return split
 
 
-def _declare_indices(split: Mapping[str, str], eqn: Eqn, writer: Writer) -> None:
+def declare_indices(split: Mapping[str, str], eqn: Eqn, writer: Writer) -> None:
     """Declare those names that a body mentions, before it."""
     body = writer.lines[:]
     writer.lines.clear()

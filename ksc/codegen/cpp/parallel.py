@@ -277,7 +277,9 @@ def _print_rows(
     return "", None
 
 
-_MEMORYLESS = re.compile(r"ks::(?:parallel|store|add|add_to|put|combine|fill|for_each)\(rt\b|ks::scratch \w+\(rt\)")
+_MEMORYLESS = re.compile(
+    r"ks::(?:parallel|store|add|add_to|put|combine|fill|for_each|multiply|multiply_all)\(rt\b|ks::scratch \w+\(rt\)"
+)
 
 
 def _asks_for_memory(text: str) -> bool:

@@ -6,13 +6,14 @@
             ks::parallel(rt, x_cols, ks::no_memory, …
 
 A thread that walked along a row of its own would read apart from its neighbours, and few long rows would have few
-threads. So the loops in the body are divided as well, and it is decided at run time, from the number of rows and their
-length, whether a thread, a warp, a block or the whole grid takes a row.
+threads; a product of matrices that an iteration makes is a row of as many steps as it has terms. So the loops in the
+body are divided as well, and it is decided at run time, from the number of rows and their length, whether a thread, a
+warp, a block or the whole grid takes a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ksc.codegen.cpp.lanes import count
@@ -21,6 +22,7 @@ from ksc.codegen.cpp.storage import bound_in
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk
 from ksc.ir.types import TensorType
 from ksc.ops.cpp import PRIMARY
+from ksc.passes.product import product_of
 
 LOOPS = ("build", "reduce", "for")
 
@@ -68,6 +70,9 @@ class _Search:
                 return True
             case "if" | "withacc":
                 return all(map(self.block, eqn.blocks))
+            case "build" if (product := product_of(eqn)) is not None:
+                self.length = self.length or self.text([*eqn.args, product.depth])
+                return True
             case "build" | "reduce" | "for" if id(eqn) in self.p.outermost:
                 self.loop(eqn)
                 return True
@@ -87,12 +92,17 @@ class _Search:
             if inner.op != "index" or isinstance(inner.outs[0].type, TensorType) or inner.args[-1] is not indices[-1]:
                 continue
             if inner.args[0] in self.parts or any(index in self.outer for index in inner.args[1:-1]):
-                self.length = self.length or self.text(eqn)
+                self.length = self.length or self.count(eqn)
 
-    def text(self, eqn: Eqn) -> str:
+    def count(self, eqn: Eqn) -> str:
         """The count of a loop; empty where it is known only in the body, or small."""
-        counts = eqn.args[:1] if eqn.op == "for" else eqn.args
-        if any(atom in self.own for atom in counts) or (eqn.op != "for" and count(eqn) is not None):
+        if eqn.op != "for" and count(eqn) is not None:
+            return ""
+        return self.text(eqn.args[:1] if eqn.op == "for" else eqn.args)
+
+    def text(self, counts: Sequence[Atom]) -> str:
+        """The product of sizes; empty where they are known only in the body."""
+        if any(atom in self.own for atom in counts):
             return ""
         if not all(isinstance(atom, Const) or self.p.in_range.is_size(atom) for atom in counts):
             return ""

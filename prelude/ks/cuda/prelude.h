@@ -30,6 +30,7 @@ extern "C" __host__ __device__ void __assert_fail(const char *, const char *, un
 #include "ks/cuda/indices.h"
 #include "ks/cuda/launch.h"
 #include "ks/cuda/map.h"
+#include "ks/cuda/multiply.h"
 #include "ks/cuda/parallel.h"
 #include "ks/cuda/runtime.h"
 #include "ks/half.h"

@@ -23,6 +23,9 @@
 #define KS_UNCHECKED __attribute__((no_sanitize("thread"), noinline))
 #define KS_LEAVE_THREAD() ::shim::leave()
 #define KS_TRAP(message, file, line) ::shim::trap(message, file, line)
+#define KS_BEGIN_COPY(to, from, bytes, valid) ::shim::begin_copy(to, from, bytes, valid)
+#define KS_END_GROUP() ::shim::end_group()
+#define KS_AWAIT_GROUPS(pending) ::shim::await_groups(pending)
 #define KS_SHARED(type, name, count) \
     static char name##_key;          \
     type *const name = static_cast<type *>(::shim::shared(&name##_key, sizeof(type) * (count)))
@@ -49,6 +52,11 @@ void launched(cudaStream_t stream);
 // An atomic operation; one that `orders` is how threads wait for each other.
 void atomic(const void *place, size_t bytes, bool orders);
 void pause();
+
+// Copies happen when they are waited for; until then there is rubbish.
+void begin_copy(void *to, const void *from, int bytes, int valid);
+void end_group();
+void await_groups(int pending);
 
 // What another thread of the warp gives at the same time, the one `lanes` further down, or that of a number.
 uint64_t from_below(uint64_t bits, int lanes);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +30,12 @@ void join(Clock &into, const Clock &other) {
 
 struct Left {};
 
+struct Copy {
+    char *to;
+    const char *from;
+    int bytes, valid, group;
+};
+
 struct Fiber;
 
 // Threads that wait for each other; those that have left are not waited for.
@@ -49,6 +56,8 @@ struct Fiber {
     bool done = false;
     uint64_t given = 0;
     Clock clock, published, pending;
+    std::vector<Copy> copies;
+    int groups = 0;
 };
 
 struct Access {
@@ -274,6 +283,31 @@ static uint64_t exchange(uint64_t bits, size_t lane, const void *place) {
     const uint64_t received = lane < warp.members.size() ? warp.members[lane]->given : bits;
     wait_for(warp, false, nullptr);
     return received;
+}
+
+void begin_copy(void *to, const void *from, int bytes, int valid) {
+    if (reinterpret_cast<uintptr_t>(to) % static_cast<uintptr_t>(bytes) != 0 || reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes) != 0) {
+        complain("a copy is not aligned");
+    }
+    access(to, static_cast<size_t>(bytes), Kind::write);
+    std::memset(to, 0xA5, static_cast<size_t>(bytes));
+    grid->running->copies.push_back({static_cast<char *>(to), static_cast<const char *>(from), bytes, valid, grid->running->groups});
+}
+
+void end_group() { ++grid->running->groups; }
+
+void await_groups(int pending) {
+    Fiber &self = *grid->running;
+    const auto is_due = [&](const Copy &copy) { return copy.group < self.groups - pending; };
+    for (const Copy &copy : self.copies) {
+        if (is_due(copy)) {
+            access(copy.from, static_cast<size_t>(copy.valid), Kind::read);
+            access(copy.to, static_cast<size_t>(copy.bytes), Kind::write);
+            std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.valid));
+            std::memset(copy.to + copy.valid, 0, static_cast<size_t>(copy.bytes - copy.valid));
+        }
+    }
+    self.copies.erase(std::remove_if(self.copies.begin(), self.copies.end(), is_due), self.copies.end());
 }
 
 uint64_t from_below(uint64_t bits, int lanes) {
