@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from ksc.bench import gpu_jax
+import ksc as knossos
+from ksc.bench import gpu_jax, gpu_products
 from ksc.cli.target import import_file
 from ksc.paths import build_root, examples_dir
 
@@ -124,12 +125,12 @@ def example(place: str) -> ModuleType:
     return import_file(examples_dir() / f"{place}.py")
 
 
-def backward(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> Call:
+def backward(function: Callable[..., torch.Tensor], *args: torch.Tensor) -> Call:
     """A call of the backward pass alone."""
-    x = x.detach().requires_grad_()
-    y = function(x)
+    inputs = [arg.detach().requires_grad_() for arg in args]
+    y = function(*inputs)
     seed = torch.ones_like(y)
-    return lambda: torch.autograd.grad(y, x, seed, retain_graph=True)
+    return lambda: torch.autograd.grad(y, inputs, seed, retain_graph=True)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -229,6 +230,18 @@ def mixture(scale: float) -> list[Row]:
     return [measured(f"GMM gradient n{n} d{d} K{components}", peers)]
 
 
+def products(scale: float) -> list[Row]:
+    """Products of matrices, where PyTorch has cuBLAS, without TF32."""
+    rows = []
+    for name, function, dtype, shapes in gpu_products.CASES:
+        small = [tuple(max(1, int(scale * size)) for size in shape) for shape in shapes]
+        args = [torch.randn(shape, dtype=dtype, device="cuda") for shape in small]
+        peers = {"ours": knossos.register(function), "eager": function, "compile": compiled(function)}
+        rows.append(measured(f"{name} forward", {peer: partial(call, *args) for peer, call in peers.items()}))
+        rows.append(measured(f"{name} backward", {peer: backward(call, *args) for peer, call in peers.items()}))
+    return rows
+
+
 def launches(scale: float) -> list[Row]:
     """What a call of 16 elements costs the host."""
     relu3 = example("dl-activations/relu3").relu3
@@ -256,6 +269,7 @@ GROUPS: dict[str, Callable[[float], list[Row]]] = {
     "elementwise": elementwise,
     "vsqrl": blocks,
     "gmm": mixture,
+    "products": products,
     "launch": launches,
 }
 
