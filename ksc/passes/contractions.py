@@ -175,7 +175,7 @@ class _Addition:
 
 
 class _Additions(_Products):
-    """Additions of products to the elements of an accumulator that nothing else is added to."""
+    """Additions of products to the elements of an accumulator: of all that there is to one, or to a part of it."""
 
     def __init__(self, function: Function, effectful: Collection[str]) -> None:
         super().__init__(function, effectful)
@@ -189,28 +189,60 @@ class _Additions(_Products):
         elif eqn.op == "acc_add" and isinstance(eqn.args[0], Var) and eqn.args[0] in self.targets:
             target = self.targets[eqn.args[0]]
             if target.branch is self.branch:
-                self.addition(eqn, target, [i for around in nest[len(target.loops) :] for i in around.indices])
+                inside = nest[len(target.loops) :]
+                if not self.is_all(eqn, target, inside):
+                    any(self.is_part_of(eqn, inside[k:]) for k in range(len(inside)))
         return False
 
-    def addition(self, eqn: Eqn, target: _Target, loops: Sequence[Var]) -> None:
+    def is_all(self, eqn: Eqn, target: _Target, nest: Sequence[Around]) -> bool:
         """Make a product of what is added, if all of an accumulator that was zero is the sum of it."""
-        acc, *at, value = eqn.args
+        acc, *at, _ = eqn.args
         assert isinstance(acc, Var)
         position = target.eqn.blocks[0].params.index(acc)
-        made = self.facts.definition(value)
-        if made is None or made.op != "mul" or len(self.facts.reads.get(acc, ())) != 1:
-            return
-        if len(set(at)) != len(at) or not set(at) <= set(loops) or len(loops) != len(at) + 1:
-            return
+        addition = self.added(target.eqn.outs[position], eqn, nest)
+        if addition is None or len(addition.at) != len(at) or len(self.facts.reads.get(acc, ())) != 1:
+            return False
         if not self.starts_at_zero(target, position, at):
-            return
-        addition = _Addition(target.eqn.outs[position], made, [i for i in at if isinstance(i, Var)], loops)
+            return False
         for anchor, home, around in (*self.homes(target.loops), (target.eqn, target.place, ())):
             found = self.product(addition, around, anchor, home)
             if found is not None:
                 self.instead[eqn] = None
                 self.give(target, addition.out, *found)
-                return
+                return True
+        return False
+
+    def is_part_of(self, eqn: Eqn, nest: Sequence[Around]) -> bool:
+        """Make a product of what some loops add to the elements of a part of an accumulator, and add it at once."""
+        anchor, place = nest[0].loop, nest[0].place
+        acc, *at, value = eqn.args
+        assert isinstance(value, Var)
+        addition = self.added(value, eqn, nest)
+        if addition is None or not all(i in addition.at or self.is_outside(i, place) for i in at):
+            return False
+        found = self.product(addition, (), anchor, place)
+        if found is None:
+            return False
+        params = {index: Var(index.name, index.type) for index in addition.at}
+        element = Eqn((Var(value.name, Float),), "index", (found[0], *params.values()), span=eqn.span)
+        places = [params.get(i, i) if isinstance(i, Var) else i for i in at]
+        body = Block(tuple(params.values()), (element, replace(eqn, args=(acc, *places, *element.outs))), ())
+        counts = tuple(self.facts.counts[index] for index in addition.at)
+        added = Eqn((), "build", counts, {}, (body,), eqn.span)
+        self.facts.adopt([added], place)
+        self.before[anchor].append(added)
+        self.instead[eqn] = None
+        return True
+
+    def added(self, out: Var, eqn: Eqn, nest: Sequence[Around]) -> _Addition | None:
+        """What loops add, if it is a product, and all of their indices but one are those of the element, each once."""
+        *at, value = eqn.args[1:]
+        made = self.facts.definition(value)
+        loops = [index for around in nest for index in around.indices]
+        own = [index for index in at if isinstance(index, Var) and index in loops]
+        if made is None or made.op != "mul" or len(set(own)) != len(own) or len(loops) != len(own) + 1:
+            return None
+        return _Addition(out, made, own, loops)
 
     def product(
         self, addition: _Addition, around: Sequence[Var], anchor: Eqn, place: Place
@@ -222,7 +254,7 @@ class _Additions(_Products):
         if len(factors) < 2:
             return None
         reads = [factor[-1] for factor in factors]
-        first, second = (set(read.args[1:]) for read in reads)
+        first, second = (set(read.args[1:]) & set(every) for read in reads)
         (summed,) = (index for index in loops if index not in at)
         count = self.facts.counts[summed]
         if not set(at) <= first | second or summed not in first & second or not self.is_outside(count, place):
@@ -272,7 +304,9 @@ class _Additions(_Products):
         read = self.facts.definition(atom)
         if read is None or not isinstance(atom, Var):
             return None
-        if read.op == "index" and set(read.args[1:]) <= set(loops):
+        own = [index in loops for index in read.args[1:]] if read.op == "index" else []
+        # A part of a tensor is read in place where leading indices say which.
+        if any(own) and own == sorted(own) and all(i in loops or self.is_outside(i, place) for i in read.args[1:]):
             element = self.read(read, place, loops)
             if element is not None:
                 return (*element[:-1], replace(element[-1], outs=(Var(atom.name, atom.type),)))

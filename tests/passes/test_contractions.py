@@ -14,6 +14,7 @@ from ksc.ir.nodes import walk
 from ksc.ir.text import parse
 from ksc.ir.verify import verify
 from ksc.passes.contractions import take_out_additions
+from ksc.passes.product import product_of
 
 
 @knossos.register
@@ -38,6 +39,11 @@ def perceptron(x: Tensor, w: Tensor, b: Tensor, v: Tensor, c: Tensor) -> Tensor:
 
 @knossos.register
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return torch.softmax(q @ k.T / math.sqrt(q.shape[1]), 1) @ v
+
+
+@knossos.vmap
+def heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.softmax(q @ k.T / math.sqrt(q.shape[1]), 1) @ v
 
 
@@ -75,6 +81,13 @@ KERNELS = {
         2,
         5,
     ),
+    "heads": (
+        heads,
+        lambda q, k, v: torch.softmax(q @ k.mT / math.sqrt(q.shape[2]), 2) @ v,
+        lambda n, m, k, h, o: ((h, n, k), (h, m, k), (h, m, o)),
+        2,
+        5,
+    ),
     "batches": (batches, torch.bmm, lambda n, m, k, h, o: ((h, n, k), (h, k, m)), 1, 2),
     "row": (row, lambda x, w: torch.sin(x @ w), lambda n, m, k, h, o: ((k,), (k, m)), 1, None),
 }
@@ -102,7 +115,7 @@ def test_each_product_is_computed_as_a_whole(name: str) -> None:
 def test_values_and_gradients(name: str) -> None:
     kernel, reference, *_ = KERNELS[name]
     for sizes in SIZES:
-        if name == "attention" and 0 in sizes:
+        if name in ("attention", "heads") and 0 in sizes:
             continue
         args = arguments(name, sizes, torch.float32)
         got, want = kernel(*args), reference(*args)
@@ -185,22 +198,25 @@ PAIRS = NEST.format(first="(index (tuple i k) a)")
 
 
 @pytest.mark.parametrize(
-    ("body", "goes"),
+    ("body", "goes", "products"),
     [
-        (PAIRS, True),
-        (NEST.format(first="(index k c)"), False),
-        (f"(if go {PAIRS} (values))", False),
-        (f"(for (r 3) () {PAIRS})", False),
-        (f"(for (r 3) () (let ((e (eq r 1))) (if e {PAIRS} (values))))", False),
-        (f"(let (() {PAIRS}) {PAIRS})", False),
+        (PAIRS, True, 1),
+        (NEST.format(first="(index k c)"), False, 1),
+        (f"(if go {PAIRS} (values))", False, 0),
+        (f"(for (r 3) () {PAIRS})", False, 1),
+        (f"(for (r 3) () (let ((e (eq r 1))) (if e {PAIRS} (values))))", False, 0),
+        (f"(let (() {PAIRS}) {PAIRS})", False, 2),
     ],
     ids=["products", "the same in each row", "perhaps", "three times", "once in three times", "from two places"],
 )
-def test_additions_become_a_product_only_if_it_is_all_that_is_added(body: str, goes: bool) -> None:
+def test_additions_become_a_product_and_all_of_it_if_nothing_else_is_added(
+    body: str, goes: bool, products: int
+) -> None:
     program = parse(ADDITIONS.format(body=body))
     moved = take_out_additions(program)
     verify(moved)
     assert any(eqn.op == "acc_add" for eqn in walk(moved.main.body)) is not goes
+    assert sum(product_of(eqn) is not None for eqn in walk(moved.main.body)) == products
     generator = torch.Generator().manual_seed(0)
     a, b, c = (
         torch.randn(*sizes, generator=generator, dtype=torch.float64).numpy() for sizes in ((3, 4), (4, 2), (4,))
