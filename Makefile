@@ -34,7 +34,7 @@ test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them,
 	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # What looks for races, and what nvcc says, has tests of its own that need no GPU.
-GPU_TESTS := $(addprefix tests/,cuda/test_grid.py cuda/test_rows.py cuda/test_lanes.py cuda/test_programs.py exports/test_export_cuda.py)
+GPU_TESTS := $(addprefix tests/,cuda/test_grid.py cuda/test_products.py cuda/test_rows.py cuda/test_lanes.py cuda/test_programs.py exports/test_export_cuda.py)
 # PyTorch's way to the kernels; without a GPU test_dispatch.py runs them on a device that is pretended.
 GPU_CHECKS := $(addprefix tests/cuda/pretend/,checks.py on_gpu.py suite.py)
 

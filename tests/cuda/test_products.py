@@ -117,7 +117,7 @@ def random(rng: np.random.Generator, *shape: int, dtype: str) -> np.ndarray:
 @pytest.mark.parametrize("kind", range(4), ids=KINDS)
 def test_each_sum_is_in_order(planned: Library, kind: int, dtype: str) -> None:
     rng = np.random.default_rng(kind)
-    sizes = [(1, 1, 1), (3, 5, 9), (64, 64, 16), (65, 33, 23), (7, 130, 40), (132, 12, 8)]
+    sizes = [(1, 1, 1), (3, 5, 9), (64, 64, 16), (65, 33, 23), (7, 150, 40), (140, 130, 12)]
     for (m, n, k), order, turned in zip(sizes, ORDERS * 2, (False, True) * 3, strict=False):
         a, b = random(rng, m, k, dtype=dtype), random(rng, k, n, dtype=dtype)
         found = product(planned, a, b, order, kind, turned=turned)
@@ -128,7 +128,7 @@ def test_each_sum_is_in_order(planned: Library, kind: int, dtype: str) -> None:
 def test_divided_terms(planned: Library, kind: int) -> None:
     rng = np.random.default_rng(kind)
     # Few parts are added up by a thread, many by the warps of a block.
-    for m, n, k, splits in [(20, 33, 61, 3), (5, 9, 150, 19)]:
+    for m, n, k, splits in [(20, 33, 61, 3), (5, 9, 320, 40)]:
         for order in ORDERS:
             a, b = random(rng, m, k, dtype="float64"), random(rng, k, n, dtype="float64")
             np.testing.assert_allclose(product(planned, a, b, order, kind, splits), a @ b, rtol=1e-12, atol=1e-12)
