@@ -3,12 +3,12 @@
 #ifndef KS_SCALAR_H
 #define KS_SCALAR_H
 
-#include <cmath>
 #include <cstdint>
 
 #include "ks/integer.h"
 #include "ks/limits.h"
 #include "ks/macros.h"
+#include "ks/maths.h"
 #include "ks/polynomial.h"
 #include "ks/special.h"
 #include "ks/vecmath.h"

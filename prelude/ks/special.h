@@ -3,11 +3,11 @@
 #ifndef KS_SPECIAL_H
 #define KS_SPECIAL_H
 
-#include <cmath>
 #include <cstdint>
 
 #include "ks/limits.h"
 #include "ks/macros.h"
+#include "ks/maths.h"
 #include "ks/vecmath.h"
 
 namespace ks {

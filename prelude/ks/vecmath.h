@@ -6,7 +6,7 @@
 #ifndef KS_VECMATH_H
 #define KS_VECMATH_H
 
-#include <cmath>
+#include "ks/maths.h"
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__) && defined(__x86_64__) && defined(__GLIBC__) && \
     !defined(KS_NO_LIBMVEC)
