@@ -9,7 +9,8 @@ from ksc.codegen.cpp import generate
 from ksc.frontend import Abstract, trace
 from ksc.ir.nodes import walk
 from ksc.ir.types import Float, TensorType
-from ksc.passes import PIPELINE, prepare
+from ksc.passes import PIPELINE, optimise, prepare
+from ksc.passes.fuse import chain
 from ksc.transforms import vjp
 
 HEAD = "import torch\n\n"
@@ -94,3 +95,26 @@ def test_sizes_of_slices_of_slices_are_not_followed_along_every_way(tmp_path):
     large, many = stages(tmp_path, "slices", 8)
     assert many < 2.5 * few
     assert {name: (small[name], large[name]) for name in small if large[name] > 5 * small[name] + 2000} == {}
+
+
+def test_the_reverse_of_a_list_of_elements_grows_with_the_list(tmp_path):
+    """Each iteration adds to the cotangent of one item alone, not zeros to all others."""
+
+    def lines(size):
+        items = ", ".join(f"x[{k}] * {k}.5" for k in range(size))
+        fn = program_of(tmp_path, "x: torch.Tensor", [f"y = torch.stack([{items}])"] + ["pass"] * size, "y")
+        program = optimise(vjp(prepare(trace(fn, [Abstract(VECTOR)]).program)))
+        return generate(Unit("f", [("", program)], "float64", "tensor")).text.count("\n")
+
+    assert lines(60) < 2.2 * lines(30)
+
+
+def test_fusion_ends_where_nothing_is_fused(tmp_path, monkeypatch):
+    """A program that is fused already is looked at once."""
+    fn = program_of(tmp_path, "x: torch.Tensor", ["x = torch.sin(x) + 1.0"], "torch.sum(x)")
+    program = prepare(trace(fn, [Abstract(VECTOR)]).program)
+    rounds = []
+    plain = chain.fuse_rows
+    monkeypatch.setattr(chain, "fuse_rows", lambda program: rounds.append(program) or plain(program))
+    chain.fuse(program)
+    assert len(rounds) == 1

@@ -23,11 +23,14 @@ from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.rewrite import read_vars
 from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type, is_scalar
 from ksc.ops.cpp import LOGICAL_AND, PRIMARY, UNARY, CppExpr
 from ksc.passes.small.literal import elements_of
+
+_NOTHING = (const(0.0), const(0))
+"""Terms that leave a sum as it is."""
 
 
 def print_index(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -240,7 +243,8 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
 
     def write(results: Sequence[Atom], inside: Context, names: Mapping[int, str] = names) -> None:
         for k in live:
-            if k in rows:
+            # A sum is never -0.0, so a term of 0.0 leaves it as it is.
+            if k in rows or (monoid == "add" and results[k] in _NOTHING):
                 continue
             value = p.value(results[k])
             if not isinstance(eqn.outs[k].type, TensorType):

@@ -25,20 +25,23 @@ def fuse(program: Program) -> Program:
     """Fuse producers into their consumers as far as it goes; a program without tensors stays as it is."""
     if not has_tensors(program):
         return program
-    program = eliminate_common_subexpressions(program)
+    program = _tidy(eliminate_common_subexpressions(program))
     for _ in range(ROUNDS):
-        before = _ops(program)
-        program = _tidy(program)
-        # What is read twice now may be read once after the next round.
-        fused = fuse_producers(program, thrifty=True)
-        if fused is program:
-            fused = fuse_producers(program, thrifty=False)
-        if fused is program:
-            fused = fuse_rows(program)
-        if fused is program and _ops(program) == before:
-            break
-        program = fused
-    return _tidy(program)
+        fused = _fused(program)
+        tidy = _tidy(fused)
+        if fused is program and _ops(tidy) == _ops(program):
+            return tidy
+        program = tidy
+    return program
+
+
+def _fused(program: Program) -> Program:
+    """One round; the same program where nothing is fused."""
+    # What is read twice now may be read once after the next round.
+    fused = fuse_producers(program, thrifty=True)
+    if fused is program:
+        fused = fuse_producers(program, thrifty=False)
+    return fuse_rows(program) if fused is program else fused
 
 
 def _ops(program: Program) -> Counter[str]:
