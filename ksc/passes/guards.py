@@ -237,8 +237,14 @@ class _Guards:
             return all(self.is_visible(inner, loop, place) for side in sides for inner in side.symbols())
         if isinstance(symbol, tuple) and not isinstance(symbol[0].type, TensorType):
             return False
+        return self.facts.is_visible(symbol, place) and self.is_before(symbol, loop, place)
+
+    def is_before(self, symbol: Symbol, loop: Eqn, place: Place) -> bool:
+        """Whether what binds a symbol is a parameter, or done before a loop at a place, and not around it."""
         made = self.facts.definition(symbol[0] if isinstance(symbol, tuple) else symbol)
-        return self.facts.is_visible(symbol, place) and (made is None or self.order[made] < self.order[loop])
+        if made is None:
+            return True
+        return self.order[made] < self.order[loop] and all(around.owner is not made for around in place.around())
 
     # How it is written.
 

@@ -233,6 +233,20 @@ def test_a_check_is_made_of_what_there_is_before_the_loop():
     np.testing.assert_allclose(interpret(optimise(program), args)[0], interpret(program, args)[0])
 
 
+def test_a_check_inside_a_branch_is_not_made_of_what_the_branch_gives():
+    """A size that a later assert says is that of the tensor which comes out of the branch."""
+    text = """
+    (def f Float ((x : (Tensor 1 Float)) (z : (Tensor 1 Float)) (n : Integer) (go : Bool))
+      (for (k 3) ((s 0.0))
+        (let ((r (if go (build n (lam (i : Integer) (index (mul 2 i) x))) z))
+              (() (require (eq (size r) n) "sizes must agree")))
+          (add s (reduce add n (lam (i : Integer) (index i r)))))))
+    """
+    program = parse(text)
+    for guarded in (require_before_loops(program), optimise(program), optimise(derive(program, "v"))):
+        verify(guarded)
+
+
 def test_the_check_of_a_derivative_says_the_same():
     kernel = knossos.register(few)
     with pytest.raises(KernelRuntimeError, match="index 3 is out of range for dimension 0 of x"):
