@@ -13,23 +13,22 @@ from types import MappingProxyType
 from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.integers import at_least, bounded
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const, default_value, walk
-from ksc.ir.types import Integer, TensorType, Type
+from ksc.ir.types import Bool, Integer, TensorType, Type
 
-_ARITHMETIC = ("add", "sub", "mul", "neg", "min", "max")
+_TOTAL = ("add", "sub", "mul", "neg", "min", "max", "select", "lt", "lte", "gt", "gte", "eq", "ne", "and", "or", "not")
+"""Functions of integers and truth values that have a value wherever they are computed."""
 
 
 def dummy(frame: Frame, type_: Type, node: ast.AST, sizes: Sequence[Atom | None] = ()) -> Atom:
-    """A value for a place that is never read; a tensor of the ``sizes`` that are given, or empty where one is None."""
+    """A value for a place that is never read; a tensor of the ``sizes`` that are given, those that are None being 0."""
     value = default_value(type_)
     if value is not None:
         return value
     assert isinstance(type_, TensorType), f"no default for {type_}"
     zero = default_value(type_.elem)
     assert zero is not None
-    known = [size for size in sizes if size is not None]
-    found: tuple[Atom, ...] = tuple(const(size or 0) for size in type_.sizes)
-    if len(known) == len(found):
-        found = tuple(at_least(frame, node, size, 0) for size in known)
+    known = [const(0) if size is None else at_least(frame, node, size, 0) for size in sizes]
+    found = known or [const(size or 0) for size in type_.sizes]
     index = tuple(Var("i", Integer) for _ in found)
     return frame.emit(node, "build", found, [type_], blocks=[Block(index, (), (zero,))])[0]
 
@@ -126,7 +125,8 @@ class _Outside:
             return None
         if eqn.op == "size":
             return self._size(eqn.args[0], eqn.params["dim"])
-        if eqn.op not in _ARITHMETIC:
+        divides = eqn.op in ("idiv", "imod") and isinstance(eqn.args[1], Const) and eqn.args[1].value != 0
+        if not (eqn.op in _TOTAL or divides) or any(arg.type not in (Integer, Bool) for arg in eqn.args):
             return None
         args = [self._number(arg) for arg in eqn.args]
         known = [arg for arg in args if arg is not None]
