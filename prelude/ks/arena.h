@@ -15,12 +15,16 @@ namespace ks {
 // Thrown by `runtime::fail`, caught where the entry was entered: nothing after a failure is evaluated.
 struct stop {};
 
+// Thrown where what runs side by side is better run one after the other; nothing of it has been given yet.
+struct one_by_one {};
+
 // A loop iteration, a lane or a call, at the end of which what it allocated is given back.
 struct region {
     region *const outer;
     char *const next;
     char *const end;
     size_t mark = 0;
+    int64_t room = 0;
     guarded blocks = {};
     bool marked = false;
     bool kept = false;
@@ -90,6 +94,9 @@ class runtime {
         return static_cast<T *>(bytes(count, sizeof(T)));
     }
 
+    // Lets what follows have so many bytes at a time, or a little more; it is `one_by_one` where it asks for others.
+    void limit(int64_t bytes) { room_ = bytes; }
+
     // A record in the arena.
     template <class T> const T *box(const T &record) {
         T *const place = alloc<T>(1);
@@ -133,6 +140,10 @@ class runtime {
             fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
         }
         const size_t wanted = (count > 0 ? static_cast<size_t>(count) : 1) * size;
+        room_ -= static_cast<int64_t>(wanted <= static_cast<size_t>(small_block) ? static_cast<size_t>(stock) : wanted);
+        if (room_ < 0) {
+            throw one_by_one();
+        }
         if (wanted <= static_cast<size_t>(small_block)) {
             const size_t rounded = (wanted + 63) / 64 * 64;
             next_ = static_cast<char *>(host_->alloc(host_, stock));
@@ -155,6 +166,7 @@ class runtime {
         const size_t mark = host_->mark(host_);
         for (region *inner = innermost_; inner != nullptr && !inner->marked; inner = inner->outer) {
             inner->mark = mark;
+            inner->room = room_;
             inner->blocks = blocks_;
             inner->marked = true;
         }
@@ -173,6 +185,7 @@ class runtime {
     region *innermost_ = nullptr;
     char *next_ = nullptr;
     char *end_ = nullptr;
+    int64_t room_ = INT64_MAX;
     guarded blocks_;
 };
 
@@ -192,6 +205,7 @@ class scratch {
         rt_.end_ = here_.end;
         if (here_.marked) {
             rt_.blocks_.release(here_.blocks);
+            rt_.room_ = here_.room;
             rt_.host_->release(rt_.host_, here_.mark);
         }
     }

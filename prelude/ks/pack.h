@@ -1,4 +1,4 @@
-// Iterations of a loop side by side: a number of each, in as many registers as hide what an operation takes.
+// Iterations of a loop side by side: a number of each, in as many registers as hide what an operation takes, by default.
 //
 // What the innermost loops of a body are too short for, or add up in an order, the loop around them does: each of the
 // body's numbers that differs between iterations is a pack, others stay numbers.
@@ -23,14 +23,13 @@ constexpr int register_bytes = 32;
 constexpr int register_bytes = 16;
 #endif
 
-constexpr int pack_parts = 4;
-
-template <class T> struct pack {
+template <class T, int count = 4> struct pack {
     static constexpr int width = register_bytes / static_cast<int>(sizeof(T));
-    static constexpr int64_t lanes = pack_parts * width;
+    static constexpr int64_t lanes = int64_t{count} * width;
+    typedef T number;
     typedef T part __attribute__((vector_size(register_bytes)));
 
-    part parts[pack_parts];
+    part parts[count];
 
     pack() = default;
     // One number for all iterations.
@@ -58,7 +57,7 @@ template <class T> struct pack {
 
 #define KS_PACK_OPERATOR(symbol)                                        \
     friend inline pack operator symbol(pack a, const pack &b) {         \
-        for (int k = 0; k < pack_parts; ++k) {                          \
+        for (int k = 0; k < count; ++k) {                          \
             a.parts[k] = a.parts[k] symbol b.parts[k];                  \
         }                                                               \
         return a;                                                       \
@@ -72,50 +71,75 @@ template <class T> struct pack {
 
     pack operator-() const {
         pack negative;
-        for (int k = 0; k < pack_parts; ++k) {
+        for (int k = 0; k < count; ++k) {
             negative.parts[k] = -parts[k];
         }
         return negative;
     }
+
+    // Neighbours are added until one register is left.
+    part total() const {
+        pack sums = *this;
+        for (int half = count / 2; half > 0; half /= 2) {
+            for (int k = 0; k < half; ++k) {
+                sums.parts[k] = sums.parts[2 * k] + sums.parts[2 * k + 1];
+            }
+        }
+        return sums.parts[0];
+    }
 };
 
 // The truth values of iterations side by side.
-template <class T> struct pack_mask {
-    typedef decltype(typename pack<T>::part{} < typename pack<T>::part{}) part;
+template <class T, int count = 4> struct pack_mask {
+    typedef decltype(typename pack<T, count>::part{} < typename pack<T, count>::part{}) part;
 
-    part parts[pack_parts];
+    part parts[count];
+
+    pack_mask() = default;
+    pack_mask(bool x) {
+        for (part &own : parts) {
+            own = x ? ~part{} : part{};
+        }
+    }
 
     pack_mask operator!() const {
         pack_mask other;
-        for (int k = 0; k < pack_parts; ++k) {
+        for (int k = 0; k < count; ++k) {
             other.parts[k] = ~parts[k];
         }
         return other;
     }
     friend inline pack_mask operator&&(pack_mask a, const pack_mask &b) {
-        for (int k = 0; k < pack_parts; ++k) {
+        for (int k = 0; k < count; ++k) {
             a.parts[k] &= b.parts[k];
         }
         return a;
     }
+    friend inline pack_mask operator!=(pack_mask a, const pack_mask &b) {
+        for (int k = 0; k < count; ++k) {
+            a.parts[k] ^= b.parts[k];
+        }
+        return a;
+    }
+    friend inline pack_mask operator==(const pack_mask &a, const pack_mask &b) { return !(a != b); }
     friend inline pack_mask operator||(pack_mask a, const pack_mask &b) {
-        for (int k = 0; k < pack_parts; ++k) {
+        for (int k = 0; k < count; ++k) {
             a.parts[k] |= b.parts[k];
         }
         return a;
     }
 };
 
-#define KS_PACK_COMPARISON(symbol)                                                                          \
-    template <class T> inline pack_mask<T> operator symbol(const pack<T> &a, const pack<T> &b) {            \
-        pack_mask<T> holds;                                                                                 \
-        for (int k = 0; k < pack_parts; ++k) {                                                              \
-            holds.parts[k] = a.parts[k] symbol b.parts[k];                                                  \
-        }                                                                                                   \
-        return holds;                                                                                       \
-    }                                                                                                       \
-    template <class T> inline pack_mask<T> operator symbol(const pack<T> &a, T b) { return a symbol pack<T>(b); } \
-    template <class T> inline pack_mask<T> operator symbol(T a, const pack<T> &b) { return pack<T>(a) symbol b; }
+#define KS_PACK_COMPARISON(symbol)                                                                                    \
+    template <class T, int parts> inline pack_mask<T, parts> operator symbol(const pack<T, parts> &a, const pack<T, parts> &b) {\
+        pack_mask<T, parts> holds;                                                                                    \
+        for (int k = 0; k < parts; ++k) {                                                                             \
+            holds.parts[k] = a.parts[k] symbol b.parts[k];                                                            \
+        }                                                                                                             \
+        return holds;                                                                                                 \
+    }                                                                                                                 \
+    template <class T, int parts> inline pack_mask<T, parts> operator symbol(const pack<T, parts> &a, T b) { return a symbol pack<T, parts>(b); }\
+    template <class T, int parts> inline pack_mask<T, parts> operator symbol(T a, const pack<T, parts> &b) { return pack<T, parts>(a) symbol b; }
 KS_PACK_COMPARISON(<)
 KS_PACK_COMPARISON(<=)
 KS_PACK_COMPARISON(>)
@@ -124,23 +148,23 @@ KS_PACK_COMPARISON(==)
 KS_PACK_COMPARISON(!=)
 #undef KS_PACK_COMPARISON
 
-template <class T> inline pack<T> select(const pack_mask<T> &c, const pack<T> &a, const pack<T> &b) {
-    pack<T> chosen;
-    for (int k = 0; k < pack_parts; ++k) {
+template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, const pack<T, parts> &a, const pack<T, parts> &b) {
+    pack<T, parts> chosen;
+    for (int k = 0; k < parts; ++k) {
         chosen.parts[k] = c.parts[k] ? a.parts[k] : b.parts[k];
     }
     return chosen;
 }
-template <class T> inline pack<T> select(const pack_mask<T> &c, const pack<T> &a, T b) { return select(c, a, pack<T>(b)); }
-template <class T> inline pack<T> select(const pack_mask<T> &c, T a, const pack<T> &b) { return select(c, pack<T>(a), b); }
-template <class T> inline pack<T> select(const pack_mask<T> &c, T a, T b) { return select(c, pack<T>(a), pack<T>(b)); }
+template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, const pack<T, parts> &a, T b) { return select(c, a, pack<T, parts>(b)); }
+template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, T a, const pack<T, parts> &b) { return select(c, pack<T, parts>(a), b); }
+template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, T a, T b) { return select(c, pack<T, parts>(a), pack<T, parts>(b)); }
 
 // The sum of all iterations: halves are added until one number is left.
-template <class T> inline T sum(const pack<T> &x) {
-    T terms[pack<T>::width];
-    const typename pack<T>::part total = (x.parts[0] + x.parts[1]) + (x.parts[2] + x.parts[3]);
+template <class T, int parts> inline T sum(const pack<T, parts> &x) {
+    T terms[pack<T, parts>::width];
+    const typename pack<T, parts>::part total = x.total();
     __builtin_memcpy(terms, &total, sizeof terms);
-    for (int half = pack<T>::width / 2; half > 0; half /= 2) {
+    for (int half = pack<T, parts>::width / 2; half > 0; half /= 2) {
         for (int k = 0; k < half; ++k) {
             terms[k] += terms[k + half];
         }
@@ -149,34 +173,34 @@ template <class T> inline T sum(const pack<T> &x) {
 }
 
 // A function of one number, or of two, for all iterations: a loop that the compiler vectorises.
-template <class T, class Function> inline pack<T> each(const pack<T> &x, Function function) {
-    T given[pack<T>::lanes], found[pack<T>::lanes];
+template <class T, int parts, class Function> inline pack<T, parts> each(const pack<T, parts> &x, Function function) {
+    T given[pack<T, parts>::lanes], found[pack<T, parts>::lanes];
     x.store(given);
     KS_LANES
-    for (int k = 0; k < pack<T>::lanes; ++k) {
+    for (int k = 0; k < pack<T, parts>::lanes; ++k) {
         found[k] = function(given[k]);
     }
-    return pack<T>::load(found);
+    return pack<T, parts>::load(found);
 }
-template <class T, class Function> inline pack<T> each(const pack<T> &x, const pack<T> &y, Function function) {
-    T given[pack<T>::lanes], other[pack<T>::lanes], found[pack<T>::lanes];
+template <class T, int parts, class Function> inline pack<T, parts> each(const pack<T, parts> &x, const pack<T, parts> &y, Function function) {
+    T given[pack<T, parts>::lanes], other[pack<T, parts>::lanes], found[pack<T, parts>::lanes];
     x.store(given);
     y.store(other);
     KS_LANES
-    for (int k = 0; k < pack<T>::lanes; ++k) {
+    for (int k = 0; k < pack<T, parts>::lanes; ++k) {
         found[k] = function(given[k], other[k]);
     }
-    return pack<T>::load(found);
+    return pack<T, parts>::load(found);
 }
 
-#define KS_PACK_UNARY(name) \
-    template <class T> inline pack<T> name(const pack<T> &x) { return each(x, [](T own) { return ks::name(own); }); }
-#define KS_PACK_BINARY(name)                                                                          \
-    template <class T> inline pack<T> name(const pack<T> &x, const pack<T> &y) {                      \
-        return each(x, y, [](T a, T b) { return ks::name(a, b); });                                   \
-    }                                                                                                 \
-    template <class T> inline pack<T> name(const pack<T> &x, T y) { return ks::name(x, pack<T>(y)); } \
-    template <class T> inline pack<T> name(T x, const pack<T> &y) { return ks::name(pack<T>(x), y); }
+#define KS_PACK_UNARY(name)                                                                                           \
+    template <class T, int parts> inline pack<T, parts> name(const pack<T, parts> &x) { return each(x, [](T own) { return ks::name(own); }); }
+#define KS_PACK_BINARY(name)                                                                                          \
+    template <class T, int parts> inline pack<T, parts> name(const pack<T, parts> &x, const pack<T, parts> &y) {      \
+        return each(x, y, [](T a, T b) { return ks::name(a, b); });                                                   \
+    }                                                                                                                 \
+    template <class T, int parts> inline pack<T, parts> name(const pack<T, parts> &x, T y) { return ks::name(x, pack<T, parts>(y)); }\
+    template <class T, int parts> inline pack<T, parts> name(T x, const pack<T, parts> &y) { return ks::name(pack<T, parts>(x), y); }
 KS_PACK_UNARY(abs)
 KS_PACK_UNARY(floor)
 KS_PACK_UNARY(ceil)
@@ -212,9 +236,9 @@ KS_PACK_BINARY(pow)
 // A divisor that all iterations share is divided by once for all lanes of a pack.
 template <class A, class B> inline auto div_by(const A &a, const B &b) -> decltype(a / b) { return a / b; }
 
-template <class T> inline pack_mask<T> isnan(const pack<T> &x) { return x != x; }
-template <class T> inline pack_mask<T> isinf(const pack<T> &x) { return abs(x) == inf<T>; }
-template <class T> inline pack_mask<T> isfinite(const pack<T> &x) { return abs(x) < inf<T>; }
+template <class T, int parts> inline pack_mask<T, parts> isnan(const pack<T, parts> &x) { return x != x; }
+template <class T, int parts> inline pack_mask<T, parts> isinf(const pack<T, parts> &x) { return abs(x) == inf<T>; }
+template <class T, int parts> inline pack_mask<T, parts> isfinite(const pack<T, parts> &x) { return abs(x) < inf<T>; }
 
 // The elements at these indices of as many rows as a pack has lanes, `row` being the first.
 template <class T, int rank, class... Index>

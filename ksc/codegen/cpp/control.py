@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from ksc.codegen.cpp.counters import counters
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
 from ksc.codegen.cpp.led import led
+from ksc.codegen.cpp.masks import branch_name, chosen, going_on, mask_type, narrowed, print_apart
 from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, place_in, scratch, winds_back
-from ksc.codegen.cpp.names import Scope, is_temporary
+from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
-from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, with_width
+from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, plain, with_width
 from ksc.codegen.cpp.stacks import Stack, stack, tape
 from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
-from ksc.ir.types import FloatType, IntegerType, TensorType
+from ksc.ir.nodes import Atom, Block, Eqn, Span, Var, const
+from ksc.ir.types import FloatType, TensorType
 from ksc.ops import PRIMITIVES
-from ksc.ops.cpp import BIT_OR, LOGICAL_AND, LOGICAL_OR, TERNARY, CppExpr
+from ksc.ops.cpp import BIT_OR, LOGICAL_AND, LOGICAL_OR, RELATIONAL, TERNARY, CppExpr
 
 TERNARY_WIDTH = 64
 
@@ -27,30 +29,30 @@ TERNARY_WIDTH = 64
 def print_if(p: Printer, eqn: Eqn, at: Context) -> None:
     """An ``if`` whose results are read further on: a conditional expression if short, else assignments."""
     live = [out for out in eqn.outs if p.analysis.is_read(out)]
-    chosen = conditional(p, eqn, at)
-    if chosen is not None:
-        p.define(live[0], chosen, at)
+    choice = conditional(p, eqn, at)
+    if choice is not None:
+        p.define(live[0], choice, at)
         return
-    names = []
-    at.writer.comment(eqn.span)
     settled = [out for out in live if p.storage.root(out) is not out]
     live = [out for out in live if out not in settled]
-    for k, out in enumerate(eqn.outs):
-        if out not in live:
-            continue
-        names.append(p.declare(out, at, name=_branch_name(eqn, k)))
-        at.writer.line(f"{declaration(out.type, names[-1], p.width(out), const=False)};", eqn.span)
-    print_branches(p, eqn, at, assign_live(p, eqn, names, live), (names, live))
+    if p.varies(eqn.args[0]):
+        print_apart(p, eqn, live, at)
+    else:
+        _print_if(p, eqn, live, at)
     for out in settled:
         p.bind(out, p.value(p.storage.root(out)))
         p.in_range.same(out, p.storage.root(out))
 
 
-def _branch_name(eqn: Eqn, k: int) -> str:
-    """The user's name for an out of an ``if``, its own or that of a side's result."""
-    sides = (block.results[k] for block in eqn.blocks)
-    names = [eqn.outs[k].name, *(atom.name for atom in sides if isinstance(atom, Var))]
-    return next((name for name in names if not is_temporary(name)), names[0])
+def _print_if(p: Printer, eqn: Eqn, live: Sequence[Var], at: Context) -> None:
+    names = []
+    at.writer.comment(eqn.span)
+    for k, out in enumerate(eqn.outs):
+        if out not in live:
+            continue
+        names.append(p.declare(out, at, name=branch_name(eqn, k)))
+        at.writer.line(f"{declaration(out.type, names[-1], p.width(out), const=False)};", eqn.span)
+    print_branches(p, eqn, at, assign_live(p, eqn, names, live), (names, live))
 
 
 def assign_live(p: Printer, eqn: Eqn, names: Sequence[str], live: Sequence[Var]) -> Finish:
@@ -65,7 +67,7 @@ def assign_live(p: Printer, eqn: Eqn, names: Sequence[str], live: Sequence[Var])
 
 def last_if(p: Printer, eqn: Eqn, at: Context, results: Sequence[Atom], finish: Finish) -> bool:
     """An ``if`` at the end of a block: each side goes on to what follows, a return or the next iteration."""
-    if p.analysis.is_settled(eqn):
+    if p.analysis.is_settled(eqn) or p.varies(eqn.args[0]):
         return False
     if not (finish.returns and _is_statement(eqn.span)) and conditional(p, eqn, at) is not None:
         return False
@@ -128,11 +130,11 @@ def conditional(p: Printer, eqn: Eqn, at: Context) -> Expr | None:
         sides.append(p.value(block.results[live[0]]))
     sides[0] = with_width(sides[0], [block.results[live[0]] for block in eqn.blocks])
     condition = p.value(eqn.args[0])
-    chosen = _logical(p, eqn.args[0], block.results[live[0]], condition, *sides)
-    if len(chosen.text) > TERNARY_WIDTH:
+    choice = _logical(p, eqn.args[0], block.results[live[0]], condition, *sides)
+    if len(choice.text) > TERNARY_WIDTH:
         return None
     reads = condition.reads | sides[0].reads | sides[1].reads
-    return Expr(chosen, reads, None, eqn.span, folded=origins(condition, *sides))
+    return Expr(choice, reads, None, eqn.span, folded=origins(condition, *sides))
 
 
 def _logical(p: Printer, test: Atom, result: Atom, condition: Expr, then: Expr, other: Expr) -> CppExpr:
@@ -142,7 +144,7 @@ def _logical(p: Printer, test: Atom, result: Atom, condition: Expr, then: Expr, 
     if then.text == "true":
         return CppExpr(f"{condition.cpp.within(BIT_OR)} || {other.cpp.within(BIT_OR)}", LOGICAL_OR)
     choose = p.branch_free and test is not p.settled and isinstance(result.type, FloatType)
-    if choose and not any("ks::" in side.text for side in (then, other)):
+    if p.varies(test) or (choose and not any("ks::" in side.text for side in (then, other))):
         return CppExpr(f"ks::select({condition.text}, {then.text}, {other.text})")
     parts = [part.cpp.within(LOGICAL_OR) for part in (condition, then, other)]
     return CppExpr(f"{parts[0]} ? {parts[1]} : {parts[2]}", TERNARY)
@@ -167,7 +169,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
     (body,) = eqn.blocks
     carries = eqn.params["carries"]
     count, index = eqn.args[0], body.params[0]
-    limit = once(p, count, at, "count", eqn.span)
+    limit = _limit(p, eqn, at)
     names = _carried(p, eqn, body.params[1:], at)
     tapes = _stacks(p, eqn, at, limit, [count])
     _place_carried(p, eqn, names)
@@ -213,8 +215,13 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
             writer.line(f"KS_SUM({', '.join(name for name in names if name is not None)})", eqn.span)
         with writer.braces(head, eqn.span) as inner:
             inside = Context(inner, scope)
-            with scratch(p, eqn, inside):
-                p.block(body, _next_iteration(p, eqn, names, tapes, i), inside)
+            mask = None
+            if p.varies(count):
+                mask = scope.declare("going_on")
+                running = narrowed(p, Expr(CppExpr(f"{i} < {p.value(count).text}", RELATIONAL)))
+                inner.line(f"const {mask_type(p)} {mask} = {running.text};", eqn.span)
+            with scratch(p, eqn, inside), going_on(p, mask):
+                p.block(body, _next_iteration(p, eqn, names, tapes, i, mask), inside)
 
     if region is None:
         with led(p, eqn, names, tapes, at), p.repeated():
@@ -223,6 +230,17 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
         print_region(p, region, limit.text, eqn, at, loop)
     p.in_range.facts = facts
     _finish_loop(p, eqn, names, carries)
+
+
+def _limit(p: Printer, eqn: Eqn, at: Context) -> Expr:
+    """The count of a loop; of iterations that run it a different number of times, the largest."""
+    count = eqn.args[0]
+    if not p.varies(count):
+        return once(p, count, at, "count", eqn.span)
+    name = at.scope.declare("count")
+    running = p.going_on or f"{mask_type(p)}(true)"
+    at.writer.statement(f"const int64_t {name} = ks::most({running}, {p.value(count).text});", eqn.span)
+    return name_expr(name)
 
 
 def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -248,41 +266,52 @@ def print_while(p: Printer, eqn: Eqn, at: Context) -> None:
         (condition,) = conditions
         tested = len(test.lines) > unconditional
         facts = p.in_range.facts
-        for k in _counters(eqn):
+        for k in counters(eqn):
             p.in_range.counter(body.params[k], cond, cond.params[k])
+        apart = p.varies(cond.results[0])
+        mask = at.scope.declare("going_on") if apart else None
+        if mask is not None:
+            tested = True
+            at.writer.line(f"{mask_type(p)} {mask} = {p.going_on or 'true'};", eqn.span)
+            turns = at.scope.declare("turns")
+            at.writer.line(f"ks::turns {turns};", eqn.span)
+        lanes = _lanes_of_counters(p, eqn, at) if apart else {}
         with at.writer.braces(
             "while (true)" if tested else f"while ({condition.text})", eqn.span, condition.origins
         ) as inner:
             inner.lines.extend(test.lines)
-            if tested:
+            if mask is not None:
+                inner.line(f"{mask} = {mask} && {condition.cpp.within(BIT_OR)};", eqn.span, condition.origins)
+                inner.line(f"if (!{turns}.go_on({mask})) {{ break; }}", eqn.span)
+            elif tested:
                 inner.line(f"if ({negation(condition)}) {{ break; }}", eqn.span, condition.origins)
-            with p.repeated():
-                p.block(body, _next_iteration(p, eqn, names, tapes, ""), Context(inner, scope))
+            with p.repeated(), going_on(p, mask):
+                p.block(
+                    body, _next_iteration(p, eqn, names, tapes, "", mask, tuple(lanes.values())), Context(inner, scope)
+                )
     p.in_range.facts = facts
     _finish_loop(p, eqn, names, eqn.params["carries"])
+    for k, name in lanes.items():
+        p.bind(eqn.outs[k], name_expr(name))
 
 
-def _counters(eqn: Eqn) -> list[int]:
-    """The carries of a ``while`` that start at a constant of 0 or more and go up by one in each iteration."""
-    body = eqn.blocks[-1]
-    steps = {inner.outs[0]: inner.args for inner in body.eqns if inner.op == "add"}
-    return [
-        k
-        for k, (init, param, result) in enumerate(zip(eqn.args, body.params, body.results, strict=False))
-        if isinstance(init, Const)
-        and isinstance(init.type, IntegerType)
-        and int(init.value) >= 0
-        and isinstance(result, Var)
-        and steps.get(result) == (param, const(1))
-    ]
+def _lanes_of_counters(p: Printer, eqn: Eqn, at: Context) -> dict[int, str]:
+    """A variable for how often each iteration of those side by side runs the loop, where that is read."""
+    names = {}
+    for k in counters(eqn):
+        if p.analysis.is_read(eqn.outs[k]):
+            names[k] = at.scope.declare(f"{p.storage.name(eqn.outs[k])}_lanes")
+            head = declaration(eqn.outs[k].type, names[k], p.width(eqn.outs[k]), const=False)
+            at.writer.line(f"{head} = {p.value(eqn.args[k]).text};", eqn.span)
+    return names
 
 
 def _trip_counts(p: Printer, eqn: Eqn) -> list[Atom]:
     """The result of a ``while`` that counts its iterations from 0, if there is one."""
-    counters = [eqn.outs[k] for k in _counters(eqn) if eqn.args[k] == const(0)]
-    for out in counters[1:]:
-        p.in_range.equal(out, counters[0])
-    return list(counters[:1])
+    counted = [eqn.outs[k] for k in counters(eqn) if eqn.args[k] == const(0)]
+    for out in counted[1:]:
+        p.in_range.equal(out, counted[0])
+    return list(counted[:1])
 
 
 def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[str | None]:
@@ -303,7 +332,7 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
             start = p.declare(param, at, mutable=not steady)
             if is_carried(p, eqn, k):
                 assert isinstance(param.type, TensorType)
-                elem = cpp_type(param.type.elem, p.float_type)
+                elem = cpp_type(param.type.elem, p.width(param))
                 at.writer.statement(f"ks::carried<{elem}, {param.type.rank}> {start}(rt, {copy});", eqn.span)
             else:
                 head = declaration(param.type, start, p.width(param), const=steady)
@@ -320,7 +349,7 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
             value = p.value(init)
             name = p.declare(param, at, mutable=True)
             assert isinstance(param.type, TensorType)
-            elem = cpp_type(param.type.elem, p.float_type)
+            elem = cpp_type(param.type.elem, p.width(param))
             starts.append((f"ks::carried<{elem}, {param.type.rank}> {name}(rt, {value.text});", value))
             p.needs_runtime = True
             names.append(name)
@@ -378,9 +407,20 @@ def _stacks(p: Printer, eqn: Eqn, at: Context, limit: Expr | None, sizes: Sequen
 
 
 def _next_iteration(
-    p: Printer, eqn: Eqn, names: Sequence[str | None], stacks: Sequence[Stack | None], index: str
+    p: Printer,
+    eqn: Eqn,
+    names: Sequence[str | None],
+    stacks: Sequence[Stack | None],
+    index: str,
+    mask: str | None = None,
+    lanes: Sequence[str] = (),
 ) -> Finish:
+    """Give on what is carried, where the loop ends sooner for some by a ``mask``, and keep what is stacked.
+
+    ``lanes`` count how often it runs for each of the iterations side by side.
+    """
     carries = eqn.params["carries"]
+    params = eqn.blocks[-1].params[len(eqn.blocks[-1].params) - carries :]
 
     def write(results: Sequence[Atom], at: Context) -> None:
         for kept, atom in zip(stacks, results[carries:], strict=True):
@@ -395,7 +435,13 @@ def _next_iteration(
                 p.value(atom).folded,
             )
         kept_names = [(name, results[k]) for k, name in changing if not is_carried(p, eqn, k)]
-        values = [p.value(atom) for _, atom in kept_names]
+        values = [
+            chosen(mask, p.value(results[k]), name) if p.varies(params[k]) else p.value(results[k])
+            for k, name in changing
+            if not is_carried(p, eqn, k)
+        ]
+        for name in lanes:
+            at.writer.line(f"{name} = {chosen(mask, plain(f'{name} + 1'), name).text};", eqn.span)
         p.assign([name for name, _ in kept_names], values, [p.type_of(atom) for _, atom in kept_names], eqn.span, at)
         for name, _ in saved:
             at.writer.line(f"{name}.advance();", eqn.span)

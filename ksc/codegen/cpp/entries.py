@@ -38,6 +38,23 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """A lambda that an elementwise entry maps over its lanes, one after the other or side by side.
+
+    Attributes:
+        name: the variable that holds it.
+        parameters: what it takes; results are references.
+        function: the function that it calls.
+        call: the expression that does.
+    """
+
+    name: str
+    parameters: Sequence[str]
+    function: CppFunction
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An entry for the template.
 
@@ -46,7 +63,8 @@ class Entry:
         function: the function behind it.
         results: what it writes.
         arguments: what it reads.
-        parameters: of the lambda that an elementwise entry maps over its lanes.
+        lane: what an elementwise entry maps over its lanes.
+        packs: what it maps over packs of lanes, if that is another.
         call: the expression that calls the function.
         allocates: whether that may need scratch memory.
         file: the user's.
@@ -57,7 +75,8 @@ class Entry:
     function: CppFunction
     results: Sequence[Operand]
     arguments: Sequence[Operand]
-    parameters: Sequence[str]
+    lane: Lane
+    packs: Lane | None
     call: str
     allocates: bool
     file: str
@@ -70,7 +89,7 @@ def make_entry(symbol: str, function: CppFunction, program: Program, unit: Unit,
     Raises InvalidIRError where an operand has no form in it, UnsupportedError where the target takes fewer dimensions.
     """
     callee, compute, main = function.callee, COMPUTE[unit.dtype], program.main
-    taken = {callee.name, "results", "arguments", "all", "lane", "operands", "host"}
+    taken = {callee.name, "results", "arguments", "all", "lane", "lanes", "operands", "host"}
     scope = Scope(reserved=frozenset(taken | ({"about", "device"} if target.is_grid else set())))
     arguments = [_operand(scope.declare(param.name), param.type, unit) for param in main.params]
     results = [
@@ -84,17 +103,34 @@ def make_entry(symbol: str, function: CppFunction, program: Program, unit: Unit,
             span=main.span,
             code="KS119",
         )
-    names = [argument.name for argument in arguments]
-    parameters = [f"{cpp_type(p.type, compute)} {name}" for p, name in zip(main.params, names, strict=True)]
-    parameters += [f"{result.stored} &{result.name}" for result in results]
-    if callee.needs_runtime:
-        names.insert(0, "rt")
-        parameters.insert(0, "ks::runtime &rt")
-    call = f"{callee.name}({', '.join(names)})"
+    given = [f"{cpp_type(p.type, compute)} {argument.name}" for p, argument in zip(main.params, arguments, strict=True)]
+    given += [f"{result.stored} &{result.name}" for result in results]
+    lane = _lane("lane", function, given, arguments, checked=function.packed is not None)
+    packs = None
+    if function.packed is not None:
+        pack = function.packed.width
+        side_by_side = [
+            f"{pack if isinstance(p.type, FloatType) else cpp_type(p.type, compute)} {argument.name}"
+            for p, argument in zip(main.params, arguments, strict=True)
+        ]
+        side_by_side += [f"{cpp_type(t, pack)} &{r.name}" for t, r in zip(main.result_types, results, strict=True)]
+        packs = _lane("lanes", function.packed, side_by_side, arguments, checked=True)
     allocates = any(hands_on_runtime(line.text) for line in function.lines)
     file = (unit.source.rpartition(":")[0] or unit.name).replace("\\", "\\\\").replace('"', '\\"')
     needs = tuple(_needs(program, unit, function, allocates)) if target.is_grid else ()
-    return Entry(symbol, function, results, arguments, parameters, call, allocates, file, needs)
+    return Entry(symbol, function, results, arguments, lane, packs, lane.call, allocates, file, needs)
+
+
+def _lane(
+    name: str, function: CppFunction, parameters: Sequence[str], arguments: Sequence[Operand], *, checked: bool
+) -> Lane:
+    names = [argument.name for argument in arguments]
+    if function.callee.needs_runtime:
+        names.insert(0, "rt")
+        parameters = ["ks::runtime &rt", *parameters]
+    elif checked:
+        parameters = ["ks::runtime &", *parameters]
+    return Lane(name, parameters, function, f"{function.callee.name}({', '.join(names)})")
 
 
 def _operand(name: str, type_: Type, unit: Unit) -> Operand:

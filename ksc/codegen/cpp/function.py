@@ -11,6 +11,7 @@ from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.expr import origins
 from ksc.codegen.cpp.memory import place_results
 from ksc.codegen.cpp.names import Scope, identifier, is_temporary, spoken
+from ksc.codegen.cpp.packs import packing_of
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
 from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.types import cpp_type, declaration
@@ -60,6 +61,8 @@ class CppFunction:
         lines: the body.
         doc: what the comment above says.
         copies: how often it copies a tensor so that it can be changed.
+        packed: the same for numbers side by side, of a function that is lifted over lanes and has loops.
+        width: the C++ type of its Floats.
     """
 
     name: str
@@ -69,6 +72,8 @@ class CppFunction:
     lines: Sequence[Line]
     doc: str = ""
     copies: int = 0
+    packed: CppFunction | None = None
+    width: str = ""
 
 
 def forms(eqn: Eqn) -> tuple[CppForm, CppForm | None] | None:
@@ -126,12 +131,14 @@ def print_function(
     taken: frozenset[str],
     target: Target,
     outermost: frozenset[int] = frozenset(),
+    packed: bool = False,
 ) -> CppFunction:
     """The text of one function.
 
     ``callees`` holds every function that it calls, ``taken`` the names its variables must not have; a ``placed`` one
     makes its results where the caller of the kernel wants them; its ``outermost`` loops may be divided among threads.
-    Raises UnsupportedError where the target cannot run it.
+    Where it is ``packed``, it is one of numbers side by side.
+    Raises UnsupportedError where the target cannot run it, NotPackedError where there is no such, or no need of it.
     """
     if recursive and target.is_grid:
         raise UnsupportedError(
@@ -144,14 +151,18 @@ def print_function(
     printer = Printer(
         analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS, sizes, outermost, target, together=divided
     )
+    width = float_type
+    if packed:
+        printer.packing = packing_of(printer, function)
+        width = printer.packing.pack
     scope = Scope(reserved=taken, kept=frozenset(map(identifier, user_names(function))))
     parameters = []
     for param in function.params:
         name = printer.parameter(param, scope)
         if analysis.is_read(param):
-            parameters.append(declaration(param.type, name, float_type, const=False))
+            parameters.append(declaration(param.type, name, printer.width(param), const=False))
         else:
-            parameters.append(f"{cpp_type(param.type, float_type)} /* {name} */")
+            parameters.append(f"{cpp_type(param.type, printer.width(param))} /* {name} */")
     if placed:
         place_results(printer, function.body, function.body.results)
     writer = Writer(1)
@@ -168,10 +179,11 @@ def print_function(
     return CppFunction(
         name=function.name,
         callee=done,
-        struct=[f"{declaration(t, f, float_type, const=False)};" for t, f in zip(types, callee.fields, strict=False)],
-        signature=signature(target.function, done, types, parameters, float_type),
+        struct=[f"{declaration(t, f, width, const=False)};" for t, f in zip(types, callee.fields, strict=False)],
+        signature=signature(target.function, done, types, parameters, width),
         lines=writer.lines,
         copies=printer.copies,
+        width=width,
     )
 
 

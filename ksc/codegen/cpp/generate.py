@@ -16,7 +16,7 @@ from ksc.codegen.cpp.entries import make_entry
 from ksc.codegen.cpp.function import CppFunction, analyse, describe, print_function
 from ksc.codegen.cpp.names import Scope, function_identifier, identifier
 from ksc.codegen.cpp.parallel import independent, outermost
-from ksc.codegen.cpp.printer import Callee
+from ksc.codegen.cpp.printer import Callee, NotPackedError
 from ksc.codegen.cpp.storage import Storage, plan_storage
 from ksc.codegen.cpp.straight import has_long_straight_code
 from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, declaration
@@ -134,7 +134,34 @@ class _Module:
                 self._by_name.setdefault(function.name, []).append(function)
                 if function.name in early:
                     self.prototypes.append(f"{function.signature};")
-        return printed[-1]
+        entry = printed[-1]
+        if self._divided or not self._target.in_lanes or program.entry in cyclic:
+            return entry
+        return replace(entry, packed=self._packed(program.main, analyses[entry.name], plans[entry.name], entry.callee))
+
+    def _packed(self, function: Function, analysis: Analysis, storage: Storage, callee: Callee) -> CppFunction | None:
+        """Print a function once more, for numbers side by side, where that is worth it."""
+        used = self._used()
+        callee = replace(callee, name=Scope(reserved=used).declare(f"{callee.name}_lanes"), needs_runtime=False)
+        try:
+            packed = print_function(
+                function,
+                analysis,
+                storage,
+                callee,
+                {},
+                self._float_type,
+                recursive=False,
+                placed=False,
+                divided=False,
+                taken=used | {callee.name},
+                target=self._target,
+                packed=True,
+            )
+        except NotPackedError:
+            return None
+        self.functions.append(replace(packed, name=f"[lanes {packed.name}]"))
+        return packed
 
     def _print(
         self,

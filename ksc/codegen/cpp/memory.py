@@ -37,7 +37,7 @@ def allocate(p: Printer, eqn: Eqn, k: int, sizes: Sequence[str], at: Context) ->
     if place is None:
         at.writer.statement(f"{head}(rt, {', '.join(sizes)});", eqn.span)
     elif isinstance(place, int):
-        elem = cpp_type(out.type.elem, p.float_type)
+        elem = cpp_type(out.type.elem, p.width(out))
         at.writer.statement(f"{head} = ks::result<{elem}>(rt, {place}, {', '.join(sizes)});", eqn.span)
     else:
         at.writer.statement(f"{head} = {place(sizes)};", eqn.span)

@@ -23,7 +23,7 @@ from ksc.codegen.target import CPU, Target
 from ksc.codegen.walk import Walk
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
-from ksc.ir.types import BoolType, IntegerType
+from ksc.ir.types import IntegerType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.ops.cpp import UNARY, CppExpr, CppForm, call
 from ksc.ops.record import Overload
@@ -32,7 +32,13 @@ from ksc.passes.fuse.facts import Facts
 FOLD_WIDTH = 64
 """A value that takes more text than this gets a variable of its own."""
 
-_SELECT = call("ks::select", 3)
+_OF_PACKS = {
+    "select": call("ks::select", 3),
+    "to_float": call("ks::to_number", 1),
+    "bool_to_float": call("ks::to_number", 1),
+    "bool_to_int": call("ks::to_integer", 1),
+}
+"""What is written otherwise where the first operand differs between iterations that run side by side."""
 _EXP_MINUS = call("ks::exp_minus", 1)
 
 _CHEAP = re.compile(r"\w+(\.size\[\d+\])?")
@@ -100,12 +106,14 @@ class Packing:
         varying: what differs between iterations.
         own: what the body binds.
         rows: tensors that are read at the index, with the names of those that hold rows side by side.
+        pack: the C++ type of numbers side by side.
     """
 
     index: Var
     varying: frozenset[Var]
     own: frozenset[Var]
     rows: dict[Var, str]
+    pack: str
 
 
 Handler = Callable[["Printer", Eqn, Context], None]
@@ -125,7 +133,8 @@ class Printer:
     other than by what is ``settled`` before a loop. ``sizes`` has the
     variables for sizes of tensors, ``flat`` the index of nests that are one loop. ``given_at`` is where the user gives
     the results that a ``Finish`` puts down. On a grid ``walk`` knows who runs what is printed. ``packing`` is set for a
-    copy of a body whose iterations run side by side (``packs.py``).
+    copy of a body whose iterations run side by side (``packs.py``); ``going_on`` is then the mask of those that run
+    what is printed, or None where all do.
     """
 
     def __init__(
@@ -157,6 +166,7 @@ class Printer:
         self.branch_free = False
         self.settled: Var | None = None
         self.packing: Packing | None = None
+        self.going_on: str | None = None
         self.flat: dict[tuple[Var, ...], str] = {}
         self.sizes: dict[tuple[Atom, int], str] = {}
         self.in_range = InRange(sizes)
@@ -189,7 +199,7 @@ class Printer:
 
     def width(self, atom: Atom) -> str:
         """The C++ type of an atom's Floats."""
-        return f"ks::pack<{self.float_type}>" if self.varies(atom) else self.float_type
+        return self.packing.pack if self.packing is not None and self.varies(atom) else self.float_type
 
     def declare(self, var: Var, at: Context, *, mutable: bool = False, name: str | None = None) -> str:
         """A new C++ variable for ``var``; its name, which begins as ``name`` or as the variable's own."""
@@ -254,8 +264,7 @@ class Printer:
             self.bind(var, expr)
             return
         name = self.declare(var, at)
-        mask = isinstance(var.type, BoolType) and self.varies(var)
-        head = f"const auto {name}" if mask else declaration(var.type, name, self.width(var))
+        head = declaration(var.type, name, self.width(var))
         at.writer.statement(f"{head} = {expr.text};", expr.span, expr.folded)
 
     def _folds(self, var: Var, expr: Expr) -> bool:
@@ -337,8 +346,8 @@ class Printer:
             fails = self.apply(record.failure.cpp, args, eqn.span)
             self.fail_if(fails, record.failure.code, record.failure.message, eqn.span, at)
         form = overload(eqn).cpp
-        if eqn.op == "select" and self.varies(eqn.args[0]):
-            form = _SELECT
+        if eqn.op in _OF_PACKS and self.varies(eqn.args[0]):
+            form = _OF_PACKS[eqn.op]
         elif eqn.op == "exp" and args[0].cpp.precedence == UNARY and args[0].text.startswith("-"):
             # Its bounds cost less than those of the exponential of a negated number.
             form, args = _EXP_MINUS, [replace(args[0], cpp=CppExpr(unwrapped(args[0].text[1:])))]

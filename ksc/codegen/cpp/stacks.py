@@ -81,7 +81,7 @@ def stack(p: Printer, eqn: Eqn, k: int, sizes: Sequence[Expr], element: Atom, at
         return Stack(name, "parts")
     name = p.declare(out, at)
     p.needs_runtime = True
-    elem = cpp_type(element.type.elem, p.float_type)
+    elem = cpp_type(element.type.elem, p.width(out))
     head = f"ks::stack<{elem}, {len(sizes)}, {element.type.rank}> {name}"
     at.writer.statement(f"{head}(rt, {', '.join(leading)});", eqn.span)
     p.in_range.tensor(out, counts, clipped=clipped)
@@ -94,7 +94,7 @@ def tape(p: Printer, eqn: Eqn, k: int, element: Atom, counts: Sequence[Atom], at
     assert isinstance(out, Var) and isinstance(out.type, TensorType)
     name = p.declare(out, at)
     p.needs_runtime = True
-    elem = cpp_type(out.type.elem, p.float_type)
+    elem = cpp_type(out.type.elem, p.width(out))
     extra = "" if is_flat(element, eqn) else f", {out.type.rank - 1}"
     at.writer.line(f"ks::tape<{elem}{extra}> {name}(rt);", eqn.span)
     p.in_range.tensor(out, counts)

@@ -497,10 +497,9 @@ def _in_line(span: Span | None) -> str:
 
 def bound_in(eqn: Eqn) -> set[Var]:
     """All variables that the blocks of an equation bind."""
-    bound: set[Var] = set()
-    for block in eqn.blocks:
-        bound.update(block.params)
-        for inner in block.eqns:
-            bound.update(inner.outs)
-            bound |= bound_in(inner)
-    return bound
+    return set[Var]().union(*map(bound_by, eqn.blocks))
+
+
+def bound_by(block: Block) -> set[Var]:
+    """All variables that a block binds, its parameters among them."""
+    return {*block.params}.union(*({*eqn.outs} | bound_in(eqn) for eqn in block.eqns))

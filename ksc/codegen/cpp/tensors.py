@@ -13,6 +13,7 @@ from itertools import product
 from ksc.codegen.cpp.expr import Expr, name_expr, origins
 from ksc.codegen.cpp.lanes import count, is_short_row, is_tree
 from ksc.codegen.cpp.literals import string_literal
+from ksc.codegen.cpp.masks import chosen
 from ksc.codegen.cpp.memory import allocate, element_sizes, place_in
 from ksc.codegen.cpp.names import Scope, is_temporary
 from ksc.codegen.cpp.nests import print_nest
@@ -26,7 +27,7 @@ from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
 from ksc.ir.rewrite import read_vars
 from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type, is_scalar
-from ksc.ops.cpp import LOGICAL_AND, PRIMARY, UNARY, CppExpr
+from ksc.ops.cpp import ADDITIVE, LOGICAL_AND, PRIMARY, UNARY, CppExpr
 from ksc.passes.small.literal import elements_of
 
 _NOTHING = (const(0.0), const(0))
@@ -81,7 +82,10 @@ def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
     else:
         name = p.declare(out, at)
         at.writer.statement(f"{declaration(out.type, name, p.width(out))} = {copy};", eqn.span)
-    _put(p, name, [p.value(i).text for i in indices], new, value, eqn.span, at.writer, nested=nested)
+    places = [p.value(i).text for i in indices]
+    if p.varies(out):
+        new = chosen(p.going_on, new, f"{name}({', '.join(places)})")
+    _put(p, name, places, new, value, eqn.span, at.writer, nested=nested)
 
 
 def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
@@ -102,6 +106,9 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
         p.walk.write("adds to an element", eqn.span)
         p.needs_runtime = True
         at.writer.statement(f"ks::add(rt, {target}, {amount.text});", eqn.span, amount.origins)
+    elif p.going_on is not None and p.varies(acc):
+        total = Expr(CppExpr(f"{target} + {amount.cpp.within(ADDITIVE + 1)}", ADDITIVE))
+        at.writer.statement(f"{target} = {chosen(p.going_on, total, target).text};", eqn.span, amount.origins)
     elif amount.text.startswith("-") and amount.infix is None:
         at.writer.statement(f"{target} -= {amount.text[1:]};", eqn.span, amount.origins)
     else:
@@ -114,11 +121,10 @@ def _of_all_lanes(p: Printer, acc: Atom, value: Atom, amount: Expr) -> Expr:
         minus = amount.text.startswith("-") and amount.infix is None
         text = f"-ks::sum({amount.text[1:]})" if minus else f"ks::sum({amount.text})"
         return replace(amount, cpp=CppExpr(text, UNARY if minus else PRIMARY), infix=None)
-    if p.packing is not None and acc in p.packing.own:
+    assert p.packing is not None
+    if acc in p.packing.own:
         return amount
-    return replace(
-        amount, cpp=CppExpr(f"ks::pack<{p.float_type}>::lanes * {amount.cpp.within(PRIMARY)}", UNARY), infix=None
-    )
+    return replace(amount, cpp=CppExpr(f"{p.packing.pack}::lanes * {amount.cpp.within(PRIMARY)}", UNARY), infix=None)
 
 
 def print_build(p: Printer, eqn: Eqn, at: Context) -> None:

@@ -19,14 +19,15 @@ def box_struct(name: str) -> str:
 
 
 def cpp_type(type_: Type, float_type: str) -> str:
-    """The C++ type of a value; Float is ``float_type``."""
+    """The C++ type of a value; Float is ``float_type``. Where that is a pack, so is what else a value holds."""
+    packed = float_type.startswith("ks::pack<")
     match type_:
         case FloatType():
             return float_type
         case IntegerType():
-            return "int64_t"
+            return float_type.replace("ks::pack<", "ks::pack_int<") if packed else "int64_t"
         case BoolType():
-            return "bool"
+            return float_type.replace("ks::pack<", "ks::pack_mask<") if packed else "bool"
         case TensorType(rank=rank, elem=elem):
             return f"ks::tensor<{cpp_type(elem, float_type)}, {rank}>"
         case BoxType(name=name):
