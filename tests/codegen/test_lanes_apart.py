@@ -182,3 +182,64 @@ def test_a_pack_in_which_most_wait_for_few_is_given_up():
         value, count = climb(1000.0 * one)
         torch.testing.assert_close((value, count), (y[k : k + 1], n[k : k + 1]), rtol=0.0, atol=0.0)
         torch.testing.assert_close(torch.autograd.grad(value.sum(), one)[0], bar[k : k + 1], rtol=1e-12, atol=0.0)
+
+
+@knossos.vmap
+def kept(x: float, most: int) -> float:
+    """A row that lanes fill as far as they come."""
+    row = torch.zeros(8)
+    k = 0
+    while x > 0.1 and k < most:
+        row[k] = x
+        x = x * 0.7
+        k += 1
+    return (row * row).sum() + row[2]
+
+
+@knossos.vmap
+def nested(x: float, n: int) -> float:
+    """Loops that are left or gone on with inside of others."""
+    s = 0.0
+    for i in range(n):
+        t = x
+        for j in range(i):
+            if t > 1.0:
+                continue
+            t = t * 1.3 + 0.01 * j
+        while t > 0.5:
+            t -= 0.3
+            if t < 0.45:
+                break
+            s += t * t
+    return s
+
+
+@knossos.vmap
+def largest(x: float, n: int) -> tuple[float, bool, int]:
+    """Numbers, truth values and integers that differ."""
+    best = -2.0
+    at = -1
+    found = False
+    for i in range(n):
+        v = math.cos(x * i)
+        if v > best:
+            best = v
+            at = i
+            found = found or i > 2
+    return best, found, at
+
+
+@pytest.mark.parametrize("kernel", [kept, nested, largest], ids=lambda kernel: kernel.__name__)
+def test_rows_loops_and_results_of_each_type(kernel):
+    def of(x):
+        outs = kernel(x, 7)
+        outs = outs if isinstance(outs, tuple) else (outs,)
+        return (*outs, torch.autograd.grad((outs[0] ** 2).sum(), x)[0])
+
+    x = torch.linspace(0.05, 1.4, 50, dtype=torch.float64).requires_grad_()
+    whole = of(x)
+    assert "ks::map_packs" in kernel.cpp
+    for k in range(0, 50, 3):
+        alone = of(x.detach()[k : k + 1].clone().requires_grad_())
+        for a, b in zip(whole, alone, strict=True):
+            torch.testing.assert_close(a[k : k + 1], b, rtol=1e-10, atol=1e-10)

@@ -214,7 +214,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
     sizes = [once(p, size, at, "size", eqn.span) for size in eqn.args]
     _refuse_negative(p, eqn.args, sizes, eqn.span, at)
     live = [k for k, out in enumerate(eqn.outs) if p.analysis.is_read(out)]
-    if is_tree(eqn) and not p.across_lanes:
+    if is_tree(eqn) and not p.across_lanes and p.packing is None:
         _print_tree(p, eqn, at)
         return
     names = {}

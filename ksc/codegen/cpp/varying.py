@@ -185,6 +185,7 @@ class Varying:
         """A ``while``: what it carries differs where it ends sooner for some."""
         cond, body = eqn.blocks
         carries = eqn.params["carries"]
+        self.need(eqn.params.get("checkpoint", 1) == 1 and not eqn.params.get("nested"))
         for own, param, init, out in zip(cond.params, body.params, eqn.args, eqn.outs, strict=False):
             self.flow(init, param)
             self.link(own, param)
