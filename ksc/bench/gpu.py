@@ -236,7 +236,11 @@ def products(scale: float) -> list[Row]:
     for name, function, dtype, shapes in gpu_products.CASES:
         small = [tuple(max(1, int(scale * size)) for size in shape) for shape in shapes]
         args = [torch.randn(shape, dtype=dtype, device="cuda") for shape in small]
-        peers = {"ours": knossos.register(function), "eager": function, "compile": compiled(function)}
+        peers: dict[str, Callable[..., Any]] = {
+            "ours": knossos.register(function),
+            "eager": function,
+            "compile": compiled(function),
+        }
         rows.append(measured(f"{name} forward", {peer: partial(call, *args) for peer, call in peers.items()}))
         rows.append(measured(f"{name} backward", {peer: backward(call, *args) for peer, call in peers.items()}))
     return rows
