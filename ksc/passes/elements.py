@@ -12,13 +12,13 @@ some iterations compute, on a side of an ``if``, stays there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ksc.ir.builder import stack_type
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var
-from ksc.ir.rewrite import clone_block, with_blocks, with_body, with_eqns, with_functions
+from ksc.ir.rewrite import clone_block, read_vars, with_blocks, with_body, with_eqns, with_functions
 from ksc.ir.types import Float
 from ksc.ops import PRIMITIVES
 from ksc.passes.cse import value_key
@@ -61,21 +61,24 @@ class _Part:
     tables: dict[int, list[Eqn]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _First:
-    """Where an element was computed first: the loop's position in a block, and the variable."""
+    """Where an element was computed first: its loop, and the position of that, or of the ``withacc`` around it."""
 
     part: _Part
     position: int
+    loop: Eqn
     var: Var
+    table: Var | None = None
 
     def tabulate(self) -> Var:
         """Have the element made before the loop, which reads it then; the tensor that holds it."""
-        made = _table(self.part.eqns[self.position], self.var)
-        (table,) = made.outs
-        self.part.tables.setdefault(self.position, []).append(made)
-        self.part.eqns[self.position] = _reading(self.part.eqns[self.position], {self.var: table})
-        return table
+        if self.table is None:
+            made = _table(self.loop, self.var)
+            (self.table,) = made.outs
+            self.part.tables.setdefault(self.position, []).append(made)
+            self.part.eqns[self.position] = _reading_in(self.part.eqns[self.position], self.var, self.table)
+        return self.table
 
 
 class _Elements:
@@ -96,7 +99,7 @@ class _Elements:
                         held[key] = first.pop(key).tabulate()
                         earlier.pop(key)
                     elif key not in held and inside:
-                        first.setdefault(key, _First(part, len(part.eqns), var))
+                        first.setdefault(key, _First(part, len(part.eqns), eqn, var))
                 eqn = _reading(eqn, {var: held[key] for var, key in found.items() if key in held})
                 if eqn.op == "build" and not eqn.params.get("nested"):
                     results = dict(zip(eqn.blocks[0].results, eqn.outs, strict=True))
@@ -105,7 +108,21 @@ class _Elements:
             around = inside or eqn.op in ("build", "reduce", "for", "while")
             blocks = [self.block(inner, held, earlier, inside=around) for inner in eqn.blocks]
             part.eqns.append(with_blocks(eqn, blocks))
+            if inside and eqn.op == "withacc":
+                for loop, var, key in self.dear_of_sums(part.eqns[-1]):
+                    if key not in held:
+                        first.setdefault(key, _First(part, len(part.eqns) - 1, loop, var))
         return with_eqns(block, [one for k, eqn in enumerate(part.eqns) for one in (*part.tables.get(k, ()), eqn)])
+
+    def dear_of_sums(self, eqn: Eqn) -> Iterator[tuple[Eqn, Var, Key]]:
+        """What loops in a ``withacc`` compute that is dear, of what is known before it."""
+        (body,) = eqn.blocks
+        own = {*body.params, *(out for inner in body.eqns for out in inner.outs)}
+        for loop in body.eqns:
+            if loop.op in ("build", "reduce") and own.isdisjoint(loop.args):
+                for var, key in self.dear(loop).items():
+                    if own.isdisjoint(read_vars([_table(loop, var)])):
+                        yield loop, var, key
 
     def dear(self, loop: Eqn) -> dict[Var, Key]:
         """What the body of a loop computes that is dear and depends on all of its indices alone, among what varies."""
@@ -123,7 +140,10 @@ class _Elements:
                 continue
             op, args, params = key
             (out,) = eqn.outs
-            numbers[out] = self.numbers.of((op, tuple(numbers.get(arg, arg) for arg in args), params))
+            operands = [numbers.get(arg, self.numbers.of(arg)) for arg in args]
+            if record is not None and record.commutative:
+                operands.sort()
+            numbers[out] = self.numbers.of((op, tuple(operands), params))
             indices[out] = frozenset().union(*(indices.get(arg, frozenset()) for arg in args))
             dear = record is not None and record.cost == "expensive" and out.type == Float
             if dear and len(indices[out]) == len(body.params):
@@ -144,6 +164,17 @@ def _table(loop: Eqn, var: Var) -> Eqn:
     pure = Block(made.params, tuple(eqn for eqn in made.eqns if eqn.outs), made.results, made.span)
     table = Var(var.name, stack_type(len(loop.args), Float))
     return Eqn((table,), "build", loop.args, {}, (clone_block(pure, {}),), loop.span)
+
+
+def _reading_in(eqn: Eqn, var: Var, table: Var) -> Eqn:
+    """A loop, or an equation with the loop inside, with one element read of a tensor."""
+    if eqn.op in ("build", "reduce"):
+        return _reading(eqn, {var: table})
+    blocks = [
+        with_eqns(block, [_reading_in(one, var, table) if one.blocks else one for one in block.eqns])
+        for block in eqn.blocks
+    ]
+    return with_blocks(eqn, blocks)
 
 
 def _reading(loop: Eqn, held: Mapping[Var, Var]) -> Eqn:

@@ -9,6 +9,7 @@ import ksc as knossos
 from ksc.ir.interpret import interpret
 from ksc.ir.nodes import walk
 from ksc.ir.text import parse
+from ksc.ir.verify import verify
 from ksc.passes.columns import sum_by_rows
 from ksc.passes.divisors import share_divisors
 from ksc.passes.elements import reuse_elements
@@ -72,6 +73,25 @@ def test_an_exponential_that_two_loops_over_a_row_compute_is_kept():
     assert reuse_elements(reused) is reused
     x = torch.randn(3, 20, dtype=torch.float64).numpy()
     torch.testing.assert_close(*(torch.as_tensor(interpret(p, [x])[0]) for p in (program, reused)))
+
+
+SUMS = """
+(def sums (Tensor 1 Float) ((x : (Tensor 2 Float)) (y : (Tensor 1 Float)))
+  (let ((n (size x 1)))
+    (for (i (size x 0)) ((total (build n (lam (j : Integer) 0.0))))
+      (let ((once (withacc ((a total)) (let ((() (build n (lam (j : Integer)
+                    (acc_add j a (exp (add (index (tuple i j) x) (index j y)))))))) (values)))))
+        (withacc ((b once)) (let ((() (build n (lam (j : Integer)
+          (acc_add j b (sqrt (exp (add (index j y) (index (tuple i j) x))))))))) (values)))))))
+"""
+
+
+def test_loops_that_add_to_accumulators_share_too_in_whatever_order_terms_are():
+    reused = reuse_elements(parse(SUMS))
+    verify(reused)
+    assert ops(reused).count("exp") == 1
+    args = [torch.randn(3, 20, dtype=torch.float64).numpy(), torch.randn(20, dtype=torch.float64).numpy()]
+    torch.testing.assert_close(*(torch.as_tensor(interpret(p, args)[0]) for p in (parse(SUMS), reused)))
 
 
 def test_programs_that_have_none_of_this_are_left_alone():
