@@ -18,6 +18,7 @@ from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
 from ksc.codegen.cpp.ranges import InRange
 from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.types import cpp_type, declaration
+from ksc.codegen.cpp.updates import puts_of
 from ksc.codegen.cpp.writer import Writer
 from ksc.codegen.target import CPU, Target
 from ksc.codegen.walk import Walk
@@ -125,7 +126,8 @@ class Printer:
     """Prints one function; ``handlers`` gives the printer of each op that is no scalar primitive.
 
     ``places`` says of results of equations, by ``id`` and number, where they are made if not in scratch memory: as the
-    result of the entry with that number, or in what a text denotes. ``combining`` says so of those whose elements are
+    result of the entry with that number, or in what a text denotes; ``puts``, of which an update could be the place.
+    ``combining`` says so of those whose elements are
     combined with the ones of a tensor: its name and the monoid. ``outermost`` holds the ids of the loops that may
     be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
@@ -158,6 +160,7 @@ class Printer:
         self.storage = storage
         self.copies = 0
         self.places: dict[tuple[int, int], int | Callable[[Sequence[str]], str]] = {}
+        self.puts: dict[tuple[int, int], Eqn] = {}
         self.combining: dict[tuple[int, int], tuple[str, str]] = {}
         self.float_type = float_type
         self.callees = callees
@@ -307,6 +310,8 @@ class Printer:
             if eqn.op != "call" and (eqn.op not in PRIMITIVES or self.may_fail(eqn)):
                 break
             self._before_effects.add(id(eqn))
+        if self.walk is None:
+            self.puts.update(puts_of(eqns, self.storage, self.analysis))
         for eqn in eqns[:-1]:
             self.eqn(eqn, at)
         if eqns:

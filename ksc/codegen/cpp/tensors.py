@@ -22,6 +22,7 @@ from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, as
 from ksc.codegen.cpp.products import print_product
 from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.types import cpp_type, declaration
+from ksc.codegen.cpp.updates import is_made_in_place, make_in_place
 from ksc.codegen.cpp.writer import Writer
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
@@ -82,6 +83,8 @@ def print_update(p: Printer, eqn: Eqn, at: Context) -> None:
     else:
         name = p.declare(out, at)
         at.writer.statement(f"{declaration(out.type, name, p.width(out))} = {copy};", eqn.span)
+    if is_made_in_place(p, eqn):
+        return
     places = [p.value(i).text for i in indices]
     if p.varies(out):
         new = chosen(p.going_on, new, f"{name}({', '.join(places)})")
@@ -139,6 +142,8 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
             if not callable(p.places.get((id(eqn), k))):
                 allocate(p, eqn, k, [size.text for size in sizes], at)
         return
+    for k in live:
+        make_in_place(p, eqn, k, at)
     if live and print_product(p, eqn, sizes, at):
         return
     combining = {k: p.combining[id(eqn), k] for k in live if (id(eqn), k) in p.combining}

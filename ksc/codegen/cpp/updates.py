@@ -1,0 +1,78 @@
+"""Rows that are made where an ``update`` puts them.
+
+    const ks::tensor<float, 1> row(rt, 26);                 const ks::tensor<float, 1> row = t.part(b);
+    for (int64_t d = 0; d < 26; ++d) {              ⟶       for (int64_t d = 0; d < 26; ++d) {
+        row(d) = 2.0f * x(d);                                   row(d) = 2.0f * x(d);
+    }                                                       }
+    ks::put(rt, t.part(b), row);
+
+A ``build`` in the same block makes the row, nothing else reads it, and the tensor is changed in place. Between the two,
+the loop itself included, nothing reads or changes memory that the tensor may share. Both have the same known sizes, and
+the place is known to be there before the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ksc.codegen.cpp.analysis import Analysis
+from ksc.codegen.cpp.storage import Storage
+from ksc.ir.nodes import Eqn, Var
+from ksc.ir.rewrite import read_vars
+from ksc.ir.types import TensorType, is_scalar
+
+if TYPE_CHECKING:
+    from ksc.codegen.cpp.printer import Context, Printer
+
+UPDATED = -1
+"""Stands for the value of an update where results have a number."""
+
+
+def puts_of(eqns: Sequence[Eqn], storage: Storage, analysis: Analysis) -> Iterator[tuple[tuple[int, int], Eqn]]:
+    """The results of loops in a block, by ``id`` and number, that could be made where an update puts them."""
+    makers: dict[Var, tuple[int, int]] = {}
+    for n, eqn in enumerate(eqns):
+        if eqn.op == "build" and not eqn.params.get("nested"):
+            makers.update((out, (n, k)) for k, out in enumerate(eqn.outs))
+        value = eqn.args[-1] if eqn.op == "update" else None
+        if isinstance(value, Var) and value in makers:
+            first, k = makers[value]
+            if _may_be_made_there(eqns[first:n], eqn, value, storage, analysis):
+                yield (id(eqns[first]), k), eqn
+
+
+def _may_be_made_there(before: Sequence[Eqn], update: Eqn, value: Var, storage: Storage, analysis: Analysis) -> bool:
+    """Whether the loop that ``before`` begins with could make the value in the tensor."""
+    tensor, *at, _ = update.args
+    if not isinstance(tensor.type, TensorType) or not isinstance(value.type, TensorType):
+        return False
+    sizes = value.type.sizes
+    if None in sizes or tensor.type.sizes[len(at) :] != sizes or not is_scalar(tensor.type.elem):
+        return False
+    if (id(update), 0) in storage.copied or analysis.single_use(value) is None:
+        return False
+    seen = storage.writes.get(analysis.place(update))
+    made = {out for eqn in before for out in eqn.outs}
+    if not seen or not made.isdisjoint((tensor, *at)):
+        return False
+    return seen.isdisjoint(read_vars(before)) and seen.isdisjoint(made)
+
+
+def make_in_place(p: Printer, eqn: Eqn, k: int, at: Context) -> None:
+    """Have a result of a loop that is printed now made where its update puts it, if that was noted and is there."""
+    update = p.puts.get((id(eqn), k))
+    if update is None or (id(eqn), k) in p.places or p.packing is not None:
+        return
+    tensor, *indices, _ = update.args
+    assert isinstance(tensor, Var)
+    if not all(p.in_range.is_safe(tensor, dim, index, update) for dim, index in enumerate(indices)):
+        return
+    part = f"{p.named(tensor, at)}.part({', '.join(p.value(index).text for index in indices)})"
+    p.places[id(eqn), k] = lambda _: part
+    p.places[id(update), UPDATED] = lambda _: part
+
+
+def is_made_in_place(p: Printer, update: Eqn) -> bool:
+    """Whether the value of an update is in its place already."""
+    return (id(update), UPDATED) in p.places
