@@ -11,7 +11,7 @@ from ksc.ops.forms import Edges
 from ksc.ops.record import Domain, Failure, Overload, Primitive, wrap64
 
 _MIN, _MAX = -(2**63), 2**63 - 1
-_SIGNS: Edges = ((7, 3), (-7, 3), (7, -3), (-7, -3), (-6, 3), (_MIN, -1), (_MIN, 1), (_MAX, _MIN), (0, 5))
+_SIGNS: Edges = ((7, 3), (-7, 3), (7, -3), (-7, -3), (-6, 3), (-5, 2), (_MIN, -1), (_MIN, 1), (_MAX, _MIN), (0, 5))
 
 _BY_ZERO = Failure(
     "integer division or modulo by zero",
