@@ -6,8 +6,12 @@ from torch import Tensor
 from torch.nn import functional
 
 import ksc as knossos
+from ksc.frontend import Abstract, trace
+from ksc.ir.nodes import walk
 from ksc.ir.text import parse
+from ksc.ir.types import Float, TensorType
 from ksc.ir.verify import verify
+from ksc.passes import optimise, prepare
 from ksc.passes.fuse.rows import fuse_rows
 from tests.passes.temporaries import temporaries
 
@@ -108,3 +112,18 @@ def test_elements_beyond_the_row_are_read_in_the_loop_along_it():
     (loop,) = [eqn for eqn in merged.main.body.eqns if eqn.op == "build"]
     (along,) = [eqn for eqn in loop.blocks[0].eqns if eqn.op == "build"]
     assert [eqn.op for eqn in along.blocks[0].eqns] == ["index", "mul"]
+
+
+def swapped_factors(x, w):
+    out = x.clone()
+    for i in range(x.shape[0]):
+        a = torch.exp(x[i] * w[i])
+        total = torch.sum(a)
+        b = torch.exp(w[i] * x[i])
+        out[i] = a / total + b
+    return out
+
+
+def test_what_is_kept_of_a_row_is_found_whichever_factor_comes_first():
+    program = optimise(prepare(trace(swapped_factors, [Abstract(TensorType(2, Float))] * 2).program))
+    assert sum(eqn.op == "exp" for eqn in walk(program.main.body)) == 1
