@@ -87,7 +87,7 @@ inline int map_packs_of(const ks_runtime *host, results<R...>, arguments<A...>, 
                     ++packs;
                     scratch lanes(rt);
                     rt.limit(memory_of_pack);
-                    [&](auto... found) {
+                    [&](auto &&... found) {
                         many(rt, take<Pack, A>(operand(outs + a), strides[outs + a], count)..., found...);
                         (put<R>(found, operand(r), strides[r], count), ...);
                     }(typename lanes_of<Pack, R>::type()...);
