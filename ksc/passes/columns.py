@@ -7,10 +7,17 @@ An element of the left loop is a sum over a column, whose numbers are far apart 
 added to the sums so far. What else is computed of a column stays in a loop over columns: before the sum what the sum
 needs of it, and after it what is made of the sum. This is done to what the compiler of a processor is given: there the
 row is never made (``ksc.codegen.cpp.tensors``). The numbers of a column are added in order, not in lanes.
+
+Windows are gone through in this way too, where they are those of several rows:
+
+    (build (tuple o m) (lam (c j) (reduce add k (lam i (mul (index (tuple c i) w) (index (tuple c (add j i)) x))))))
+
+Each number of a window is read next to that of the next window, however short they are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -32,9 +39,14 @@ from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
+from ksc.passes.product import product_of
 
 NARROWEST = 17
 """The number of columns below which they are summed up one by one: a row does not fill registers."""
+
+
+WRITTEN_OUT = 64
+"""The number of terms up to which windows are written out, so that the columns fill registers as they are."""
 
 
 def sum_by_rows(program: Program) -> Program:
@@ -58,7 +70,8 @@ def _builds(block: Block) -> list[Eqn]:
 def _may_be_moved(loop: Eqn) -> bool:
     """Whether the body of a ``build`` has a sum over what is read at an index of its own before that of the loop."""
     (body,) = loop.blocks
-    return any(eqn.op == "reduce" and _is_down(eqn, body.params[-1]) for eqn in body.eqns)
+    column = body.params[-1]
+    return any(eqn.op == "reduce" and (_is_down(eqn, column) or _has_windows(_flat(eqn), column)) for eqn in body.eqns)
 
 
 def _is_down(total: Eqn, column: Var) -> bool:
@@ -69,6 +82,52 @@ def _is_down(total: Eqn, column: Var) -> bool:
     (row,) = body.params
     reads = [eqn.args[1:] for eqn in body.eqns if eqn.op == "index" and row in eqn.args]
     return bool(reads) and all(len(at) > 1 and at[-1] is column and row in at[:-1] for at in reads)
+
+
+def _has_windows(total: Eqn, column: Var) -> bool:
+    """Whether each term is read next to that of the next column, one at least at an index of the sum too."""
+    (body,) = total.blocks
+    sizes = [int(size.value) for size in total.args if isinstance(size, Const)]
+    if total.params["monoid"] != "add" or (len(sizes) == len(total.args) and math.prod(sizes) <= WRITTEN_OUT):
+        return False
+    across, along = _moving([column], body), _moving(body.params, body)
+    found = False
+    for eqn in body.eqns:
+        if eqn.op != "index" or across.isdisjoint(eqn.args):
+            continue
+        *before, last = eqn.args[1:]
+        steps = last is column or any(
+            one.op == "add" and last in one.outs and column in one.args and len(across.intersection(one.args)) == 1
+            for one in body.eqns
+        )
+        if not steps or not across.isdisjoint(before):
+            return False
+        found = found or not along.isdisjoint(eqn.args)
+    return found
+
+
+def _moving(indices: Collection[Var], body: Block) -> set[Atom]:
+    """What changes with one of the indices."""
+    moving: set[Atom] = set(indices)
+    for eqn in body.eqns:
+        if not moving.isdisjoint(eqn.args):
+            moving.update(eqn.outs)
+    return moving
+
+
+def _flat(total: Eqn) -> Eqn:
+    """A sum of sums as one over all indices."""
+    (body,) = total.blocks
+    inner = body.eqns[-1] if body.eqns else total
+    if inner.op != "reduce" or inner.params != total.params or body.results != inner.outs:
+        return total
+    made = {*body.params, *(out for eqn in body.eqns for out in eqn.outs)}
+    if any(eqn.blocks for eqn in body.eqns[:-1]) or not made.isdisjoint(inner.args):
+        return total
+    inner = _flat(inner)
+    (terms,) = inner.blocks
+    whole = Block((*body.params, *terms.params), (*body.eqns[:-1], *terms.eqns), terms.results, terms.span)
+    return Eqn(total.outs, "reduce", (*total.args, *inner.args), total.params, (whole,), total.span)
 
 
 class _Columns:
@@ -96,7 +155,12 @@ class _Columns:
         inside = Place(loop, place)
         if narrow or not all(is_scalar(result.type) for result in body.results):
             return None
-        sums = [eqn for eqn in body.eqns if self.is_movable(eqn, body.params[-1], inside)]
+        windows = place.owner is not None or any(size != const(1) for size in lead)
+        if product_of(loop) is not None:
+            return None
+        flat = {eqn: _flat(eqn) for eqn in body.eqns if eqn.op == "reduce" and windows}
+        body = replace(body, eqns=tuple(flat.get(eqn, eqn) for eqn in body.eqns))
+        sums = [eqn for eqn in body.eqns if self.is_movable(eqn, body.params[-1], inside, windows=windows)]
         if not loop.outs or not sums or any(has_blocks(eqn) for eqn in body.eqns if eqn not in sums):
             return None
         if all(size == const(1) for size in lead):
@@ -114,17 +178,16 @@ class _Columns:
         block = Block(body.params[:-1], (*made, whole), outs, body.span)
         return [Eqn(loop.outs, "build", tuple(lead), loop.params, (block,), loop.span)]
 
-    def is_movable(self, eqn: Eqn, column: Var, inside: Place) -> bool:
+    def is_movable(self, eqn: Eqn, column: Var, inside: Place, *, windows: bool) -> bool:
         """Whether a sum goes down columns, by simple terms that cannot stop the kernel."""
-        if eqn.op != "reduce" or not _is_down(eqn, column):
+        if eqn.op != "reduce" or not (_is_down(eqn, column) or (windows and _has_windows(eqn, column))):
             return False
-        (size,) = eqn.args
         assert inside.parent is not None
-        if isinstance(size, Var) and not self.facts.is_visible(size, inside.parent):
+        if any(isinstance(size, Var) and not self.facts.is_visible(size, inside.parent) for size in eqn.args):
             return False
-        if not all(is_scalar(out.type) for out in eqn.outs) or not self.facts.is_natural(
-            self.facts.polynomial(self.facts.resolve(size))
-        ):
+        if not all(is_scalar(out.type) for out in eqn.outs):
+            return False
+        if not all(self.facts.is_natural(self.facts.polynomial(self.facts.resolve(size))) for size in eqn.args):
             return False
         (terms,) = eqn.blocks
         at = Place(eqn, inside)

@@ -82,7 +82,13 @@ class _Products(Moves):
     def is_part(self, eqn: Eqn) -> bool:
         eqn = self.instead.get(eqn) or eqn
         record = PRIMITIVES.get(eqn.op)
-        return eqn.op in ("index", "size", "if") or (record is not None and not has_effect(eqn, self.effectful, ()))
+        if eqn.op == "if":
+            return not any(self.acts(inner) for block in eqn.blocks for inner in walk(block))
+        return eqn.op in ("index", "size") or (record is not None and not self.acts(eqn))
+
+    def acts(self, eqn: Eqn) -> bool:
+        """Whether an equation does something beside what it gives."""
+        return eqn.op == "acc_add" or has_effect(eqn, self.effectful, ())
 
     def read(self, term: Eqn, place: Place, loops: Sequence[Var]) -> tuple[Eqn, ...] | None:
         """What reads an element of a tensor that is there at ``place``; before it the tensor, if it is a new one."""
@@ -92,17 +98,30 @@ class _Products(Moves):
         if row is None or row.op != "build" or len(row.outs) != 1 or row.params.get("nested"):
             return None
         (body,) = row.blocks
-        if len(term.args) != len(row.args) + 1 or not all(map(self.is_part, body.eqns)):
+        needed = element_of(row)
+        if len(term.args) != len(row.args) + 1 or not all(map(self.is_part, needed)):
             return None
-        found = self.slice(free_vars(body), place, loops, self.longest)
+        found = self.slice(free_vars(replace(body, eqns=tuple(needed))), place, loops, self.longest)
         if found is None or not found[1]:
             return None
         eqns, indices = found
-        inside = [self.instead.get(part) or part for part in body.eqns]
+        inside = [self.instead.get(part) or part for part in needed]
         table = self.elements(
             row.outs[0].name, body.results[0], (*eqns, *inside), (*indices, *body.params), place, row.span
         )
         return None if table is None else (table, replace(term, args=(table.outs[0], *indices, *term.args[1:])))
+
+
+def element_of(row: Eqn) -> Sequence[Eqn]:
+    """The equations that compute an element of what a ``build`` makes, without what else it does."""
+    (body,) = row.blocks
+    needed = {result for result in body.results if isinstance(result, Var)}
+    found: list[Eqn] = []
+    for eqn in reversed(body.eqns):
+        if not needed.isdisjoint(eqn.outs):
+            needed.update(free_vars(Block((), (eqn,), ())))
+            found.insert(0, eqn)
+    return found
 
 
 class _Sums(_Products):
@@ -114,12 +133,31 @@ class _Sums(_Products):
 
     def moves(self, eqn: Eqn, place: Place, nest: Sequence[Around]) -> bool:
         terms = terms_of(eqn)
-        if terms is None or not nest or product_of(nest[-1].loop) is not None:
+        if terms is None or not nest:
             return False
-        return any(self.moved(eqn, terms, anchor, home, loops) for anchor, home, loops in self.homes(nest))
+        row = product_of(nest[-1].loop)
+        if row is None:
+            return any(self.moved(eqn, terms, anchor, home, loops) for anchor, home, loops in self.homes(nest))
+        return row.left.is_vector and any(
+            self.moved(eqn, terms, anchor, home, loops, row=nest[-1].loop)
+            for anchor, home, loops in self.homes(nest)
+            if len(loops) > len(nest[-1].indices)
+        )
 
-    def moved(self, eqn: Eqn, terms: Sequence[Eqn], anchor: Eqn, place: Place, loops: Sequence[Var]) -> bool:
-        """Put the sum for all iterations of ``loops`` before ``anchor``, if it is a product there."""
+    def moved(
+        self,
+        eqn: Eqn,
+        terms: Sequence[Eqn],
+        anchor: Eqn,
+        place: Place,
+        loops: Sequence[Var],
+        *,
+        row: Eqn | None = None,
+    ) -> bool:
+        """Put the sum for all iterations of ``loops`` before ``anchor``, if it is a product there.
+
+        If it is all that a loop gives, a vector times a matrix, ``row`` is that loop, and becomes a row of the product.
+        """
         reads: list[Eqn] = []
         tables: list[Eqn] = []
         for term in terms:
@@ -135,6 +173,8 @@ class _Sums(_Products):
         indices = [index for index in loops if any(index in read.args for read in reads)]
         if any(index in reads[0].args and index in reads[1].args for index in indices):
             return False
+        if row is not None and tuple(indices[-len(row.args) :]) != row.blocks[0].params:
+            return False
         (k,) = block.params
         places = {index: -n for n, index in enumerate([k, *indices])}
         key = (
@@ -146,10 +186,14 @@ class _Sums(_Products):
         whole = self.known.get(key)
         if whole is None:
             made = self.elements(eqn.outs[0].name, eqn.outs[0], (sums,), indices, place, eqn.span)
-            if made is None or product_of(made) is None:
+            product = None if made is None else product_of(made)
+            if made is None or product is None or (row is not None and product.left.is_vector):
                 return False
             self.before.setdefault(anchor, []).extend((*tables, made))
             self.known[key] = whole = made.outs[0]
+        if row is not None:
+            self.instead[row] = Eqn(row.outs, "index", (whole, *indices[: -len(row.args)]), span=row.span)
+            return True
         self.instead[eqn] = Eqn(eqn.outs, "index", (whole, *indices), span=eqn.span)
         return True
 
@@ -180,7 +224,7 @@ class _Additions(_Products):
     def __init__(self, function: Function, effectful: Collection[str]) -> None:
         super().__init__(function, effectful)
         self.targets: dict[Var, _Target] = {}
-        self.tables: dict[tuple[Place, Var], tuple[Eqn, Sequence[Var]]] = {}
+        self.tables: dict[tuple[Place, Var], tuple[Eqn, Sequence[Atom]]] = {}
 
     def moves(self, eqn: Eqn, place: Place, nest: Sequence[Around]) -> bool:
         if eqn.op == "withacc":
@@ -275,8 +319,20 @@ class _Additions(_Products):
                 before += tables
                 if made not in self.instead:
                     self.instead[made] = replace(made, op="index", args=read.args, params={}, blocks=())
+                    self.read_element(made, read)
         before.append(whole)
         return whole.outs[0], outer
+
+    def read_element(self, read: Eqn, table: Eqn) -> None:
+        """Have a row whose elements are in a table now, and that does more than to give them, look them up."""
+        row = self.facts.definition(read.args[0]) if read.op == "index" else None
+        if row is None or row.op != "build":
+            return
+        (body,) = row.blocks
+        element = self.facts.definition(body.results[0])
+        if element in body.eqns and element not in self.instead and len(element.outs) == 1:
+            at = (*table.args[: -len(row.args)], *body.params)
+            self.instead[element] = replace(element, op="index", args=at, params={}, blocks=())
 
     def give(self, target: _Target, out: Var, whole: Var, row: Sequence[Var]) -> None:
         """Have ``whole``, or the ``row`` of it that an iteration of the loops around asks for, as what was added up."""
@@ -304,13 +360,16 @@ class _Additions(_Products):
         read = self.facts.definition(atom)
         if read is None or not isinstance(atom, Var):
             return None
+        key = (place, atom)
         own = [index in loops for index in read.args[1:]] if read.op == "index" else []
         # A part of a tensor is read in place where leading indices say which.
-        if any(own) and own == sorted(own) and all(i in loops or self.is_outside(i, place) for i in read.args[1:]):
+        known = any(own) and own == sorted(own) and all(i in loops or self.is_outside(i, place) for i in read.args[1:])
+        if key not in self.tables and known:
             element = self.read(read, place, loops)
+            if element is not None and len(element) == 1:
+                return (replace(element[0], outs=(Var(atom.name, atom.type),)),)
             if element is not None:
-                return (*element[:-1], replace(element[-1], outs=(Var(atom.name, atom.type),)))
-        key = (place, atom)
+                self.tables[key] = element[0], element[1].args[1:]
         if key not in self.tables:
             found = self.slice([atom], place, loops, self.longest)
             table = None if found is None else self.elements(atom.name, atom, *found, place, read.span)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ksc.ir.nodes import Program
 from ksc.passes.branch_values import reuse_branch_values
+from ksc.passes.combining import reduce_combining_loops, reduce_combining_loops_with_rules
 from ksc.passes.contractions import take_out_additions, take_out_sums
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
@@ -16,6 +17,7 @@ from ksc.passes.guards import require_before_loops
 from ksc.passes.hoist import hoist_invariants, hoist_sizes
 from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
+from ksc.passes.order import order_additions
 from ksc.passes.requirements import repeat_requirements
 from ksc.passes.simplify import simplify
 from ksc.passes.small import hold_small_tensors
@@ -40,6 +42,8 @@ PREPARE: tuple[Pass, ...] = (
     Pass("sizes", hoist_sizes, "what loops compute of sizes is known around them"),
     Pass("requirements", repeat_requirements, "the reverse of a loop knows the sizes that the loop knew"),
     Pass("guards", require_before_loops, "slices whose indices are known to be in range are views"),
+    Pass("share", eliminate_common_subexpressions, "an element that is compared is the one that is kept"),
+    Pass("combining", reduce_combining_loops_with_rules, "what a loop adds up is fused as a sum is"),
     Pass("fuse", fuse, "a fused body is computed again in its reverse, so its derivative has no temporaries either"),
 )
 """What is done to a program with tensors before it is differentiated. Numbers are left as they were written."""
@@ -54,12 +58,14 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("stores", turn_accumulations_into_stores, "sizes have one name now; an elementwise loop stays one"),
     Pass("requirements", repeat_requirements, "a reversed loop knows what the loop knew; fuse asks which indices fit"),
     Pass("guards", require_before_loops, "fuse asks which indices fit; a loop without checks is vectorised"),
+    Pass("combining", reduce_combining_loops, "what a loop adds up is fused as a sum is; its terms fill registers"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
     Pass(
         "elements", reuse_elements, "which tensors are made is settled; what is read of one is cheap to store or add up"
     ),
     Pass("sums", take_out_sums, "loops are as they will be; a product of matrices is not computed sum by sum"),
     Pass("additions", take_out_additions, "what sums are made of is settled; the cotangents of a product are products"),
+    Pass("order", order_additions, "no product is left among loops of additions; rows are added to as rows"),
     Pass("through", add_through, "the cotangent of a slice needs no tensor of its own; before loops are merged"),
     Pass("starts", fill_starts, "a start that is filled is not copied; before its neighbours are filled in one loop"),
     Pass(

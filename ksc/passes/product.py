@@ -46,8 +46,12 @@ class Product:
     batch: tuple[Var, ...]
 
 
-def product_of(eqn: Eqn) -> Product | None:
-    """The product that a ``build`` consists of, if it is one whose sizes are not known to be small."""
+def product_of(eqn: Eqn, *, of_rows: bool = False) -> Product | None:
+    """The product that a ``build`` consists of, if it is one whose sizes are not known to be small.
+
+    A matrix times a vector, which is the product ``of_rows`` with it, is not one unless that is asked for: such sums
+    are fused with what is made of them.
+    """
     if eqn.op != "build" or len(eqn.outs) != 1 or eqn.params.get("nested"):
         return None
     (body,) = eqn.blocks
@@ -64,7 +68,7 @@ def product_of(eqn: Eqn) -> Product | None:
             return _unless_small(left, right, (sums.args[0], *eqn.args[-2:]), batch[:-1])
     for first, second in (terms, terms[::-1]):
         left, right = _factor(first, (k,), (n, k)), _factor(second, (k, n), (n, k))
-        if left is not None and right is not None and right.by_rows:
+        if left is not None and right is not None and (right.by_rows or of_rows):
             return _unless_small(left, right, (sums.args[0], eqn.args[-1]), batch)
     return None
 

@@ -59,6 +59,13 @@ def element_sizes(p: Printer, eqn: Eqn, atom: Atom) -> list[Size] | None:
         return None
     if maker.op == "update" or (maker.op == "withacc" and atom in maker.outs[: len(maker.args)]):
         return element_sizes(p, eqn, maker.args[maker.outs.index(atom)])
+    if maker.op == "reduce":
+        (body,) = maker.blocks
+        term = body.results[maker.outs.index(atom)]
+        row = next((e for e in body.eqns if term in e.outs), None)
+        if row is None or row.op != "build" or len(row.args) != atom.type.rank or not inner.isdisjoint(row.args):
+            return None
+        return element_sizes(p, maker, term)
     if maker.op != "build" or any(size in inner for size in maker.args if isinstance(size, Var)):
         return None
     sizes = [Size(p.value(size).text, size) for size in maker.args]
@@ -77,7 +84,7 @@ def _is_outside(atom: Atom, eqn: Eqn) -> bool:
 def place_in(
     p: Printer, block: Block, atom: Atom, place: Callable[[Sequence[str]], str], *, sides: bool = False
 ) -> set[Var]:
-    """Have what a block gives made at ``place`` at once, where a ``build`` in it makes it.
+    """Have what a block gives made at ``place`` at once, where a loop in it makes it.
 
     With ``sides`` it may be one on a side of the block's last ``if``. ``place`` gives the text for the place from those
     of the sizes. Gives the results, of the block or of a side, that are made there.
@@ -92,7 +99,9 @@ def place_in(
     k = maker.outs.index(root)
     if sides and maker.op == "if" and maker is live[-1] and atom is root and not p.analysis.is_settled(maker):
         return set().union(*(place_in(p, side, side.results[k], place, sides=True) for side in maker.blocks))
-    if maker.op != "build" or (id(maker), k) in p.places:
+    if maker.op not in ("build", "reduce") or (id(maker), k) in p.places:
+        return set()
+    if maker.op == "reduce" and element_sizes(p, maker, maker.blocks[0].results[k]) is None:
         return set()
     p.places[id(maker), k] = place
     return {atom}

@@ -26,7 +26,8 @@ from ksc.passes.product import Factor, Product, product_of
 
 def print_product(p: Printer, eqn: Eqn, sizes: Sequence[Expr], at: Context) -> bool:
     """Print a ``build`` as a product, if it is one; whether it is."""
-    product = product_of(eqn)
+    # On a grid a warp adds up a row of a matrix.
+    product = product_of(eqn, of_rows=not p.target.is_grid)
     if product is None or p.packing is not None or not _is_in_range(p, eqn, product):
         return False
     if p.walk is not None:

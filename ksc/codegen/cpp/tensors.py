@@ -31,7 +31,7 @@ from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType, Type, is_
 from ksc.ops.cpp import ADDITIVE, LOGICAL_AND, PRIMARY, UNARY, CppExpr
 from ksc.passes.small.literal import elements_of
 
-_NOTHING = (const(0.0), const(0))
+_NOTHING = (const(0.0), const(-0.0), const(0))
 """Terms that leave a sum as it is."""
 
 
@@ -330,7 +330,7 @@ def _shared(p: Printer, monoid: str, name: str, type_: Type) -> Shared:
     """A result that iterations combine."""
     elem = type_.elem if isinstance(type_, TensorType) else type_
     how = f"ks::summed({name})"
-    if monoid != "add" or not isinstance(elem, FloatType):
+    if monoid != "add" or not (isinstance(elem, FloatType) or isinstance(type_, IntegerType)):
         text = cpp_type(elem, p.float_type)
         operation = f"[]({text} a, {text} b) {{ return {_combined(monoid, 'a', Expr(CppExpr('b'))).text}; }}"
         how = f"ks::combined<{text}>({name}, {neutral(monoid, elem, p.float_type)}, {operation})"

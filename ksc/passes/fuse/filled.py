@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, walk
 from ksc.ir.rewrite import Env, assemble, read_vars, replace
-from ksc.ir.types import Integer, TensorType, Type, is_scalar
+from ksc.ir.types import Integer, TensorType, Type, compatible, is_scalar
 from ksc.passes.fuse.facts import Facts
 
 
@@ -68,9 +68,15 @@ class _Filled:
             return None
         read = read_vars(eqns, results)
         eqns = (*(start for start in starts if start.outs[0] in read), *eqns)
-        if any(stack_type(1, row.type) != out.type for row, out in zip(results, loop.outs, strict=True)):
+        if not all(_is_made_of(out.type, row.type) for row, out in zip(results, loop.outs, strict=True)):
             return None
         return Eqn(loop.outs, "build", (count,), {}, (Block((at,), eqns, results),), loop.span)
+
+
+def _is_made_of(type_: Type, row: Type) -> bool:
+    """Whether a ``build`` of rows has this type; a known number of rows that are tensors stays carried."""
+    built = stack_type(1, row)
+    return built == type_ or (is_scalar(row) and compatible(built, type_))
 
 
 def _is_tensor(atom: Atom) -> bool:
