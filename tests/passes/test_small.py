@@ -187,3 +187,21 @@ def test_integers_and_truth_values_are_held_too():
     assert not set(ops(program)) & LOOPS
     assert interpret(program, [5]) == (15,)
     assert program.main.result_types == (Integer,)
+
+
+def test_what_a_while_carries_is_held_everywhere_or_nowhere():
+    """A carry that is worth it for what the body alone makes of it: its condition takes the same."""
+    program = parse("""
+    (def f (Values Float (Tensor 1 Float 1)) ((x : Float) (i : Integer) (start : (Tensor 1 Float 1)))
+      (let (((k s last) (while ((k 0) (s 0.0) (v start))
+              (lt k 2)
+              (let ((w (if (gt x 1.0) v start))
+                    (u (update i start s)))
+                (values (add k 1) (index 0 w) u)))))
+        (values s last)))
+    """)
+    held = hold_small_tensors(program)
+    verify(held)
+    for x in (0.5, 1.5):
+        args = [x, 0, np.array([2.0])]
+        assert interpret(held, args) == interpret(program, args)

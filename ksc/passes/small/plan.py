@@ -72,24 +72,14 @@ class _Survey:
         self.reading: set[Eqn] = set()
 
     def plan(self) -> Plan:
-        changed = True
-        while changed:
-            changed = False
-            for a, b in self.linked:
-                if (a in self.lost) != (b in self.lost):
-                    self.lost.update((a, b))
-                    changed = True
+        self.join_linked(self.lost)
         worth = self.used - self.lost
-        for a, b in [*self.linked, *reversed(self.linked)]:
-            if a in worth or b in worth:
-                worth.update((a, b))
+        self.join_linked(worth)
         # What a scalar comes from is best a scalar itself; sources stand before what is made of them.
         for source, target in reversed(self.flows):
             if target in worth and isinstance(source, Var) and source not in self.lost:
                 worth.add(source)
-        for a, b in self.linked:
-            if a in worth or b in worth:
-                worth.update((a, b))
+        self.join_linked(worth)
         held = frozenset(var for var in self.needs if var in worth and var not in self.lost)
         loops = frozenset(loop for var in held for loop in self.needs[var]) | self.deciding
         if held:
@@ -98,6 +88,15 @@ class _Survey:
         if sum(self.extent(loop) or 0 for loop in loops) > MOST_IN_ALL:
             return Plan(frozenset(), frozenset())
         return Plan(held, loops)
+
+    def join_linked(self, found: set[Var]) -> None:
+        """Add what is linked to what was found."""
+        before = -1
+        while len(found) != before:
+            before = len(found)
+            for a, b in self.linked:
+                if a in found or b in found:
+                    found.update((a, b))
 
     # How long a loop is once it is written out.
 
