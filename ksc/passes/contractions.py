@@ -260,7 +260,8 @@ class _Additions(_Products):
         """Make a product of what some loops add to the elements of a part of an accumulator, and add it at once."""
         anchor, place = nest[0].loop, nest[0].place
         acc, *at, value = eqn.args
-        assert isinstance(value, Var)
+        if not isinstance(value, Var):
+            return False
         addition = self.added(value, eqn, nest)
         if addition is None or not all(i in addition.at or self.is_outside(i, place) for i in at):
             return False
