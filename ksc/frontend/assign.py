@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 
 from ksc.frontend.frame import Frame
-from ksc.frontend.iteration import iteration_of, static_items
-from ksc.frontend.tensors.array import same_size, size_of
-from ksc.frontend.values import Array, Ref, Static, Struct, Value, describe
+from ksc.frontend.iteration import is_lazy, iteration_of, static_items
+from ksc.frontend.tensors.array import same_size
+from ksc.frontend.values import Static, Struct, Value, describe
 from ksc.ir.nodes import const
 
 
@@ -34,11 +34,10 @@ def _unpack(frame: Frame, target: ast.expr, elts: list[ast.expr], value: Value) 
     if starred:
         _unpack_starred(frame, target, elts, starred[0], static_items(frame, value, target))
         return
-    if isinstance(value, Ref | Array) and value.rank:
-        # As many items as targets: where the size is not known, that is checked at run time.
-        same_size(frame, target, size_of(frame, target, value, 0), const(len(elts)))
-        found = iteration_of(frame, value, target)
-        assert found is not None
+    found = iteration_of(frame, value, target) if is_lazy(value) else None
+    if found is not None:
+        # As many items as targets: where the number is not known, that is checked at run time.
+        same_size(frame, target, found.count, const(len(elts)))
         items = [found.item(frame, Static(k)) for k in range(len(elts))]
     else:
         items = static_items(frame, value, target)

@@ -13,7 +13,7 @@ from ksc.frontend.lists import entries_of, replace, set_item, set_slice
 from ksc.frontend.rows import item_of, slice_of
 from ksc.frontend.tensors.assignment import assign_place, augmented, augmented_place
 from ksc.frontend.tensors.indexing import Slice, items_of, place_of, read_place
-from ksc.frontend.values import Array, Range, Ref, Rows, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.values import Array, Iteration, Range, Ref, Rows, Static, Struct, Value, describe, scalar_type
 from ksc.ir.types import Integer
 
 
@@ -47,7 +47,8 @@ def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
         element = operators.evaluate_static(frame, lambda obj, k: obj[k], (value.value, index), node)
         assert isinstance(element, Static)
         return capture(element.value, "the element", frame.span(node))
-    frame.refuse(node, f"{describe(value)} has no elements", "index a tuple", code="KS200")
+    instead = "unpack it, or loop over it" if isinstance(value, Iteration) else "index a tuple"
+    frame.refuse(node, f"{describe(value)} has no elements", instead, code="KS200")
 
 
 def _of_rows(frame: Frame, rows: Rows, node: ast.Subscript) -> Value:

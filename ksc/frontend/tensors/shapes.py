@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 
+from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.array import broadcast_size, is_single, same_size, size_of, sizes_of
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, mod, mul, product, sub, wrapped
 from ksc.frontend.tensors.op import Op
 from ksc.frontend.tensors.reshaping import INFERRED, reshaped
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.views import Axis, full_axes, picked, selected, viewed
-from ksc.frontend.values import FALSE, NONE, Array, Ref, Static, Struct, Value, describe
+from ksc.frontend.values import FALSE, NONE, Array, Iteration, Ref, Static, Struct, Value, describe
 from ksc.ir.nodes import Atom, Const, const
 from ksc.ir.types import Type
 
@@ -340,12 +342,30 @@ def split(op: Op, tensor: Value, split_size_or_sections: Value, dim: Value = Sta
             total = add(frame, node, total, length)
         same_size(frame, node, size, total)
     else:
-        step = op.static(given, "split_size_or_sections")
-        if not isinstance(step, int) or step < 1:
-            op.refuse(f"into parts of size {step!r}", "use a size above 0", code="KS209")
-        n = fixed_size(op, ref, place)
-        lengths = [const(min(step, n - k)) for k in range(0, n, step)] or [const(0)]
+        step = op.integer(given, "split_size_or_sections").atom
+        if isinstance(step, Const) and int(step.value) < 1:
+            op.refuse(f"into parts of size {step.value!r}", "use a size above 0", code="KS209")
+        if not (isinstance(step, Const) and isinstance(size, Const)):
+            return _pieces(op, ref, place, step)
+        each, n = int(step.value), int(size.value)
+        lengths = [const(min(each, n - k)) for k in range(0, n, each)] or [const(0)]
     return _consecutive(op, ref, place, lengths)
+
+
+def _pieces(op: Op, ref: Ref, dim: int, step: Atom) -> Value:
+    """As many parts of a size as the arguments tell, of which the last may be smaller."""
+    frame, node = op.frame, op.node
+    size = size_of(frame, node, ref, dim)
+    positive = frame.apply(node, "lt", ZERO, step)
+    frame.emit(node, "assert", [positive], [], params={"message": "split() into parts of a size that is not above 0"})
+    rounded = add(frame, node, size, sub(frame, node, step, ONE))
+    count = at_least(frame, node, div(frame, node, rounded, step), 1)
+
+    def item(inner: Frame, k: Value) -> Value:
+        start = mul(inner, node, inner.atom(k, node), step)
+        return part(replace(op, frame=inner), ref, dim, start, least(inner, node, step, sub(inner, node, size, start)))
+
+    return Iteration(count, item)
 
 
 def _consecutive(op: Op, ref: Ref, dim: int, lengths: Sequence[Atom]) -> Value:
