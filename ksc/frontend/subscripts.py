@@ -128,4 +128,5 @@ def _index(frame: Frame, node: ast.expr) -> object:
             for part in (node.lower, node.upper, node.step)
         ]
         return slice(*parts)
+    instead += "; a tensor takes any: `torch.tensor(values)[index]`"
     return frame.require_static(evaluate(frame, node), node, "the index of a tuple, list or dict", instead)
