@@ -13,17 +13,7 @@ static inline ks::tensor<float, 1> matvec(ks::runtime &rt, ks::tensor<float, 2> 
     }
     // (build (size a 0) (lam (i : Integer)
     const ks::tensor<float, 1> t = ks::result<float>(rt, 0, a.size[0]);
-    ks::parallel(rt, a.size[0], 10 * a.size[1], [=](ks::runtime &, int64_t first, int64_t last) KS_INLINED {
-        for (int64_t i = first; i < last; ++i) {
-            // (reduce add (size a 1) (lam (j : Integer) (mul (index (tuple i j) a) (index j x))))))))
-            float t2 = 0.0f;
-            KS_SUM(t2)
-            for (int64_t j = 0; j < a.size[1]; ++j) {
-                t2 += a(i, j) * x(j);
-            }
-            t(i) = t2;
-        }
-    });
+    ks::multiply(rt, ks::one_row(t), ks::as_rows(ks::one_row(x)), ks::transposed(a), a.size[1]);
     return t;
 }
 
