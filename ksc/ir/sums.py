@@ -7,19 +7,25 @@ from collections import Counter
 from ksc.ir.nodes import Atom, Block, Eqn, Var, walk
 from ksc.ir.types import FloatType, IntegerType
 
+_Sources = dict[Var, tuple[Atom, ...]]
+"""Of each sum that a start leads to, the sums that it is made of; of the start itself none."""
+
 
 def are_sums(eqn: Eqn) -> bool:
     """Whether all carries of a ``for`` are sums of numbers, so that ranges of iterations can be summed up apart."""
     (body,) = eqn.blocks
     carries = eqn.params["carries"]
-    params = body.params[1:]
-    read = Counter(atom for inner in walk(body) for atom in (*inner.args, *_results(inner)) if isinstance(atom, Var))
-    read.update(atom for atom in body.results if isinstance(atom, Var))
-    for param, result in zip(params, body.results[:carries], strict=True):
+    read = Counter(atom for inner in walk(body) for atom in (*inner.args, *_results(inner)))
+    read.update(body.results)
+    for param, result in zip(body.params[1:], body.results[:carries], strict=True):
         if not isinstance(param.type, FloatType | IntegerType):
             return False
-        followed: Counter[Var] = Counter()
-        if not _adds_to(result, param, body, followed) or any(read[var] != followed[var] for var in followed):
+        sources: _Sources = {param: ()}
+        _follow(body, sources)
+        if result not in sources:
+            return False
+        followed = _reads(result, sources)
+        if any(read[var] != followed[var] for var in followed):
             return False
     return True
 
@@ -28,39 +34,47 @@ def _results(eqn: Eqn) -> list[Atom]:
     return [atom for block in eqn.blocks for atom in block.results]
 
 
-def _adds_to(atom: Atom, start: Var, block: Block, followed: Counter[Var]) -> bool:
-    """Whether ``atom`` is ``start`` and something added to it; counts the reads of both and of what lies between."""
-    if not isinstance(atom, Var):
-        return False
-    followed[atom] += 1
-    if atom is start:
-        return True
-    maker = next((eqn for eqn in block.eqns if atom in eqn.outs), None)
-    if maker is None:
-        return False
-    k = maker.outs.index(atom)
-    match maker.op:
-        case "add":
-            # Where neither operand leads to the start, nothing that was counted matters.
-            return any(_adds_to(arg, start, block, followed) for arg in maker.args if _leads(arg, start, block))
-        case "sub":
-            return _adds_to(maker.args[0], start, block, followed)
-        case "if":
-            return all(_adds_to_outer(side, k, start, block, followed) for side in maker.blocks)
-        case "for" if k < maker.params["carries"]:
-            (body,) = maker.blocks
-            inner = body.params[1 + k]
-            return _adds_to(body.results[k], inner, body, followed) and _adds_to(
-                maker.args[1 + k], start, block, followed
-            )
-        case _:
-            return False
+def _follow(block: Block, sources: _Sources) -> None:
+    """Find the sums in a block to which something in ``sources`` leads, in the order of the program."""
+    for eqn in block.eqns:
+        match eqn.op:
+            case "add":
+                source = next((arg for arg in eqn.args if arg in sources), None)
+                if source is not None:
+                    sources[eqn.outs[0]] = (source,)
+            case "sub" if eqn.args[0] in sources:
+                sources[eqn.outs[0]] = eqn.args[:1]
+            case "if":
+                for side in eqn.blocks:
+                    _follow(side, sources)
+                for k, out in enumerate(eqn.outs):
+                    results = tuple(side.results[k] for side in eqn.blocks)
+                    if all(result in sources for result in results):
+                        sources[out] = results
+            case "for":
+                _follow_loop(eqn, sources)
 
 
-def _adds_to_outer(side: Block, k: int, start: Var, around: Block, followed: Counter[Var]) -> bool:
-    """The same for a result of one side of an ``if``, which sees what was bound around it."""
-    return _adds_to(side.results[k], start, Block((), (*around.eqns, *side.eqns), (), around.span), followed)
+def _follow_loop(loop: Eqn, sources: _Sources) -> None:
+    (body,) = loop.blocks
+    for start, param, result, out in zip(loop.args[1:], body.params[1:], body.results, loop.outs, strict=False):
+        inside: _Sources = {param: ()}
+        if start in sources:
+            _follow(body, inside)
+        if result in inside:
+            sources.update(inside)
+            sources[out] = (start, result)
 
 
-def _leads(atom: Atom, start: Var, block: Block) -> bool:
-    return _adds_to(atom, start, block, Counter())
+def _reads(result: Atom, sources: _Sources) -> Counter[Atom]:
+    """How often what lies between a sum and its start is read for it, both of them included."""
+    followed = Counter([result])
+    pending = [result]
+    while pending:
+        atom = pending.pop()
+        assert isinstance(atom, Var)
+        for source in sources[atom]:
+            if source not in followed:
+                pending.append(source)
+            followed[source] += 1
+    return followed
