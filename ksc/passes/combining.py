@@ -20,7 +20,16 @@ from dataclasses import dataclass, replace
 from ksc.ir.builder import Builder, Expr
 from ksc.ir.liveness import has_effect, prune_eqns
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, walk
-from ksc.ir.rewrite import Env, assemble, clone_eqn, effectful_functions, read_vars
+from ksc.ir.rewrite import (
+    Env,
+    clone_eqn,
+    effectful_functions,
+    read_vars,
+    with_blocks,
+    with_body,
+    with_eqns,
+    with_functions,
+)
 from ksc.ir.rewrite import replace as at
 from ksc.ir.sums import are_sums
 from ksc.ir.types import Float, Integer
@@ -43,12 +52,13 @@ def reduce_combining_loops_with_rules(program: Program) -> Program:
 
 def _each(program: Program, *, differentiated: bool) -> Program:
     effectful = effectful_functions(program.functions)
-    functions = dict(program.functions)
-    for name, function in program.functions.items():
-        if any(_is_plain(eqn) for eqn in walk(function.body)):
-            combining = _Combining(Facts.of(function)[0], effectful, differentiated)
-            functions[name] = Function(name, combining.block(function.body), function.span)
-    return assemble(functions, program.entry, program.boxes, renew=False)
+
+    def change(function: Function) -> Function:
+        if not any(_is_plain(eqn) for eqn in walk(function.body)):
+            return function
+        return with_body(function, _Combining(Facts.of(function)[0], effectful, differentiated).block(function.body))
+
+    return with_functions(program, change)
 
 
 def _is_plain(eqn: Eqn) -> bool:
@@ -65,9 +75,9 @@ class _Combining:
     def block(self, block: Block) -> Block:
         eqns: list[Eqn] = []
         for eqn in block.eqns:
-            new = replace(eqn, blocks=tuple(map(self.block, eqn.blocks))) if eqn.blocks else eqn
+            new = with_blocks(eqn, tuple(map(self.block, eqn.blocks)))
             eqns += self.reduced(new) if _is_plain(new) else (new,)
-        return replace(block, eqns=tuple(eqns))
+        return with_eqns(block, eqns)
 
     def reduced(self, loop: Eqn) -> Sequence[Eqn]:
         """The loop as a reduction and what is made of it, or as it was."""

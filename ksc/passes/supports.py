@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const, walk
-from ksc.ir.rewrite import assemble
+from ksc.ir.rewrite import with_body, with_functions
 from ksc.ir.types import Bool, FloatType, Integer, TensorType
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.hoist import hoist_sizes
@@ -38,15 +38,14 @@ _NOWHERE = 1 << 48
 
 def limit_to_supports(program: Program) -> Program:
     """Do so in all functions; the same program where nothing is known of any support."""
-    functions = {}
-    for name, function in program.functions.items():
-        body = function.body
-        if any(eqn.op == "kronecker" for eqn in walk(body)) and any(map(_changes_rows, walk(body))):
-            body = _Supports().function(body)
-        functions[name] = function if body is function.body else Function(name, body, function.span)
-    if all(functions[name] is function for name, function in program.functions.items()):
-        return program
-    return remove_dead_code(hoist_sizes(assemble(functions, program.entry, program.boxes, renew=False)))
+    limited = with_functions(program, _function)
+    return program if limited is program else remove_dead_code(hoist_sizes(limited))
+
+
+def _function(function: Function) -> Function:
+    body = function.body
+    known = any(eqn.op == "kronecker" for eqn in walk(body)) and any(map(_changes_rows, walk(body)))
+    return with_body(function, _Supports().function(body)) if known else function
 
 
 def _changes_rows(eqn: Eqn) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import Env, assemble, clone_eqn, free_vars, read_vars
+from ksc.ir.rewrite import Env, assemble, clone_eqn, free_vars, read_vars, with_blocks
 from ksc.ir.types import FloatType, IntegerType
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
@@ -68,10 +68,7 @@ class _Through:
         return Block(block.params, kept, block.results)
 
     def inner(self, eqn: Eqn, place: Place) -> Eqn:
-        blocks = tuple(self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks)
-        return (
-            eqn if all(new is old for new, old in zip(blocks, eqn.blocks, strict=True)) else replace(eqn, blocks=blocks)
-        )
+        return with_blocks(eqn, [self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks])
 
     def target(self, eqn: Eqn, k: int, later: Sequence[Eqn], place: Place) -> _Target | None:
         """Where the k-th accumulator of a ``withacc`` is added to, if all its additions can be made there."""

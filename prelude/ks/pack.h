@@ -130,6 +130,9 @@ template <class T, int count = 4> struct pack_mask {
     }
 };
 
+// Of numbers here, of integers in ks/pack_int.h.
+#define KS_PACK_COMPARISONS(define) define(<) define(<=) define(>) define(>=) define(==) define(!=)
+
 #define KS_PACK_COMPARISON(symbol)                                                                                    \
     template <class T, int parts> inline pack_mask<T, parts> operator symbol(const pack<T, parts> &a, const pack<T, parts> &b) {\
         pack_mask<T, parts> holds;                                                                                    \
@@ -140,12 +143,7 @@ template <class T, int count = 4> struct pack_mask {
     }                                                                                                                 \
     template <class T, int parts> inline pack_mask<T, parts> operator symbol(const pack<T, parts> &a, T b) { return a symbol pack<T, parts>(b); }\
     template <class T, int parts> inline pack_mask<T, parts> operator symbol(T a, const pack<T, parts> &b) { return pack<T, parts>(a) symbol b; }
-KS_PACK_COMPARISON(<)
-KS_PACK_COMPARISON(<=)
-KS_PACK_COMPARISON(>)
-KS_PACK_COMPARISON(>=)
-KS_PACK_COMPARISON(==)
-KS_PACK_COMPARISON(!=)
+KS_PACK_COMPARISONS(KS_PACK_COMPARISON)
 #undef KS_PACK_COMPARISON
 
 template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, const pack<T, parts> &a, const pack<T, parts> &b) {
@@ -155,9 +153,18 @@ template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, pa
     }
     return chosen;
 }
-template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, const pack<T, parts> &a, T b) { return select(c, a, pack<T, parts>(b)); }
-template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, T a, const pack<T, parts> &b) { return select(c, pack<T, parts>(a), b); }
-template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, T a, T b) { return select(c, pack<T, parts>(a), pack<T, parts>(b)); }
+// Choices of which one side, or both, is the same for all iterations.
+#define KS_PACK_SELECT(kind, number)                                                                                  \
+    template <class T, int parts> inline kind<T, parts> select(const pack_mask<T, parts> &c, const kind<T, parts> &a, number b) {\
+        return select(c, a, kind<T, parts>(b));                                                                       \
+    }                                                                                                                 \
+    template <class T, int parts> inline kind<T, parts> select(const pack_mask<T, parts> &c, number a, const kind<T, parts> &b) {\
+        return select(c, kind<T, parts>(a), b);                                                                       \
+    }                                                                                                                 \
+    template <class T, int parts> inline kind<T, parts> select(const pack_mask<T, parts> &c, number a, number b) {    \
+        return select(c, kind<T, parts>(a), kind<T, parts>(b));                                                       \
+    }
+KS_PACK_SELECT(pack, T)
 
 // The sum of all iterations: halves are added until one number is left.
 template <class T, int parts> inline T sum(const pack<T, parts> &x) {
@@ -195,12 +202,12 @@ template <class T, int parts, class Function> inline pack<T, parts> each(const p
 
 #define KS_PACK_UNARY(name)                                                                                           \
     template <class T, int parts> inline pack<T, parts> name(const pack<T, parts> &x) { return each(x, [](T own) { return ks::name(own); }); }
-#define KS_PACK_BINARY(name)                                                                                          \
-    template <class T, int parts> inline pack<T, parts> name(const pack<T, parts> &x, const pack<T, parts> &y) {      \
-        return each(x, y, [](T a, T b) { return ks::name(a, b); });                                                   \
+#define KS_PACK_BINARY(kind, number, name)                                                                            \
+    template <class T, int parts> inline kind<T, parts> name(const kind<T, parts> &x, const kind<T, parts> &y) {      \
+        return each(x, y, [](number a, number b) { return ks::name(a, b); });                                         \
     }                                                                                                                 \
-    template <class T, int parts> inline pack<T, parts> name(const pack<T, parts> &x, T y) { return ks::name(x, pack<T, parts>(y)); }\
-    template <class T, int parts> inline pack<T, parts> name(T x, const pack<T, parts> &y) { return ks::name(pack<T, parts>(x), y); }
+    template <class T, int parts> inline kind<T, parts> name(const kind<T, parts> &x, number y) { return ks::name(x, kind<T, parts>(y)); }\
+    template <class T, int parts> inline kind<T, parts> name(number x, const kind<T, parts> &y) { return ks::name(kind<T, parts>(x), y); }
 KS_PACK_UNARY(abs)
 KS_PACK_UNARY(floor)
 KS_PACK_UNARY(ceil)
@@ -227,11 +234,10 @@ KS_PACK_UNARY(cosh)
 KS_PACK_UNARY(tanh)
 KS_PACK_UNARY(erf)
 KS_PACK_UNARY(erfc)
-KS_PACK_BINARY(max)
-KS_PACK_BINARY(min)
-KS_PACK_BINARY(pow)
+KS_PACK_BINARY(pack, T, max)
+KS_PACK_BINARY(pack, T, min)
+KS_PACK_BINARY(pack, T, pow)
 #undef KS_PACK_UNARY
-#undef KS_PACK_BINARY
 
 // A divisor that all iterations share is divided by once for all lanes of a pack.
 template <class A, class B> inline auto div_by(const A &a, const B &b) -> decltype(a / b) { return a / b; }

@@ -64,12 +64,7 @@ template <class T, int count = 4> struct pack_int {
         }                                                                                                             \
         return holds;                                                                                                 \
     }
-    KS_PACK_COMPARISON(<)
-    KS_PACK_COMPARISON(<=)
-    KS_PACK_COMPARISON(>)
-    KS_PACK_COMPARISON(>=)
-    KS_PACK_COMPARISON(==)
-    KS_PACK_COMPARISON(!=)
+    KS_PACK_COMPARISONS(KS_PACK_COMPARISON)
 #undef KS_PACK_COMPARISON
 };
 
@@ -80,9 +75,7 @@ template <class T, int parts> inline pack_int<T, parts> select(const pack_mask<T
     }
     return chosen;
 }
-template <class T, int parts> inline pack_int<T, parts> select(const pack_mask<T, parts> &c, const pack_int<T, parts> &a, int64_t b) { return select(c, a, pack_int<T, parts>(b)); }
-template <class T, int parts> inline pack_int<T, parts> select(const pack_mask<T, parts> &c, int64_t a, const pack_int<T, parts> &b) { return select(c, pack_int<T, parts>(a), b); }
-template <class T, int parts> inline pack_int<T, parts> select(const pack_mask<T, parts> &c, int64_t a, int64_t b) { return select(c, pack_int<T, parts>(a), pack_int<T, parts>(b)); }
+KS_PACK_SELECT(pack_int, int64_t)
 
 // The truth values that are `a` where `c` holds; each may be one for all.
 template <class T> struct given {
@@ -179,17 +172,13 @@ template <class T, int parts, class Function> inline pack_int<T, parts> each(con
     }
     return pack_int<T, parts>::load(given);
 }
-#define KS_PACK_BINARY(name)                                                                                          \
-    template <class T, int parts> inline pack_int<T, parts> name(const pack_int<T, parts> &x, const pack_int<T, parts> &y) {\
-        return each(x, y, [](int64_t a, int64_t b) { return ks::name(a, b); });                                       \
-    }                                                                                                                 \
-    template <class T, int parts> inline pack_int<T, parts> name(const pack_int<T, parts> &x, int64_t y) { return ks::name(x, pack_int<T, parts>(y)); }\
-    template <class T, int parts> inline pack_int<T, parts> name(int64_t x, const pack_int<T, parts> &y) { return ks::name(pack_int<T, parts>(x), y); }
-KS_PACK_BINARY(max)
-KS_PACK_BINARY(min)
-KS_PACK_BINARY(idiv)
-KS_PACK_BINARY(imod)
+KS_PACK_BINARY(pack_int, int64_t, max)
+KS_PACK_BINARY(pack_int, int64_t, min)
+KS_PACK_BINARY(pack_int, int64_t, idiv)
+KS_PACK_BINARY(pack_int, int64_t, imod)
 #undef KS_PACK_BINARY
+#undef KS_PACK_SELECT
+#undef KS_PACK_COMPARISONS
 
 }  // namespace ks
 

@@ -434,15 +434,11 @@ def _next_iteration(
                 p.value(atom).span or p.given_at or eqn.span,
                 p.value(atom).folded,
             )
-        kept_names = [(name, results[k]) for k, name in changing if not is_carried(p, eqn, k)]
-        values = [
-            chosen(mask, p.value(results[k]), name) if p.varies(params[k]) else p.value(results[k])
-            for k, name in changing
-            if not is_carried(p, eqn, k)
-        ]
+        assigned = [(k, name) for k, name in changing if not is_carried(p, eqn, k)]
+        values = [chosen(mask if p.varies(params[k]) else None, p.value(results[k]), name) for k, name in assigned]
         for name in lanes:
             at.writer.line(f"{name} = {chosen(mask, plain(f'{name} + 1'), name).text};", eqn.span)
-        p.assign([name for name, _ in kept_names], values, [p.type_of(atom) for _, atom in kept_names], eqn.span, at)
+        p.assign([name for _, name in assigned], values, [p.type_of(results[k]) for k, _ in assigned], eqn.span, at)
         for name, _ in saved:
             at.writer.line(f"{name}.advance();", eqn.span)
 

@@ -53,7 +53,7 @@ def packing(p: Printer, eqn: Eqn) -> Packing | None:
     if not all(isinstance(var.type, FloatType) for var in (*sums, *read)):
         return None
     try:
-        return Varying(p, body.params[0], bound_in(eqn), f"ks::pack<{p.float_type}>", set(sums)).run(body)
+        return Varying(p, body.params[0], bound_in(eqn), set(sums)).run(body)
     except NotPackedError:
         return None
 
@@ -63,8 +63,7 @@ def packing_of(p: Printer, function: Function) -> Packing:
     if not function.result_types or not any(map(_is_long, walk(function.body))):
         raise NotPackedError
     differ = {param for param in function.params if isinstance(param.type, FloatType)}
-    search = Varying(p, Var("lane", Integer), bound_by(function.body), f"ks::pack<{p.float_type}>", differ, ways=True)
-    return search.run(function.body)
+    return Varying(p, Var("lane", Integer), bound_by(function.body), differ, ways=True).run(function.body)
 
 
 def _is_long(eqn: Eqn) -> bool:

@@ -47,7 +47,6 @@ class Varying:
     p: Printer
     index: Var
     own: set[Var]
-    pack: str
     varying: set[Var] = field(default_factory=set)
     ways: bool = False
     apart: int = 0
@@ -69,7 +68,7 @@ class Varying:
             raise NotPackedError
         rows = dict.fromkeys(self.rows, "")
         # All wait for the last: the fewer the better, while they hide some of what an operation takes.
-        pack = f"{self.pack[:-1]}, 2>" if self.ends_apart else self.pack
+        pack = f"ks::pack<{self.p.float_type}{', 2' if self.ends_apart else ''}>"
         return Packing(self.index, frozenset(self.varying), frozenset(self.own), rows, pack)
 
     def is_varying(self, atom: Atom) -> bool:
