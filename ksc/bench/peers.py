@@ -105,7 +105,12 @@ def _jax_call(function: Function, args: tuple[torch.Tensor, ...], mode: Mode) ->
     if mode == "backward":
         pull = jax.jit(jax.vjp(compiled, *arrays)[1])
         return lambda: jax.block_until_ready(pull(seed))
-    both = jax.jit(lambda seed, *given: jax.vjp(function, *given)[1](seed))
+
+    def value_and_pulled(seed: Any, *given: Any) -> tuple[Any, Any]:
+        value, pull = jax.vjp(function, *given)
+        return value, pull(seed)
+
+    both = jax.jit(value_and_pulled)
     return lambda: jax.block_until_ready(both(seed, *arrays))
 
 

@@ -17,6 +17,7 @@ from ksc.codegen.cpp.literals import literal, string_literal
 from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
 from ksc.codegen.cpp.ranges import InRange
 from ksc.codegen.cpp.storage import Storage
+from ksc.codegen.cpp.sums import Addition, additions, begun
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.updates import puts_of
 from ksc.codegen.cpp.writer import Writer
@@ -128,7 +129,8 @@ class Printer:
     ``places`` says of results of equations, by ``id`` and number, where they are made if not in scratch memory: as the
     result of the entry with that number, or in what a text denotes; ``puts``, of which an update could be the place.
     ``combining`` says so of those whose elements are
-    combined with the ones of a tensor: its name and the monoid. ``outermost`` holds the ids of the loops that may
+    combined with the ones of a tensor: its name and the monoid. ``additions`` are those that loops of sums may begin
+    with. ``outermost`` holds the ids of the loops that may
     be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
     (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches,
@@ -162,6 +164,8 @@ class Printer:
         self.places: dict[tuple[int, int], int | Callable[[Sequence[str]], str]] = {}
         self.puts: dict[tuple[int, int], Eqn] = {}
         self.combining: dict[tuple[int, int], tuple[str, str]] = {}
+        self.additions: dict[Var, Addition] = {}
+        self._starts: set[Atom] = set()
         self.float_type = float_type
         self.callees = callees
         self.needs_runtime = False
@@ -277,7 +281,7 @@ class Printer:
         tensors = [read for read in expr.reads if isinstance(read, Var)]
         if not self.storage.unchanged(tensors, self.analysis.defined_at(var), use.place):
             return False
-        return use.passed or is_temporary(var.name) or is_derived(var.name)
+        return use.passed or var in self._starts or is_temporary(var.name) or is_derived(var.name)
 
     def apply(self, form: CppForm, args: Sequence[Expr], span: Span | None) -> Expr:
         """An expression from a form and its operands."""
@@ -312,6 +316,9 @@ class Printer:
             self._before_effects.add(id(eqn))
         if self.walk is None:
             self.puts.update(puts_of(eqns, self.storage, self.analysis))
+            begin = dict(additions(eqns, self.analysis, self.outermost))
+            self.additions.update(begin)
+            self._starts.update(addition.start for addition in begin.values())
         for eqn in eqns[:-1]:
             self.eqn(eqn, at)
         if eqns:
@@ -340,6 +347,8 @@ class Printer:
     def _primitive(self, eqn: Eqn, at: Context) -> None:
         record = primitive(eqn.op)
         self.in_range.defined(eqn)
+        if any(addition is not None and addition.eqn is eqn for addition in (begun(self, arg) for arg in eqn.args)):
+            return
         known = known_comparison(eqn)
         if known is not None:
             self.define(eqn.outs[0], Expr(literal(const(known), self.float_type), NO_READS, None, eqn.span), at)

@@ -21,6 +21,7 @@ from ksc.codegen.cpp.parallel import Shared
 from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, assignment, once
 from ksc.codegen.cpp.products import print_product
 from ksc.codegen.cpp.stacks import stack
+from ksc.codegen.cpp.sums import begun
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.updates import is_made_in_place, make_in_place
 from ksc.codegen.cpp.writer import Writer
@@ -228,9 +229,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
     for k in live:
         out = eqn.outs[k]
         if not isinstance(out.type, TensorType):
-            names[k] = p.declare(out, at)
-            start = neutral(monoid, out.type, p.float_type)
-            at.writer.line(f"{declaration(out.type, names[k], p.width(out), const=False)} = {start};", eqn.span)
+            names[k] = _begin(p, eqn, out, at)
             continue
         elem = cpp_type(out.type.elem, p.float_type)
         known = element_sizes(p, eqn, body.results[k])
@@ -284,6 +283,20 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
         return Finish(lambda results, inside: write(results, inside, other))
 
     print_nest(p, eqn, sizes, Finish(write), at, lanes=pragma, in_place=not unsized, shared=shared, renamed=renamed)
+
+
+def _begin(p: Printer, eqn: Eqn, out: Var, at: Context) -> str:
+    """The variable in which a number is combined, with what it is combined with first."""
+    addition = begun(p, out)
+    if addition is None:
+        name = p.declare(out, at)
+        start = neutral(eqn.params["monoid"], out.type, p.float_type)
+    else:
+        start = p.value(addition.start).text
+        name = p.declare(addition.eqn.outs[0], at)
+        p.bind(out, name_expr(name))
+    at.writer.line(f"{declaration(out.type, name, p.width(out), const=False)} = {start};", eqn.span)
+    return name
 
 
 def _row_of(p: Printer, body: Block, result: Atom) -> Eqn | None:
