@@ -19,6 +19,7 @@ from ksc.passes.inline import inline_small
 from ksc.passes.merge import merge_ifs
 from ksc.passes.order import order_additions
 from ksc.passes.requirements import repeat_requirements
+from ksc.passes.shifts import stop_shifts
 from ksc.passes.simplify import simplify
 from ksc.passes.small import hold_small_tensors
 from ksc.passes.starts import fill_starts
@@ -45,6 +46,7 @@ PREPARE: tuple[Pass, ...] = (
     Pass("share", eliminate_common_subexpressions, "an element that is compared is the one that is kept"),
     Pass("combining", reduce_combining_loops_with_rules, "what a loop adds up is fused as a sum is"),
     Pass("fuse", fuse, "a fused body is computed again in its reverse, so its derivative has no temporaries either"),
+    Pass("shifts", stop_shifts, "loops are fused, so it is seen where an extreme goes; its derivative is not made"),
 )
 """What is done to a program with tensors before it is differentiated. Numbers are left as they were written."""
 
