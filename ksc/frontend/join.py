@@ -124,8 +124,11 @@ class Meeting:
             cell = self._joined[key] = known or Cell()
         self.made.add(cell)
         self._sources[cell] = sources
-        for other in filter(None, sources):
+        for value, other in zip((first, second), sources, strict=True):
+            if other is None:
+                continue
             cell.mixed = cell.mixed or other.mixed
+            cell.listed = cell.listed or (other.listed and isinstance(value, Struct))
             if other.captured:
                 cell.owner, cell.captured = other.owner, True
             if cell.name == PLACEHOLDER:

@@ -198,15 +198,27 @@ def count_of(frame: Frame, rows: Rows, node: ast.AST) -> Atom:
     return size_of(frame, node, rows.parts[0], 0)
 
 
-def item_of(frame: Frame, rows: Rows, index: Value, node: ast.AST) -> Value:
-    """The item at an index, maybe counted from the end."""
+def item_of(frame: Frame, rows: Rows, index: Value, node: ast.AST, around: Iterable[Cell] = ()) -> Value:
+    """The item at an index, maybe counted from the end.
+
+    Lists and dicts in it are copies: they are not changed, and not read once one of those ``around`` was.
+    """
     from ksc.frontend.tensors.indexing import place_of, read_place
+
+    def copied(template: Struct, items: tuple[Value, ...]) -> Struct:
+        cell = Cell(name="item")
+        cell.listed = True
+        for own in around:
+            cell.may_share(own)
+        frame.region.store[cell] = made = Struct(template.cls, items, template.keys, cell)
+        return made
 
     picked = iter([read_place(frame, place_of(frame, part, [index], node), node) for part in rows.parts])
 
     def made(template: Value) -> Value:
         if isinstance(template, Struct):
-            return template.with_items(tuple(map(made, template.items)))
+            items = tuple(map(made, template.items))
+            return copied(template, items) if template.cls in (list, dict) else template.with_items(items)
         if not isinstance(template, Abstract):
             return template
         value = next(picked)

@@ -30,8 +30,10 @@ def about_to_write(frame: Frame, cell: Cell, node: ast.AST) -> None:
 
 def _require_writable(frame: Frame, cell: Cell, other: Cell, node: ast.AST) -> None:
     if other is cell and cell.listed:
-        reason = "a tensor in a list whose length depends on the arguments is changed"
-        frame.refuse(node, reason, "work on a copy: `x = x.clone()`", code="KS122")
+        held = frame.region.store.get(cell)
+        what, copy = ("list", f"{held.cls.__name__}(x)") if isinstance(held, Struct) else ("tensor", "x.clone()")
+        reason = f"a {what} in a list whose length, or index, depends on the arguments is changed"
+        frame.refuse(node, reason, f"work on a copy: `x = {copy}`", code="KS122")
     if other.owner is None:
         return
     entry = frame.region.entry

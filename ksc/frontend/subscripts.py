@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from typing import TypeGuard
 
 from ksc.frontend import operators
 from ksc.frontend.capture import capture
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import reversed_range, static_items
 from ksc.frontend.lists import entries_of, replace, set_item, set_slice
+from ksc.frontend.picking import picked
 from ksc.frontend.rows import item_of, slice_of
 from ksc.frontend.tensors.assignment import assign_place, augmented, augmented_place
 from ksc.frontend.tensors.indexing import Slice, items_of, place_of, read_place
@@ -19,29 +21,34 @@ from ksc.ir.types import Integer
 
 def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
     """``value[index]``: of a tensor anything, of a container at an index that is known at compile time."""
+    from ksc.frontend.expressions import evaluate
+
     if isinstance(value, Ref | Array):
         return read_place(frame, place_of(frame, value, items_of(frame, node.slice), node), node)
     if isinstance(value, Rows):
         return _of_rows(frame, value, node)
-    index = _index(frame, node.slice)
+    given = None if isinstance(node.slice, ast.Slice) else evaluate(frame, node.slice)
+    if given is not None and _is_sequence(value) and not isinstance(given, Static) and scalar_type(given) == Integer:
+        return picked(frame, value, given, node)
+    index = _constant(frame, given, node.slice) if given is not None else _slice(frame, node.slice)
     if isinstance(value, Range) and index == slice(None, None, -1):
         return reversed_range(frame, value, node)
     if scalar_type(value) is not None:
         frame.refuse(node, f"a number ({describe(value)}) has no elements", "index a tuple", code="KS200")
     if isinstance(value, Struct):
         if value.cls is dict:
-            found = value.field(index)
-            if found is None:
+            entry = value.field(index)
+            if entry is None:
                 frame.refuse(node, f"the dict has no key {index!r}", "use a key that it has", code="KS117")
-            return found
-        if not issubclass(value.cls, tuple | list):
+            return entry
+        if not _is_sequence(value):
             frame.refuse(node, f"{describe(value)} has no elements", "read its fields by name", code="KS200")
         if isinstance(index, slice):
             cls = value.cls if value.cls in (tuple, list) else tuple
             return Struct(cls, value.items[index])
-        picked = operators.evaluate_static(frame, lambda items, k: items[k], (value.items, index), node)
-        assert isinstance(picked, Static)
-        item: Value = picked.value
+        found = operators.evaluate_static(frame, lambda items, k: items[k], (value.items, index), node)
+        assert isinstance(found, Static)
+        item: Value = found.value
         return item
     if isinstance(value, Static):
         element = operators.evaluate_static(frame, lambda obj, k: obj[k], (value.value, index), node)
@@ -62,9 +69,7 @@ def assign_subscript(frame: Frame, target: ast.Subscript, value: Value) -> None:
     """``owner[index] = value``."""
     owner = _owner(frame, target)
     if isinstance(owner, Struct) and owner.cls is list and isinstance(target.slice, ast.Slice):
-        index = _index(frame, target.slice)
-        assert isinstance(index, slice)
-        set_slice(frame, owner, index, static_items(frame, value, target), target)
+        set_slice(frame, owner, _slice(frame, target.slice), static_items(frame, value, target), target)
     elif isinstance(owner, Struct):
         set_item(frame, owner, _list_index(frame, target), value, target)
     else:
@@ -118,15 +123,26 @@ def _list_index(frame: Frame, target: ast.Subscript) -> Value:
     return Static(frame.require_static(evaluate(frame, target.slice), target.slice, "the index of a list", instead))
 
 
-def _index(frame: Frame, node: ast.expr) -> object:
+def _is_sequence(value: Value) -> TypeGuard[Struct]:
+    return isinstance(value, Struct) and issubclass(value.cls, tuple | list)
+
+
+_INSTEAD = "use a constant index, or choose with `if`"
+
+
+def _constant(frame: Frame, index: Value, node: ast.expr) -> object:
+    return frame.require_static(index, node, "the index of a tuple, list or dict", _INSTEAD)
+
+
+def _slice(frame: Frame, node: ast.expr) -> slice:
     from ksc.frontend.expressions import evaluate
 
-    instead = "use a constant index, or choose with `if`"
-    if isinstance(node, ast.Slice):
-        parts = [
-            None if part is None else frame.require_static(evaluate(frame, part), part, "the bound of a slice", instead)
+    assert isinstance(node, ast.Slice)
+    return slice(
+        *(
+            None
+            if part is None
+            else frame.require_static(evaluate(frame, part), part, "the bound of a slice", _INSTEAD)
             for part in (node.lower, node.upper, node.step)
-        ]
-        return slice(*parts)
-    instead += "; a tensor takes any: `torch.tensor(values)[index]`"
-    return frame.require_static(evaluate(frame, node), node, "the index of a tuple, list or dict", instead)
+        )
+    )

@@ -96,7 +96,7 @@ class Cell:
         owner: the argument, or object from outside, whose storage it is, which is never written; None for any other.
         captured: whether the owner is an object from outside.
         mixed: whether what stands for the tensor may be a number.
-        listed: whether it holds the items of a list, some of which may be one and the same.
+        listed: whether it holds items of a list, some of which may be one and the same, or a copy of one.
         name: what its content is called in the IR.
         narrow: the dtype of integers of fewer than 64 bits, None for any other.
     """
