@@ -109,6 +109,12 @@ template <class T, int rank> struct tensor {
     }
 };
 
+// A tensor of constants, of which only elements are read.
+template <class T, class... Size> inline tensor<T, sizeof...(Size)> table(const T *elements, Size... sizes) {
+    const int64_t size[] = {sizes...};
+    return tensor<T, sizeof...(Size)>::at(const_cast<T *>(elements), size);
+}
+
 }  // namespace ks
 
 #endif

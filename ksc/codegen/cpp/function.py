@@ -14,6 +14,7 @@ from ksc.codegen.cpp.names import Scope, identifier, is_temporary, spoken
 from ksc.codegen.cpp.packs import packing_of
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
 from ksc.codegen.cpp.storage import Storage
+from ksc.codegen.cpp.tables import tables
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Line, Writer
 from ksc.codegen.target import Target
@@ -151,6 +152,8 @@ def print_function(
     printer = Printer(
         analysis, storage, float_type, callees, HANDLERS, LAST_HANDLERS, sizes, outermost, target, together=divided
     )
+    if not target.is_grid:
+        printer.tables = tables(function)
     width = float_type
     if packed:
         printer.packing = packing_of(printer, function)

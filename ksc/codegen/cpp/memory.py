@@ -198,7 +198,9 @@ def _inside(p: Printer, eqn: Eqn) -> Iterator[Eqn]:
 
 def _allocates(p: Printer, eqn: Eqn) -> bool:
     match eqn.op:
-        case "build" | "box":
+        case "build":
+            return not all(out in p.tables for out in eqn.outs)
+        case "box":
             return True
         case "for" | "while":
             stacks = len(eqn.outs) > eqn.params["carries"]

@@ -18,6 +18,7 @@ from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
 from ksc.codegen.cpp.ranges import InRange
 from ksc.codegen.cpp.storage import Storage
 from ksc.codegen.cpp.sums import Addition, additions, begun
+from ksc.codegen.cpp.tables import Table
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.updates import puts_of
 from ksc.codegen.cpp.writer import Writer
@@ -130,7 +131,7 @@ class Printer:
     result of the entry with that number, or in what a text denotes; ``puts``, of which an update could be the place.
     ``combining`` says so of those whose elements are
     combined with the ones of a tensor: its name and the monoid. ``additions`` are those that loops of sums may begin
-    with. ``outermost`` holds the ids of the loops that may
+    with, ``tables`` tensors of constants. ``outermost`` holds the ids of the loops that may
     be divided among threads. After ``block`` has run, ``needs_runtime`` says whether the text mentions ``rt``, and
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
     (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches,
@@ -165,6 +166,7 @@ class Printer:
         self.puts: dict[tuple[int, int], Eqn] = {}
         self.combining: dict[tuple[int, int], tuple[str, str]] = {}
         self.additions: dict[Var, Addition] = {}
+        self.tables: Mapping[Var, Table] = {}
         self._starts: set[Atom] = set()
         self.float_type = float_type
         self.callees = callees

@@ -22,6 +22,7 @@ from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, as
 from ksc.codegen.cpp.products import print_product
 from ksc.codegen.cpp.stacks import stack
 from ksc.codegen.cpp.sums import begun
+from ksc.codegen.cpp.tables import print_tables
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.updates import is_made_in_place, make_in_place
 from ksc.codegen.cpp.writer import Writer
@@ -145,7 +146,7 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
         return
     for k in live:
         make_in_place(p, eqn, k, at)
-    if live and print_product(p, eqn, sizes, at):
+    if live and (print_tables(p, eqn, at) or print_product(p, eqn, sizes, at)):
         return
     combining = {k: p.combining[id(eqn), k] for k in live if (id(eqn), k) in p.combining}
     stacks = {k: stack(p, eqn, k, sizes, body.results[k], at) for k in live if k not in combining}
