@@ -22,7 +22,7 @@ CORE := build/.core
 CORE_SOURCES := $(wildcard ksc/torch/*.py ksc/torch/csrc/* prelude/ks/* prelude/ks/cuda/device.h)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test test-gpu docs opinfo sanitize bench bench-gpu lint format typecheck wheel clean distclean doctor
+.PHONY: help demo test test-gpu docs opinfo sanitize bench bench-gpu lint format typecheck check wheel clean distclean doctor
 
 help: ## say what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -81,6 +81,10 @@ format: $(DEV) ## ruff, changing files
 typecheck: $(DEV) ## mypy --strict, of the package and of functions that its users decorate
 	$(PY) -m mypy
 	$(PY) -m mypy tests/typing/decorated.py
+
+# One pip at a time, before what runs side by side.
+check: $(DEV) $(DOCS) $(CORE) ## lint, typecheck and docs at once
+	$(MAKE) --no-print-directory --jobs $(JOBS) --output-sync=target lint typecheck docs
 
 wheel: $(INSTALLED) ## dist/ksc-*.whl
 	rm -rf build/setuptools
