@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ksc.compiler.lock import exclusive
-from ksc.compiler.store import RECORD, TRACES, file_stem, stores, writable_store
+from ksc.compiler.store import PREPARED, RECORD, TRACES, file_stem, stores, writable_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ def list_kernels() -> Iterator[CachedKernel]:
 def clear(name: str | None = None) -> int:
     """Remove the user's built kernels, or those called ``name``, and what was kept of tracing them; gives how many.
 
-    Open ones go on working. Raises CacheError where the store cannot be trusted.
+    Without a name, what was made for all of them too. Open ones go on working. Raises CacheError where the store cannot
+    be trusted.
     """
     store = writable_store()
     removed = 0
@@ -54,4 +55,6 @@ def clear(name: str | None = None) -> int:
     for trace in (store.folder / TRACES).glob("*.json"):
         if name is None or trace.name.rpartition("-")[0] == file_stem(name):
             trace.unlink(missing_ok=True)
+    if name is None:
+        shutil.rmtree(store.folder / PREPARED, ignore_errors=True)
     return removed

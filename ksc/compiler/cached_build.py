@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -88,12 +89,22 @@ def find_or_build(
     if found is not None:
         return BuiltKernel(found)
 
-    def compile_source(file: Path, library: Path) -> list[str]:
-        from ksc.compiler.driver import compile_library
+    def compile_source(source: GeneratedSource, file: Path, library: Path) -> list[str]:
+        from ksc.compiler.driver import CompilationError, compile_library
+        from ksc.compiler.prepared import Preparation
 
-        placed = options.moved(file.parent, writable_store().place(name, key))
+        store, include = writable_store(), prelude_dir()
+        placed = options.moved(file.parent, store.place(name, key))
+        compiled = functools.partial(compile_library, file, library, compiler=compiler, options=placed, include=include)
         with timed("C++ compiler"):
-            flags = compile_library(file, library, compiler=compiler, options=placed, include=prelude_dir())
+            prepared = Preparation(store, compiler, options, include, build_key("", options, compiler)).of(source)
+            try:
+                flags = compiled(prepared=prepared)
+            except CompilationError:
+                if not prepared.folders:
+                    raise
+                flags = compiled()
+                prepared.discard()
         return [*compiler.command, *flags, *options.link_flags()]
 
     return _build(name, generate, compile_source, compiler, key, source_key(identity, options))
@@ -128,7 +139,7 @@ def find_or_build_cuda(
     if found is not None:
         return BuiltKernel(found)
 
-    def compile_source(file: Path, library: Path) -> list[str]:
+    def compile_source(_: GeneratedSource, file: Path, library: Path) -> list[str]:
         with timed("CUDA compiler"):
             flags = compile_cuda(file, library, nvcc=nvcc, options=chosen, include=prelude_dir())
         return [*nvcc.command, *flags]
@@ -184,14 +195,14 @@ def _find(name: str, key: str) -> Entry | None:
 def _build(
     name: str,
     generate: Callable[[], GeneratedSource],
-    compile_source: Callable[[Path, Path], list[str]],
+    compile_source: Callable[[GeneratedSource, Path, Path], list[str]],
     compiler: Compiler,
     key: str,
     made_of: str,
     *,
     suffix: str = ".cpp",
 ) -> BuiltKernel:
-    """Compile and publish; ``compile_source`` makes a library of a file and gives the command for it.
+    """Compile and publish; ``compile_source`` makes a library of the source in a file, and gives the command for it.
 
     ``made_of`` is the hash of all that the library depends on but the compiler.
     """
@@ -212,7 +223,7 @@ def _build(
         file, library = private / f"{stem}{suffix}", private / f"{stem}.so"
         file.write_text(source.text, "utf-8")
         try:
-            command = compile_source(file, library)
+            command = compile_source(source, file, library)
         except CompilationError as failed:
             raise compile_failure(source, file.name, failed.output) from None
         entry = Entry(name, key, store.place(name, key), source.entries, source.dtype, compiler.identity, suffix)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ksc.compiler.options import BuildOptions
+from ksc.compiler.prepared import NOTHING, Prepared
 from ksc.compiler.toolchain import Compiler
 from ksc.errors import BuildError
 
@@ -29,9 +30,15 @@ class CompilationError(Exception):
 
 
 def compile_library(
-    source: Path, library: Path, *, compiler: Compiler, options: BuildOptions, include: Path
+    source: Path,
+    library: Path,
+    *,
+    compiler: Compiler,
+    options: BuildOptions,
+    include: Path,
+    prepared: Prepared = NOTHING,
 ) -> list[str]:
-    """Compile one source into a shared library in the same, private folder; gives the flags used.
+    """Compile one source into a shared library in the same, private folder; gives the flags that make it from nothing.
 
     Raises CompilationError with the compiler's output, BuildError where ninja is missing.
     """
@@ -39,8 +46,8 @@ def compile_library(
     flags = [*options.compile_flags(), "-I", str(include)]
     _write_ninja_file(
         folder / "build.ninja",
-        cflags=[_quoted(flag) for flag in flags],
-        ldflags=["-shared", *(_quoted(flag) for flag in options.link_flags())],
+        cflags=[_quoted(flag) for flag in (*prepared.flags, *flags)],
+        ldflags=["-shared", *(_quoted(flag) for flag in (*map(str, prepared.objects), *options.link_flags()))],
         sources=[str(source)],
         objects=[f"{library.stem}.o"],
         library_target=library.name,

@@ -29,6 +29,9 @@ RECORD = "kernel.json"
 TRACES = ".traces"
 """The folder in a store of what earlier processes found out by tracing, see ``ksc.recall``."""
 
+PREPARED = ".prepared"
+"""The folder in a store of what its kernels have in common, see ``ksc.compiler.prepared``."""
+
 STORE = "torch_extensions"
 """The folder of built kernels in a build root."""
 
@@ -142,7 +145,7 @@ class Store:
                 record["compiler"],
                 record.get("suffix", ".cpp"),
             )
-            sound = record["library"] == _digest(entry.library_path) and entry.source_path.is_file()
+            sound = record["library"] == digest(entry.library_path) and entry.source_path.is_file()
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return entry if sound else None
@@ -192,7 +195,7 @@ class Store:
             "dtype": entry.dtype,
             "compiler": entry.compiler,
             "suffix": entry.suffix,
-            "library": _digest(staged.library_path),
+            "library": digest(staged.library_path),
             **details,
         }
         (ready / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
@@ -214,7 +217,8 @@ def stores() -> list[Store]:
     return [writable_store(), *(Store(root / STORE, root) for root in shared_roots())]
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The hash of what a file holds."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -183,6 +183,13 @@ template <class T> KS_NOINLINE void multiply(runtime &rt, tensor<T, 2> c, matrix
     });
 }
 
+// Compiled once for many kernels: KS_MULTIPLY_OF does it, and KS_MULTIPLY_ELSEWHERE says that it was done.
+#define KS_MULTIPLY_OF(T) template void multiply(runtime &, tensor<T, 2>, matrix<T>, matrix<T>, int64_t)
+#if defined(KS_MULTIPLY_ELSEWHERE)
+extern KS_MULTIPLY_OF(float);
+extern KS_MULTIPLY_OF(double);
+#endif
+
 }  // namespace ks
 
 #endif
