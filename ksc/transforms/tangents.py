@@ -129,7 +129,7 @@ def default(type_: Type) -> Const:
 
 
 def add(builder: Builder, a: Atom, b: Atom, name: str) -> Atom:
-    """The sum of two tangents of one type. A box of tangents has one owner, so there is nothing to add to it."""
+    """The sum of two tangents of one type, which is no record."""
     match a.type:
         case FloatType():
             return rename(builder.apply("add", a, b), name, builder)

@@ -5,8 +5,10 @@ import torch
 from orders import check_orders
 from tensor_oracle import described
 
+import ksc as knossos
 from ksc.frontend import trace
 from ksc.ir.nodes import walk
+from ksc.passes.resized import box_resized
 
 CASES = {}
 
@@ -103,6 +105,81 @@ def levels_of_a_pyramid(x):
     for _ in range(2):
         levels.append(0.5 * (levels[-1][::2] + levels[-1][1::2] ** 2))
     return torch.cat(levels)
+
+
+@case((7,))
+def halved_until_one_is_left(x):
+    y = x
+    while y.shape[0] > 1:
+        y = torch.sin(y[::2]) * 1.5 + y[: (y.shape[0] + 1) // 2]
+    return y.sum()
+
+
+@case((5,))
+def grown_by_the_index(x):
+    t = torch.sum(x)
+    for k in range(1, x.shape[0]):
+        r = x[:k] * t
+        for j in range(k):
+            r = torch.cat([r, r[:1] * x[:j]])
+        t = t + torch.sum(r * r)
+    return t
+
+
+@case((6,))
+def on_one_side_of_an_if(x):
+    y, z = x, x[:1]
+    for v in x:
+        if v > 0.0:
+            y = y[1:] * v
+        z = y * y
+    return torch.sum(y * y), torch.sum(z)
+
+
+@case((6,))
+def by_another_that_changes(x):
+    y, n = x * x, x.shape[0]
+    for _ in range(x.shape[0] - 1):
+        n = n - 1
+        w = y[:n]
+        y = w * torch.sum(y)
+    return y
+
+
+@case((4,), (4,))
+def the_same_although_it_is_not_told(x, y):
+    h = x
+    for v in y:
+        h = torch.tanh(y * v + h)
+    return h
+
+
+@pytest.mark.parametrize("name", ["halved_until_one_is_left", "grown_by_the_index", "on_one_side_of_an_if"])
+def test_records_are_kept_of_what_changes(name):
+    fn, args = CASES[name]
+    program = trace(fn, [described(arg) for arg in args]).program
+    assert any(eqn.op == "box" for eqn in walk(box_resized(program).main.body))
+
+
+@pytest.mark.parametrize("name", ["halved_until_one_is_left", "on_one_side_of_an_if"])
+def test_the_reverse_of_a_reverse(name):
+    fn, (x,) = CASES[name]
+    kernel = knossos.register(fn, backend="interpret")
+    assert torch.autograd.gradgradcheck(kernel, (x.clone().requires_grad_(),))
+
+
+def test_compiled():
+    fn, (x,) = CASES["on_one_side_of_an_if"]
+    mine, theirs = (x.clone().requires_grad_() for _ in range(2))
+    sum(knossos.register(fn)(mine)).backward()
+    sum(fn(theirs)).backward()
+    torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+def test_none_are_kept_of_what_stays():
+    fn, args = CASES["the_same_although_it_is_not_told"]
+    program = trace(fn, [described(arg) for arg in args]).program
+    assert box_resized(program) is program
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,6 +1,6 @@
 """The reverse of ``box`` and ``unbox``: each is the other, for boxes of cotangents.
 
-b = (box name x n)      ⟶      x_bar = (unbox b_bar)
+b = (box name x n)      ⟶      x_bar = (unbox b_bar), or a zero where the box has no cotangent: its zero is null
 x n = (unbox b)         ⟶      b_bar = (box [d name] x_bar)
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ksc.ir.nodes import Atom, Eqn, Var
 from ksc.ir.types import BoxType, is_differentiable
-from ksc.transforms.reverse.presence import either
+from ksc.transforms.reverse.presence import as_bool, either
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Sweep
 from ksc.transforms.tangents import atom_name, emit_box, emit_unbox, tangent_box, zero
@@ -22,7 +22,16 @@ def reverse_box(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
         return
     fields = [arg for arg in eqn.args if is_differentiable(arg.type)]
     names = [f"{atom_name(arg)}_bar" for arg in fields]
-    for arg, field in zip(fields, emit_unbox(scope.builder, bar, sweep.boxes, names), strict=True):
+    builder = scope.builder
+    if present is None:
+        opened = emit_unbox(builder, bar, sweep.boxes, names)
+    else:
+        opened = builder.if_(
+            as_bool(builder, present, f"has_{eqn.outs[0].name}_bar"),
+            lambda inner: emit_unbox(inner, bar, sweep.boxes, names),
+            lambda inner: [zero(inner, arg) for arg in fields],
+        )
+    for arg, field in zip(fields, opened, strict=True):
         scope.add(arg, field, present)
 
 

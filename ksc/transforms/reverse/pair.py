@@ -194,7 +194,7 @@ class Pairs:
 
     def _backward(self, forward: Forward, seeds: Seeds) -> Backward:
         sweep, function = forward.sweep, forward.function
-        scope = Scope("function", None, sweep.varied, Builder(function.span))
+        scope = Scope("function", None, sweep.varied, sweep.boxes, Builder(function.span))
         scope.own(forward.eqns, function.params)
         positions = differentiable_results(function)
         cotangents = []

@@ -11,9 +11,10 @@ from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Span, Var
 from ksc.ir.rewrite import Env, replace, substitute_eqn
-from ksc.ir.types import AccType, TensorType
+from ksc.ir.types import AccType, BoxType, TensorType
 from ksc.transforms.reverse.presence import ABSENT, Perhaps, Presence, either
 from ksc.transforms.reverse.reads import read_sizes_before
+from ksc.transforms.reverse.records import Boxes, add_records
 from ksc.transforms.tangents import add, tangent_type, zero
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ class Scope:
     at run time, and ``added`` says the same of what was added to accumulators here.
     """
 
-    def __init__(self, kind: Kind, parent: Scope | None, varied: set[Var], builder: Builder) -> None:
+    def __init__(self, kind: Kind, parent: Scope | None, varied: set[Var], boxes: Boxes, builder: Builder) -> None:
         self.kind = kind
         self.parent = parent
         self.varied = varied
+        self.boxes = boxes
         self.builder = builder
         self.owned: set[Var] = set()
         self.bars: dict[Var, Atom] = {}
@@ -68,7 +70,7 @@ class Scope:
 
     def inside(self, kind: Kind, span: Span | None = None) -> Scope:
         """A scope for a block inside this one; ``span`` is where the user gives what is reversed there."""
-        scope = Scope(kind, self, self.varied, Builder(self.builder.span))
+        scope = Scope(kind, self, self.varied, self.boxes, Builder(self.builder.span))
         scope.span = span or scope.span
         return scope
 
@@ -104,9 +106,13 @@ class Scope:
         """Add a contribution to the cotangent of ``var``."""
         if bar is None or not isinstance(var, Var) or var not in self.varied:
             return
-        known = self.bars.get(var)
-        present = either(self.presence(var), present)
-        self.put(var, bar if known is None else add(self.builder, known, bar, f"{var.name}_bar"), present)
+        known, name = self.bars.get(var), f"{var.name}_bar"
+        before = self.presence(var)
+        if known is not None and isinstance(bar.type, BoxType):
+            bar = add_records(self.builder, self.boxes, known, before, bar, present, name)
+        elif known is not None:
+            bar = add(self.builder, known, bar, name)
+        self.put(var, bar, either(before, present))
 
     def note_added(self, var: Var, present: Presence) -> None:
         """Note that something was added to the accumulator of a variable."""

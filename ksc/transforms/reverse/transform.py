@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ksc.ir.nodes import Program
 from ksc.ir.rewrite import assemble
 from ksc.passes.inline import inline_small
+from ksc.passes.resized import box_resized
 from ksc.passes.sink import sink
 from ksc.transforms.module import Module, chosen_params
 from ksc.transforms.reverse.pair import Pairs
@@ -28,7 +29,7 @@ def vjp(program: Program, *, wrt: Sequence[int] | None = None, with_value: bool 
         DifferentiationError: an operation on the way has no derivative.
         ValueError: ``wrt`` names a parameter that is not there or has no tangent.
     """
-    module = Module(sink(inline_small(program)))
+    module = Module(box_resized(sink(inline_small(program))))
     active = chosen_params(module.source.main, wrt)
     derived = Pairs(module).rev(program.entry, active, with_value)
     module.functions[derived.name] = derived
