@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.ops import vision_samples  # noqa: F401
 from tests.ops.tensor_oracle import check
 from tests.ops.tensor_samples import SAMPLES, arguments
 

@@ -14,6 +14,7 @@ from ksc.frontend.frame import Frame
 
 # Each of these enters its functions in the table.
 from ksc.frontend.tensors import (  # noqa: F401
+    combinations,
     contractions,
     conversions,
     convolutions,
@@ -27,10 +28,13 @@ from ksc.frontend.tensors import (  # noqa: F401
     padding,
     pooling,
     prelude,
+    rearranging,
     reductions,
+    replacing,
     scans,
     shapes,
     sorting,
+    splitting,
 )
 from ksc.frontend.tensors.refusals import REFUSED
 from ksc.frontend.tensors.table import OWNERS, TABLE, Handler

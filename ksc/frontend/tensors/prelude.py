@@ -21,7 +21,7 @@ from ksc.frontend.tensors.reductions import over, shift_of
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import TABLE, Handler, objects
 from ksc.frontend.values import NONE, Static, Struct, Value
-from ksc.ops.library.tensors import forms, losses, matrices, normalising
+from ksc.ops.library.tensors import differences, forms, losses, matrices, normalising, statistics
 
 
 def written(name: str, function: FunctionType) -> Handler:
@@ -136,6 +136,19 @@ WRITTEN: Mapping[Callable[..., Any], tuple[str, ...]] = {
     matrices.baddbmm: ("baddbmm",),
     matrices.addr: ("addr",),
     normalising.dist: ("dist",),
+    normalising.layer_norm_of_torch: ("torch.layer_norm",),
+    normalising.group_norm_of_torch: ("torch.group_norm",),
+    normalising.batch_norm_of_torch: ("torch.batch_norm",),
+    normalising.instance_norm_of_torch: ("torch.instance_norm",),
+    differences.diff: ("diff",),
+    differences.trapezoid: ("torch.trapezoid", "torch.trapz"),
+    differences.cumulative_trapezoid: ("torch.cumulative_trapezoid",),
+    statistics.nansum: ("nansum",),
+    statistics.nanmean: ("nanmean",),
+    statistics.cov: ("cov",),
+    statistics.corrcoef: ("corrcoef",),
+    statistics.vecdot: ("linalg.vecdot",),
+    statistics.frobenius_norm: ("torch.frobenius_norm",),
     losses.mse_loss: ("F.mse_loss",),
     losses.l1_loss: ("F.l1_loss",),
     losses.smooth_l1_loss: ("F.smooth_l1_loss",),

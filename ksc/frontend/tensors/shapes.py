@@ -414,6 +414,8 @@ def tensor_split(op: Op, input: Value, indices_or_sections: Value, dim: Value = 
         for k in range(1, given + 1):
             bounds.append(add(frame, node, mul(frame, node, each, const(k)), least(frame, node, const(k), more)))
     else:
+        if not isinstance(given, tuple | list) or not all(isinstance(index, int) for index in given):
+            op.refuse(f"at {given!r}", "give a number of parts, or indices as a tuple", code="KS209")
         for index in given:
             at = at_least(frame, node, wrapped(frame, node, const(index), size), 0)
             bounds.append(least(frame, node, at, size))

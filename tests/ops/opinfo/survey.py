@@ -95,6 +95,10 @@ def survey(op: Any, extent: Extent) -> Iterator[Finding]:
 def _finding(what: str, call: Call | Exception, question: Question | None) -> Finding:
     if isinstance(call, Exception):
         return Finding(what, "", "", Outcome(Status.UNSPELLED, str(call)))
+    if question is not None and any(
+        arg.dtype not in (torch.get_default_dtype(), torch.int64, torch.bool) for arg in call.args
+    ):
+        return Finding(what, call.source, "", Outcome(Status.UNSPELLED, "floats of another width than new tensors"))
     shapes = ", ".join(f"{str(arg.dtype).removeprefix('torch.')}{list(arg.shape)}" for arg in call.args)
     result = refusal(call) if question is None else outcome(call, question)
     return Finding(what, call.source, shapes, result, error=question is None)
