@@ -1,10 +1,11 @@
 """Samples of functions of which PyTorch has none, or only large ones: images, windows, and other names of functions."""
 
 import torch
+from torch.nn import functional as F
 
-from tests.ops.tensor_samples import given, positive, sample
+from tests.ops.tensor_samples import floats, given, positive, sample
 
-EPS = 1e-5
+EPS, NAN, INF = 1e-5, float("nan"), float("inf")
 sample("torch_layer_norm", lambda x, w, b: torch.layer_norm(x, (3,), w, b, EPS), ((2, 3), (3,), (3,)))
 sample("torch_group_norm", lambda x, w, b: torch.group_norm(x, 2, w, b, EPS), ((2, 4, 3), (4,), (4,)))
 sample(
@@ -22,3 +23,39 @@ sample("slice_scatter", lambda x, y: torch.slice_scatter(x, y, 1, -5, None, 2), 
 sample("slice_scatter_to", lambda x, y: x.slice_scatter(y, end=-1), ((4, 2), (3, 2)))
 sample("atleast_list", lambda x, y: torch.atleast_2d([x, y]), ((3,), given(2.0)))
 sample("unfold_view", lambda x: x.unfold(0, 3, 2).sum(-1) * x.unfold(0, 1, 2)[1:, 0], ((6,),))
+
+GRID, GRID_3D = (1, 2, 2, 2), floats(1, 1, 2, 2, 3, low=-1.6, high=1.6)
+sample(
+    "grid_sample_border", lambda x, g: F.grid_sample(x, g * 1.3, padding_mode="border"), ((1, 2, 3, 4), GRID), order=1
+)
+sample(
+    "grid_sample_bicubic",
+    lambda x, g: F.grid_sample(x, g, "bicubic", "reflection", align_corners=True),
+    ((1, 1, 3, 4), GRID),
+    order=1,
+)
+sample(
+    "grid_sample_3d",
+    lambda x, g: F.grid_sample(x, g, padding_mode="reflection", align_corners=False),
+    ((1, 2, 2, 3, 2), GRID_3D),
+    order=1,
+)
+sample("grid_sample_nearest", lambda x, g: F.grid_sample(x, g, "nearest", "zeros", True), ((1, 2, 3, 2), GRID), order=1)
+sample(
+    "grid_sample_nan", lambda x, g: F.grid_sample(x, g), ((1, 1, 2, 2), given([[[[NAN, 0.0], [INF, 0.1]]]])), order=0
+)
+sample("affine_grid", lambda t, x: F.affine_grid(t, x.shape, align_corners=True), ((2, 2, 3), (2, 1, 3, 1)))
+sample("affine_grid_3d", lambda t: F.affine_grid(t, [1, 2, 2, 3, 2], align_corners=False), ((1, 3, 4),))
+sample("fold", lambda x: F.fold(x, (4, 5), (2, 3), padding=(1, 0), stride=(2, 1)), ((2, 6, 9),))
+sample("unfold", lambda x: F.unfold(x, (2, 2), dilation=(1, 2), padding=1, stride=2), ((1, 2, 3, 4),))
+sample("lp_pool1d", lambda x: F.lp_pool1d(x, 3, 2, ceil_mode=True), (positive(1, 2, 5),))
+sample("lp_pool2d", lambda x: F.lp_pool2d(x, 2.0, (2, 3), stride=1), (positive(2, 3, 4),))
+sample("lp_pool3d", lambda x: F.lp_pool3d(x, 1.5, 2), (positive(1, 2, 2, 4),))
+sample(
+    "conv_transpose2d",
+    lambda x, w, b: F.conv_transpose2d(x, w, b, stride=(2, 1), padding=1, output_padding=(1, 0), groups=2),
+    ((1, 4, 2, 3), (4, 1, 3, 2), (2,)),
+)
+sample("interpolate_twice", lambda x: F.interpolate(x, scale_factor=2, mode="nearest-exact"), ((1, 2, 3),))
+sample("interpolate_aligned", lambda x: F.interpolate(x, (5, 1), mode="bicubic", align_corners=True), ((1, 1, 3, 4),))
+sample("interpolate_half", lambda x: F.interpolate(x, scale_factor=(0.5, 1.25), mode="bilinear"), ((1, 1, 5, 4),))

@@ -24,7 +24,7 @@ def _convolution(n: int) -> Callable[..., Value]:
         groups: Value = Static(1),
     ) -> Value:
         x, w = op.numeric_tensor(input), op.numeric_tensor(weight)
-        _same_type(op, x, w)
+        same_type(op, x, w)
         if w.rank != n + 2 or x.rank not in (n + 1, n + 2):
             op.refuse(f"needs an input of {n + 1} or {n + 2} and a weight of {n + 2} dimensions", "reshape them")
         batched = x.rank == n + 2
@@ -43,7 +43,7 @@ def _convolution(n: int) -> Callable[..., Value]:
         op.require((outputs % share).eq(0), f"{op.name}(): the groups do not divide the output channels")
         b = None if isinstance(bias, Static) and bias.value is None else op.numeric_tensor(bias)
         if b is not None:
-            _same_type(op, x, b)
+            same_type(op, x, b)
             op.same(b.sizes[0], outputs)
 
         def body(index: list[Scalar]) -> Scalar:
@@ -61,7 +61,8 @@ def _convolution(n: int) -> Callable[..., Value]:
     return function
 
 
-def _same_type(op: Op, x: Tensor, other: Tensor) -> None:
+def same_type(op: Op, x: Tensor, other: Tensor) -> None:
+    """Refuse tensors of different types."""
     if x.type != other.type:
         op.refuse(f"of tensors of {x.type} and {other.type}", "give all the same dtype")
 

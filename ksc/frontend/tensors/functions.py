@@ -14,6 +14,7 @@ from ksc.frontend.frame import Frame
 
 # Each of these enters its functions in the table.
 from ksc.frontend.tensors import (  # noqa: F401
+    columns,
     combinations,
     contractions,
     conversions,
@@ -23,6 +24,7 @@ from ksc.frontend.tensors import (  # noqa: F401
     exact,
     extrema,
     gathering,
+    interpolation,
     joining,
     members,
     padding,
@@ -31,6 +33,7 @@ from ksc.frontend.tensors import (  # noqa: F401
     rearranging,
     reductions,
     replacing,
+    sampling,
     scans,
     shapes,
     sorting,

@@ -162,42 +162,51 @@ max_pool2d = torch_function("torch.max_pool2d", "F.max_pool2d")(_max_pool(2))
 max_pool3d = torch_function("torch.max_pool3d", "F.max_pool3d")(_max_pool(3))
 
 
-def _adaptive(op: Op, x: Tensor, n: int, output_size: Value) -> tuple[list[Scalar], Parts]:
-    """The sizes of the result, and of a window where it begins and how wide it is, for each dimension."""
+def _adaptive_sizes(op: Op, x: Tensor, n: int, output_size: Value) -> list[Scalar]:
+    """The sizes of the result in the last ``n`` dimensions."""
     _require_dimensions(op, x, n)
     given = output_size.items if isinstance(output_size, Struct) else [output_size] * n
     if len(given) == 1:
         given = [*given] * n
     if len(given) != n:
         op.refuse(f"needs {n} numbers as output_size, not {len(given)}", f"give {n}")
-    inputs = x.sizes[-n:]
-    counts = [
+    return [
         size if isinstance(value, Static) and value.value is None else op.require_size(op.integer(value, "output_size"))
-        for value, size in zip(given, inputs, strict=True)
+        for value, size in zip(given, x.sizes[-n:], strict=True)
     ]
+
+
+def _parts(inputs: Sequence[Scalar], counts: Sequence[Scalar]) -> Parts:
+    """Of a window where it begins and how wide it is, for each dimension."""
 
     def parts(at: Sequence[Scalar]) -> tuple[list[Scalar], list[Scalar]]:
         starts = [i * size // count for i, count, size in zip(at, counts, inputs, strict=True)]
         stops = [((i + 1) * size + count - 1) // count for i, count, size in zip(at, counts, inputs, strict=True)]
         return starts, [stop - start for start, stop in zip(starts, stops, strict=True)]
 
-    return [*x.sizes[:-n], *counts], parts
+    return parts
+
+
+def adaptive_mean(op: Op, x: Tensor, counts: Sequence[Scalar]) -> Tensor:
+    """The means of as many parts of the last dimensions, which overlap where the numbers do not divide the sizes."""
+    n = len(counts)
+    parts = _parts(x.sizes[-n:], counts)
+
+    def body(index: list[Scalar]) -> Scalar:
+        starts, widths = parts(index[-n:])
+
+        def term(inner: list[Scalar]) -> Scalar:
+            return x[[*index[:-n], *(start + k for start, k in zip(starts, inner, strict=True))]]
+
+        return op.reduce("add", widths, term) / op.product(widths).float
+
+    return op.build([*x.sizes[:-n], *counts], body)
 
 
 def _adaptive_mean(n: int) -> Callable[..., Value]:
     def function(op: Op, input: Value, output_size: Value) -> Value:
         x = op.float_tensor(input)
-        sizes, parts = _adaptive(op, x, n, output_size)
-
-        def body(index: list[Scalar]) -> Scalar:
-            starts, widths = parts(index[-n:])
-
-            def term(inner: list[Scalar]) -> Scalar:
-                return x[[*index[:-n], *(start + k for start, k in zip(starts, inner, strict=True))]]
-
-            return op.reduce("add", widths, term) / op.product(widths).float
-
-        return op.result(op.build(sizes, body))
+        return op.result(adaptive_mean(op, x, _adaptive_sizes(op, x, n, output_size)))
 
     return function
 
@@ -210,7 +219,8 @@ adaptive_avg_pool3d = torch_function("F.adaptive_avg_pool3d")(_adaptive_mean(3))
 def _adaptive_max(n: int) -> Callable[..., Value]:
     def function(op: Op, input: Value, output_size: Value, return_indices: Value = FALSE) -> Value:
         x = op.float_tensor(input)
-        sizes, parts = _adaptive(op, x, n, output_size)
+        counts = _adaptive_sizes(op, x, n, output_size)
+        parts = _parts(x.sizes[-n:], counts)
 
         def body(index: list[Scalar]) -> list[Scalar]:
             starts, widths = parts(index[-n:])
@@ -224,7 +234,7 @@ def _adaptive_max(n: int) -> Callable[..., Value]:
             best, _ = search(op, widths, element, largest=True)
             return [element(best), ravelled(op, place(best), x.sizes[-n:])]
 
-        return _with_places(op, op.build_many(sizes, body), return_indices)
+        return _with_places(op, op.build_many([*x.sizes[:-n], *counts], body), return_indices)
 
     return function
 

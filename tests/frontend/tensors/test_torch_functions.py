@@ -48,7 +48,7 @@ REFUSALS = [
     (lambda x: torch.unique(x), "depends on the elements", "mask"),
     (lambda x: torch.linalg.eigh(x), "eigh()", "outside"),
     (lambda x: torch.median(x), "median()", "sort()"),
-    (lambda x: torch.trapezoid(x), "trapezoid()", "kernels know"),
+    (lambda x: torch.lobpcg(x), "lobpcg()", "kernels know"),
     (lambda x: torch.einsum("ij,j->i", x), "2 terms", "one term per tensor"),
     (lambda x: torch.einsum("i->i", x), "the term 'i'", "one letter per dimension"),
     (lambda x: torch.einsum("ij->ik", x), "output 'ik'", "once"),
@@ -67,6 +67,10 @@ REFUSALS = [
     (lambda x: (x > 0) - (x < 1), "not defined on truth values", "logical_xor"),
     (lambda x: torch.linalg.matrix_norm(x, 2), "ord=2", "'fro'"),
     (lambda x: torch.max(torch.zeros(0)), "no elements", None),
+    (lambda x: F.interpolate(x[None], size=4, mode="bilinear"), "needs 4 dimensions, not 3", "another mode"),
+    (lambda x: F.interpolate(x[None], scale_factor=0.3), "how the product is rounded", "give size"),
+    (lambda x: F.grid_sample(x, x), "4 or of 5 dimensions, not 2 and 2", "reshape"),
+    (lambda x: F.grid_sample(x, x, "cubic"), "mode='cubic'", "'bicubic'"),
     (lambda x: torch.arange(3, 0), "sign of the step", None),
 ]
 
@@ -89,6 +93,9 @@ STOPS = [
     (lambda x: torch.linalg.inv(x), (torch.zeros(2, 2),), "singular"),
     (lambda x: torch.linalg.cholesky(x), (-torch.eye(2),), "positive definite"),
     (lambda x: F.pad(x, (3, 0), mode="reflect"), (torch.zeros(2, 3),), "reflected"),
+    (lambda x: F.interpolate(x[None], size=x.shape[0]), (torch.zeros(0, 3),), "a size is zero"),
+    (lambda x: F.fold(x, (2, 2), 2), (torch.zeros(4, 2),), "a column for each window"),
+    (lambda x: torch.pixel_shuffle(x[:, :, None], 2), (torch.zeros(2, 3),), "squares do not divide"),
     (lambda x: torch.topk(x, 4).values, (torch.zeros(2, 3),), "larger than the dimension"),
 ]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ksc.ops.library.tensors.forms import require, shift
 
@@ -216,6 +217,52 @@ def instance_norm_of_torch(
 ) -> Tensor:
     """``instance_norm`` with the parameters that torch has."""
     return instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 0.0001, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Each element divided by a power of the mean square of its neighbours in other channels."""
+    require(input.dim() > 2, "local_response_norm() of fewer than 3 dimensions", "add dimensions with unsqueeze()")
+    squares = (input * input).movedim(1, -1)
+    padded = F.pad(squares, (size // 2, (size - 1) // 2))
+    mean = torch.mean(padded.unfold(-1, size, 1), -1).movedim(-1, 1)
+    return input / torch.pow(mean * alpha + k, beta)
+
+
+def rooted(mean: Tensor, count: int, norm_type: float) -> Tensor:
+    """The norms of windows from the means of powers of their elements."""
+    return torch.pow(torch.sign(mean) * torch.relu(torch.abs(mean)) * count, 1.0 / norm_type)
+
+
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: int, stride: int | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The norms of windows."""
+    step = kernel_size if stride is None else stride
+    return rooted(F.avg_pool1d(torch.pow(input, norm_type), kernel_size, step, 0, ceil_mode), kernel_size, norm_type)
+
+
+def lp_pool2d(
+    input: Tensor,
+    norm_type: float,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The norms of windows."""
+    count = kernel_size**2 if isinstance(kernel_size, int) else kernel_size[0] * kernel_size[1]
+    return rooted(F.avg_pool2d(torch.pow(input, norm_type), kernel_size, stride, 0, ceil_mode), count, norm_type)
+
+
+def lp_pool3d(
+    input: Tensor,
+    norm_type: float,
+    kernel_size: int | tuple[int, int, int],
+    stride: int | tuple[int, int, int] | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The norms of windows."""
+    count = kernel_size**3 if isinstance(kernel_size, int) else kernel_size[0] * kernel_size[1] * kernel_size[2]
+    return rooted(F.avg_pool3d(torch.pow(input, norm_type), kernel_size, stride, 0, ceil_mode), count, norm_type)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
