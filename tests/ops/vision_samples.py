@@ -59,3 +59,12 @@ sample(
 sample("interpolate_twice", lambda x: F.interpolate(x, scale_factor=2, mode="nearest-exact"), ((1, 2, 3),))
 sample("interpolate_aligned", lambda x: F.interpolate(x, (5, 1), mode="bicubic", align_corners=True), ((1, 1, 3, 4),))
 sample("interpolate_half", lambda x: F.interpolate(x, scale_factor=(0.5, 1.25), mode="bilinear"), ((1, 1, 5, 4),))
+sample("soft_margin_loss", lambda x, y: F.soft_margin_loss(x, y.detach()), ((2, 3), given([[1.0, -1, 1], [-1, 1, 1]])))
+sample(
+    "triplet_margin_with_distance_loss",
+    lambda a, p, n: F.triplet_margin_with_distance_loss(
+        a, p, n, distance_function=lambda x, y: (x - y).abs().sum(-1), margin=2.5, swap=True, reduction="none"
+    ),
+    ((3, 2), (3, 2), (3, 2)),
+)
+sample("gaussian_nll_loss_of_number", lambda x, y: F.gaussian_nll_loss(x, y, 0.5, full=True), ((2, 3), (2, 3)))

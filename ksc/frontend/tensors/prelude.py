@@ -21,7 +21,7 @@ from ksc.frontend.tensors.reductions import over, shift_of
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import TABLE, Handler, objects
 from ksc.frontend.values import NONE, Static, Struct, Value
-from ksc.ops.library.tensors import differences, forms, losses, matrices, normalising, statistics
+from ksc.ops.library.tensors import differences, forms, losses, margins, matrices, normalising, statistics
 
 
 def written(name: str, function: FunctionType) -> Handler:
@@ -162,6 +162,17 @@ WRITTEN: Mapping[Callable[..., Any], tuple[str, ...]] = {
     losses.kl_div: ("F.kl_div",),
     losses.nll_loss: ("F.nll_loss",),
     losses.cross_entropy: ("F.cross_entropy",),
+    margins.margin_ranking_loss: ("F.margin_ranking_loss",),
+    margins.hinge_embedding_loss: ("F.hinge_embedding_loss",),
+    margins.soft_margin_loss: ("F.soft_margin_loss",),
+    margins.multi_margin_loss: ("F.multi_margin_loss",),
+    margins.multilabel_margin_loss: ("F.multilabel_margin_loss",),
+    margins.multilabel_soft_margin_loss: ("F.multilabel_soft_margin_loss",),
+    margins.cosine_embedding_loss: ("F.cosine_embedding_loss",),
+    margins.triplet_margin_loss: ("F.triplet_margin_loss",),
+    margins.triplet_margin_with_distance_loss: ("F.triplet_margin_with_distance_loss",),
+    margins.poisson_nll_loss: ("F.poisson_nll_loss",),
+    margins.gaussian_nll_loss: ("F.gaussian_nll_loss",),
 }
 """The names in torch of the functions of the library."""
 
