@@ -11,6 +11,10 @@ from collections.abc import Collection, Iterable, Sequence
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.rewrite import OWN_EFFECTS
 
+Carried = dict[Eqn, set[int]]
+"""Carries of loops that are needed. Loops around go round until nothing more is, so this only grows; a loop that is met
+again starts from what it needed before, and does not go round again for that."""
+
 
 def prune_block(block: Block, effectful: Collection[str], live: set[Var] | None = None) -> Block:
     """The block with what its results, ``live`` and effects need.
@@ -18,16 +22,23 @@ def prune_block(block: Block, effectful: Collection[str], live: set[Var] | None 
     ``effectful`` names the functions whose calls must stay. An addition to an accumulator stays where the accumulator
     is in ``live``, which learns the variables that the block reads.
     """
-    live = set() if live is None else live
-    _read(block.results, live)
-    return Block(block.params, prune_eqns(block.eqns, effectful, live), block.results, block.span)
+    return _prune_block(block, effectful, set() if live is None else live, {})
 
 
 def prune_eqns(eqns: Sequence[Eqn], effectful: Collection[str], live: set[Var]) -> tuple[Eqn, ...]:
     """The equations needed for the variables in ``live``, which learns what these equations read."""
+    return _prune_eqns(eqns, effectful, live, {})
+
+
+def _prune_block(block: Block, effectful: Collection[str], live: set[Var], carried: Carried) -> Block:
+    _read(block.results, live)
+    return Block(block.params, _prune_eqns(block.eqns, effectful, live, carried), block.results, block.span)
+
+
+def _prune_eqns(eqns: Sequence[Eqn], effectful: Collection[str], live: set[Var], carried: Carried) -> tuple[Eqn, ...]:
     kept = []
     for eqn in reversed(eqns):
-        pruned = _prune(eqn, effectful, live)
+        pruned = _prune(eqn, effectful, live, carried)
         if pruned is not None:
             kept.append(pruned)
     return tuple(reversed(kept))
@@ -48,56 +59,57 @@ def has_effect(eqn: Eqn, effectful: Collection[str], live: Collection[Var]) -> b
     return any(has_effect(inner, effectful, live) for block in eqn.blocks for inner in block.eqns)
 
 
-def _prune(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn | None:
+def _prune(eqn: Eqn, effectful: Collection[str], live: set[Var], carried: Carried) -> Eqn | None:
     if not any(out in live for out in eqn.outs) and not has_effect(eqn, effectful, live):
         return None
     match eqn.op:
         case "if":
             keep = [k for k, out in enumerate(eqn.outs) if out in live]
-            blocks = tuple(_side(block, keep, effectful, live) for block in eqn.blocks)
+            blocks = tuple(_side(block, keep, effectful, live, carried) for block in eqn.blocks)
             pruned = Eqn(tuple(eqn.outs[k] for k in keep), eqn.op, eqn.args, eqn.params, blocks, eqn.span)
         case "build" | "reduce":
             keep = [k for k, out in enumerate(eqn.outs) if out in live]
-            body = _side(eqn.blocks[0], keep, effectful, live)
+            body = _side(eqn.blocks[0], keep, effectful, live, carried)
             pruned = Eqn(tuple(eqn.outs[k] for k in keep), eqn.op, eqn.args, eqn.params, (body,), eqn.span)
         case "withacc":
-            pruned = _prune_withacc(eqn, effectful, live)
+            pruned = _prune_withacc(eqn, effectful, live, carried)
         case "for" | "while":
-            pruned = _prune_loop(eqn, effectful, live)
+            pruned = _prune_loop(eqn, effectful, live, carried)
         case _:
             pruned = eqn
     _read(pruned.args, live)
     return pruned
 
 
-def _side(block: Block, keep: Sequence[int], effectful: Collection[str], live: set[Var]) -> Block:
+def _side(block: Block, keep: Sequence[int], effectful: Collection[str], live: set[Var], carried: Carried) -> Block:
     results = tuple(block.results[k] for k in keep)
-    return prune_block(Block(block.params, block.eqns, results, block.span), effectful, live)
+    return _prune_block(Block(block.params, block.eqns, results, block.span), effectful, live, carried)
 
 
-def _prune_withacc(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn:
+def _prune_withacc(eqn: Eqn, effectful: Collection[str], live: set[Var], carried: Carried) -> Eqn:
     (body,) = eqn.blocks
     n = len(eqn.args)
     accs = [k for k in range(n) if eqn.outs[k] in live]
     keep = [k for k in range(len(body.results)) if eqn.outs[n + k] in live]
     live.update(body.params[k] for k in accs)
     params = tuple(body.params[k] for k in accs)
-    inner = _side(Block(params, body.eqns, body.results, body.span), keep, effectful, live)
+    inner = _side(Block(params, body.eqns, body.results, body.span), keep, effectful, live, carried)
     outs = tuple(eqn.outs[k] for k in accs) + tuple(eqn.outs[n + k] for k in keep)
     return Eqn(outs, eqn.op, tuple(eqn.args[k] for k in accs), eqn.params, (inner,), eqn.span)
 
 
-def _prune_loop(eqn: Eqn, effectful: Collection[str], live: set[Var]) -> Eqn:
+def _prune_loop(eqn: Eqn, effectful: Collection[str], live: set[Var], carried: Carried) -> Eqn:
     *conds, body = eqn.blocks
     n = eqn.params["carries"]
     skip = len(body.params) - n
-    carries = {k for k in range(n) if eqn.outs[k] in live}
+    carries = carried.setdefault(eqn, set())
+    carries.update(k for k in range(n) if eqn.outs[k] in live)
     stacked = [k for k in range(n, len(eqn.outs)) if eqn.outs[k] in live]
     while True:
         inside = set(live)
-        new_conds = [prune_block(cond, effectful, inside) for cond in conds]
+        new_conds = [_prune_block(cond, effectful, inside, carried) for cond in conds]
         keep = [k for k in range(n) if k in carries] + stacked
-        new_body = _side(body, keep, effectful, inside)
+        new_body = _side(body, keep, effectful, inside, carried)
         needed = {
             k for k in range(n) if body.params[skip + k] in inside or any(cond.params[k] in inside for cond in conds)
         }

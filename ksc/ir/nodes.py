@@ -175,10 +175,15 @@ class Program:
 
 def walk(block: Block) -> Iterator[Eqn]:
     """Every equation of the block and of the blocks inside it, outer ones first."""
-    for eqn in block.eqns:
-        yield eqn
-        for inner in eqn.blocks:
-            yield from walk(inner)
+    pending = [iter(block.eqns)]
+    while pending:
+        for eqn in pending[-1]:
+            yield eqn
+            if eqn.blocks:
+                pending += [iter(inner.eqns) for inner in reversed(eqn.blocks)]
+                break
+        else:
+            pending.pop()
 
 
 def default_value(type_: Type) -> Const | None:

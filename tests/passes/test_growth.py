@@ -13,7 +13,7 @@ from ksc.passes import PIPELINE, optimise, prepare
 from ksc.passes.fuse import chain
 from ksc.transforms import vjp
 
-HEAD = "import torch\n\n"
+HEAD = "import math\n\nimport torch\n\n"
 VECTOR = TensorType(1, Float)
 
 
@@ -66,7 +66,11 @@ def calls(step, *args):
 def stages(tmp_path, shape, size):
     params, types, lines, result = SHAPES[shape]
     written = [line.format(k=k) for k in range(size) for line in lines]
-    fn = program_of(tmp_path, params, written, result)
+    return stages_of(program_of(tmp_path, params, written, result), types)
+
+
+def stages_of(fn, types):
+    """The calls of each stage of making the vjp of a function, and the equations of that."""
     counts = {}
     traced, counts["trace"] = calls(trace, fn, [Abstract(type_) for type_ in types])
     program, counts["prepare"] = calls(prepare, traced.program)
@@ -84,6 +88,46 @@ def test_twice_the_program_takes_twice_the_steps(shape, tmp_path):
     large, many = stages(tmp_path, shape, 24)
     assert many < 2.2 * few
     slow = {name: (small[name], large[name]) for name in small if large[name] > 2.5 * small[name] + 2000}
+    assert slow == {}
+
+
+NESTS = {
+    "while": (
+        "x: float",
+        [Float],
+        "s = x",
+        ["j{k} = 0", "while j{k} < 3 and s < 9.0:"],
+        ["s = s + math.sin(s)"],
+        "j{k} += 1",
+    ),
+    "for": (
+        "x: torch.Tensor",
+        [VECTOR],
+        "s = x[0]",
+        ["for i{k} in range(x.shape[0]):"],
+        ["s = s * x[i{k}]"],
+        "s = s + 1.0",
+    ),
+    "if": ("x: float", [Float], "s = x", ["if s < {k}.0:"], ["s = s + math.sin(s)"], "s = s * x"),
+}
+
+
+@pytest.mark.parametrize("nest", NESTS)
+def test_what_is_nested_deeper_is_not_gone_through_twice_for_each_level(nest, tmp_path):
+    params, types, start, heads, first, last = NESTS[nest]
+
+    def nested(depth):
+        lines = [start]
+        for k in range(depth):
+            lines += ["    " * k + head.format(k=k) for head in heads]
+            lines += ["    " * (k + 1) + line.format(k=k) for line in first]
+        lines += ["    " * (k + 1) + last.format(k=k) for k in reversed(range(depth))]
+        return stages_of(program_of(tmp_path, params, lines, "s"), types)
+
+    (small, few), (large, many) = nested(4), nested(8)
+    growth = many / few
+    assert growth < 5
+    slow = {name: (small[name], large[name]) for name in small if large[name] > 1.8 * growth * small[name] + 2000}
     assert slow == {}
 
 

@@ -40,6 +40,7 @@ class Analysis:
         self._effectful = effectful
         self._read: set[Var] = set()
         self._live: set[int] = set()
+        self._acts: dict[int, bool] = {}
         self._uses: dict[Var, list[Use]] = {}
         self._loop_of: dict[Var, int] = {}
         self._loops = 0
@@ -134,11 +135,13 @@ class Analysis:
 
     def has_effect(self, eqn: Eqn) -> bool:
         """Whether the equation does something beyond giving its outs."""
-        return (
-            eqn.op in EFFECTS
-            or (eqn.op == "call" and self._effectful(eqn))
-            or any(self.has_effect(inner) for block in eqn.blocks for inner in block.eqns)
-        )
+        if not eqn.blocks:
+            return eqn.op in EFFECTS or (eqn.op == "call" and self._effectful(eqn))
+        known = self._acts.get(id(eqn))
+        if known is None:
+            known = any(self.has_effect(inner) for block in eqn.blocks for inner in block.eqns)
+            self._acts[id(eqn)] = known
+        return known
 
     # Uses, forwards.
 

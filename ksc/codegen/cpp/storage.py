@@ -26,6 +26,7 @@ from ksc.codegen.cpp.aliases import FROZEN, Aliases
 from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.names import is_temporary
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Span, Var
+from ksc.ir.rewrite import bound_vars
 from ksc.ir.types import AccType, BoxType, TensorType, Type
 
 Live = dict[Var, Span | None]
@@ -154,6 +155,7 @@ class _Follower:
         self.written: set[Var] = set()
         self.plan = Storage()
         self._free: dict[int, Live] = {}
+        self._bound: dict[int, set[Var]] = {}
 
     def function(self, function: Function, *, own: bool) -> Storage:
         """Follow the body; without ``own`` the parameters must not be changed."""
@@ -189,11 +191,13 @@ class _Follower:
         live = {**live_out, **_memory(results, None)}
         after: list[Live] = []
         for eqn in reversed(eqns):
-            after.append(live)
-            live = {var: span for var, span in live.items() if var not in eqn.outs}
+            for out in eqn.outs:
+                live.pop(out, None)
+            # The others do not ask what is read later.
+            after.append(dict(live) if eqn.blocks or eqn.op in ("update", "call") else {})
             live.update(self.reads(eqn))
         for eqn, later in zip(eqns, reversed(after), strict=True):
-            self.eqn(eqn, {var: span for var, span in later.items() if var not in eqn.outs})
+            self.eqn(eqn, later)
 
     def reads(self, eqn: Eqn) -> Live:
         """What an equation reads, its blocks included, of variables that hold memory."""
@@ -217,6 +221,13 @@ class _Follower:
                 known.update(_memory(self.analysis.needed_results(eqn, inner), eqn.span))
                 known = {var: span for var, span in known.items() if var not in bound}
             self._free[id(eqn)] = known
+        return known
+
+    def bound_inside(self, eqn: Eqn) -> set[Var]:
+        """All variables that the blocks of an equation bind."""
+        known = self._bound.get(id(eqn))
+        if known is None:
+            known = self._bound[id(eqn)] = bound_in(eqn)
         return known
 
     # Decisions.
@@ -339,7 +350,7 @@ class _Follower:
         wanted = [k for k, out in enumerate(eqn.outs) if self.analysis.is_read(out)]
         for side in eqn.blocks:
             self.block(side, self.analysis.needed_results(eqn, side), live)
-        inner = bound_in(eqn)
+        inner = self.bound_inside(eqn)
         groups = {k: set[Var]().union(*(self.sharing(side.results[k]) for side in eqn.blocks)) for k in wanted}
         pairs = [
             (i, j)
@@ -408,7 +419,8 @@ class _Follower:
         held = [k for k in range(carries) if needed[k] and holds_memory(params[k].type)]
         around = {**live, **self.free(eqn)}
         self.written -= set(params)
-        self._rounds(eqn, {k: set() for k in held}, set(), around)
+        followed = self._state
+        owned, meeting = self._rounds(eqn, {k: set() for k in held}, set(), around)
         changed = self._changed(params, body.results, held)
         for k in held:
             self.plan.changed.discard((id(eqn), k))
@@ -429,7 +441,9 @@ class _Follower:
             for j in held
             if j < i and i not in changed and j not in changed and self.meet(inits[i], inits[j])
         }
-        groups, pairs = self._rounds(eqn, groups, pairs, around)
+        alone = not any((*owned.values(), meeting, *groups.values(), pairs))
+        if not alone or followed != self._state:
+            groups, pairs = self._rounds(eqn, groups, pairs, around)
         for k in held:
             init, result = inits[k], body.results[k]
             steady = isinstance(result, Var) and self.plan.root(result) is params[k]
@@ -444,6 +458,11 @@ class _Follower:
             self.aliases.relate(eqn.outs[i], eqn.outs[j])
         for out in eqn.outs[carries:]:
             self.own(out)
+
+    @property
+    def _state(self) -> tuple[int, int]:
+        """What the decisions in a loop depend on, but for what its carries may share memory with."""
+        return self.aliases.freezings, len(self.apart)
 
     def _changed(self, params: Sequence[Var], results: Sequence[Atom], held: Sequence[int]) -> list[int]:
         """The carries whose start is changed in place, in the first iteration or after it was handed on to another."""
@@ -463,7 +482,7 @@ class _Follower:
         *conds, body = eqn.blocks
         carries = eqn.params["carries"]
         params = body.params[len(body.params) - carries :]
-        inner = bound_in(eqn)
+        inner = self.bound_inside(eqn)
         held = sorted(groups)
         groups, pairs = {k: set(group) for k, group in groups.items()}, set(pairs)
         while True:
@@ -502,4 +521,4 @@ def bound_in(eqn: Eqn) -> set[Var]:
 
 def bound_by(block: Block) -> set[Var]:
     """All variables that a block binds, its parameters among them."""
-    return {*block.params}.union(*({*eqn.outs} | bound_in(eqn) for eqn in block.eqns))
+    return bound_vars(block)
