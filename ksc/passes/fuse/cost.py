@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ksc.ir.liveness import has_effect
@@ -25,19 +25,47 @@ FREE = 1
 """The cost up to which an element is computed wherever it is read, however often: a view, a broadcast, a scaling."""
 
 
+class Stops:
+    """Whether some equations, or those computed in a place of them, may stop the kernel.
+
+    That takes a proof for each index, and only few ask, so it is found out for them.
+    """
+
+    __slots__ = ("_answer", "_found", "_parts")
+
+    def __init__(self, answer: Callable[[], bool], parts: Sequence[Stops] = ()) -> None:
+        self._answer = answer
+        self._parts = parts
+        self._found: bool | None = None
+
+    def __bool__(self) -> bool:
+        seen: set[Stops] = set()
+        pending = [self]
+        while pending and self._found is None:
+            one = pending.pop()
+            if one in seen or one._found is False:
+                continue
+            seen.add(one)
+            if one._found or one._answer():
+                self._found = True
+            pending += one._parts
+        self._found = bool(self._found)
+        return self._found
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What evaluating some equations once means.
 
     Attributes:
         work: about how many additions of floats it costs; reading memory and arithmetic of indices are free.
-        fails: whether it may stop the kernel.
+        stops: whether it may stop the kernel.
         acts: whether it has an effect, so that it must be evaluated where it is and nowhere else.
         equations: how many they are.
     """
 
     work: int
-    fails: bool
+    stops: Stops
     acts: bool
     equations: int = 1
 
@@ -45,17 +73,26 @@ class Cost:
         """Of two sides of which one is evaluated."""
         work = 1 + max(self.work, other.work)
         equations = 1 + self.equations + other.equations
-        return Cost(work, self.fails or other.fails, self.acts or other.acts, equations)
+        return Cost(work, Stops(_never, (self.stops, other.stops)), self.acts or other.acts, equations)
 
     def with_part(self, part: Cost) -> Cost:
         """With something that is computed in a place of it."""
-        return Cost(self.work + part.work, self.fails or part.fails, self.acts, self.equations + part.equations)
+        stops = Stops(_never, (self.stops, part.stops))
+        return Cost(self.work + part.work, stops, self.acts, self.equations + part.equations)
+
+
+def _never() -> bool:
+    return False
+
+
+NOTHING = Cost(0, Stops(_never), acts=False)
+"""The cost of what is there."""
 
 
 def cost_of(block: Block, place: Place, facts: Facts, effectful: Collection[str]) -> Cost:
     """The cost of a block that stands at ``place``."""
     acts = any(has_effect(eqn, effectful, ()) or _adds(eqn) for eqn in block.eqns)
-    stops = any(fails(eqn, place, facts) for eqn in block.eqns)
+    stops = Stops(lambda: any(fails(eqn, place, facts) for eqn in block.eqns))
     return Cost(work(block), stops, acts, sum(1 for _ in walk(block)))
 
 
@@ -82,5 +119,6 @@ def fails(eqn: Eqn, place: Place, facts: Facts) -> bool:
     ):
         return True
     if eqn.op in ("if", "build", "reduce", "for"):
-        return any(fails(inner, Place(eqn, place), facts) for block in eqn.blocks for inner in block.eqns)
+        inside = Place(eqn, place)
+        return any(fails(inner, inside, facts) for block in eqn.blocks for inner in block.eqns)
     return eqn.op not in ("size", "get", "tuple")

@@ -12,7 +12,7 @@ from ksc.ir.nodes import Atom, Eqn, Var
 from ksc.ir.types import TensorType
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.polynomial import Polynomial
-from ksc.passes.fuse.sizes import Place, Read, Size
+from ksc.passes.fuse.sizes import Place, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +45,38 @@ class Reading:
     eqns: Sequence[Eqn]
 
 
-def reading_of(tensor: Var, rank: int, facts: Facts, *, splits: bool = True) -> Reading:
+_OTHERWISE = Reading((), whole=True, eqns=())
+
+
+def reading_of(
+    tensor: Var, rank: int, facts: Facts, *, splits: bool = True, once: bool = False, alike: bool = False
+) -> Reading:
     """How ``tensor`` is read; reads of elements have ``rank`` indices or more.
 
     Unless it ``splits``, what has ``rank`` indices is made in one piece: reading two parts of it reads it twice.
+    Where it has to be read ``once``, no element more than that and nothing else, or by ``alike`` reads alone, and is
+    not, the reading has no elements. That an index is in range is shown last, as it may take long.
     """
-    elements: list[Element] = []
-    seen: set[tuple[object, ...]] = set()
-    eqns: list[Eqn] = []
+    alikes: dict[tuple[Place, tuple[Atom, ...]], list[Eqn]] = {}
     whole = False
-    home = facts.places[tensor]
     for read in facts.reads.get(tensor, ()):
-        eqn = read.eqn
-        if eqn is not None and eqn.op == "size":
-            continue
-        if eqn is None or not is_element(eqn, tensor, rank) or not _in_range(eqn, tensor, read, facts):
-            whole = True
-            continue
-        eqns.append(eqn)
-        key = (read.place, eqn.args)
-        if key not in seen:
-            seen.add(key)
-            elements.append(_element(eqn, tensor, None if splits else rank, read.place, home, facts))
-    return Reading(elements, whole, eqns)
+        if read.eqn is not None and is_element(read.eqn, tensor, rank):
+            alikes.setdefault((read.place, read.eqn.args), []).append(read.eqn)
+        else:
+            whole = whole or read.eqn is None or read.eqn.op != "size"
+    if (once and whole) or (alike and len(alikes) > 1):
+        return _OTHERWISE
+    home = facts.places[tensor]
+    elements = {
+        key: _element(same[0], tensor, None if splits else rank, key[0], home, facts) for key, same in alikes.items()
+    }
+    if once and any(element.repeats for element in elements.values()):
+        return _OTHERWISE
+    fit = [key for key in alikes if _in_range(alikes[key][0], tensor, key[0], facts)]
+    if once and len(fit) < len(alikes):
+        return _OTHERWISE
+    eqns = [eqn for key in fit for eqn in alikes[key]]
+    return Reading([elements[key] for key in fit], whole or len(fit) < len(alikes), eqns)
 
 
 def is_element(eqn: Eqn, tensor: Var, rank: int) -> bool:
@@ -75,9 +84,9 @@ def is_element(eqn: Eqn, tensor: Var, rank: int) -> bool:
     return eqn.op == "index" and eqn.args[0] is tensor and len(eqn.args) > rank
 
 
-def _in_range(eqn: Eqn, tensor: Var, read: Read, facts: Facts) -> bool:
+def _in_range(eqn: Eqn, tensor: Var, place: Place, facts: Facts) -> bool:
     at = eqn.args[1:]
-    return all(facts.in_range(index, facts.size(tensor, dim), read.place) for dim, index in enumerate(at))
+    return all(facts.in_range(index, facts.size(tensor, dim), place) for dim, index in enumerate(at))
 
 
 def _element(eqn: Eqn, tensor: Var, rank: int | None, place: Place, home: Place, facts: Facts) -> Element:

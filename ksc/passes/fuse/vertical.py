@@ -28,7 +28,7 @@ from ksc.ir.rewrite import Env, clone_block, effectful_functions, free_vars, rep
 from ksc.ir.types import TensorType, Type, is_scalar, join
 from ksc.passes.cost import work
 from ksc.passes.fuse.changes import Changes
-from ksc.passes.fuse.cost import CHEAP, FREE, LARGEST, Cost, cost_of
+from ksc.passes.fuse.cost import CHEAP, FREE, LARGEST, NOTHING, Cost, cost_of
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.reading import reading_of
 from ksc.passes.fuse.sizes import Place
@@ -198,22 +198,22 @@ class _Fusion:
         Where it is not ``alone``, it shares the work of its elements with other tensors.
         """
         self.sources[tensor] = (source, cost)
-        if cost.acts:
+        if cost.acts or cost.equations > LARGEST:
             return
-        reading = reading_of(tensor, source.rank, self.facts, splits=self.splits(source))
+        free, cheap = cost.work <= min(FREE, self.cheap), cost.work <= self.cheap
+        if not (alone or cheap):
+            return
+        reading = reading_of(
+            tensor, source.rank, self.facts, splits=self.splits(source), once=not free, alike=not cheap
+        )
         elements = reading.elements
-        if not elements or (cost.fails and (reading.whole or len(elements) > 1 or not elements[0].covers)):
-            return
-        if cost.equations > LARGEST or (cost.work > 0 and any(element.eqn in self.factors for element in elements)):
+        if not elements or (cost.work > 0 and any(element.eqn in self.factors for element in elements)):
             return
         if self.changes and self.changes.between(tensor, reading.eqns, self.needs(source)):
             return
-        repeats = any(element.repeats for element in elements)
-        moved = len(elements) == 1 and alone
-        if cost.work <= min(FREE, self.cheap) or (
-            not (reading.whole or repeats) and (moved or cost.work <= self.cheap)
-        ):
-            self.fused.update(dict.fromkeys(reading.eqns, tensor))
+        if (reading.whole or len(elements) > 1 or not elements[0].covers) and cost.stops:
+            return
+        self.fused.update(dict.fromkeys(reading.eqns, tensor))
 
     def splits(self, source: _Source) -> bool:
         """Whether the elements of a part that is a tensor can be computed one by one, with no work in common."""
@@ -301,7 +301,7 @@ class _Fusion:
         if known is None or known[1].acts:
             if not is_scalar(result.type.elem):
                 return None
-            known = (_Stored(result), Cost(0, fails=False, acts=False))
+            known = (_Stored(result), NOTHING)
         inner = [var for var in self.needs(known[0]) if not outside.is_inside(self.facts.places[var])]
         if any(default_value(var.type) is None for var in inner):
             return None
