@@ -34,6 +34,7 @@ from ksc.timings import is_recording, timed
 from ksc.torch.devices import ACCELERATORS
 from ksc.torch.operator import Operator, OperatorCall, declare, declared, look_for_dtensors
 from ksc.torch.spec import LoadedEntry
+from ksc.uncollected import uncollected
 
 if TYPE_CHECKING:
     from ksc.codegen.unit import Dtype, GeneratedSource, Unit
@@ -112,7 +113,8 @@ class Specialisation:
             from ksc.lowering import lower
 
             logger.debug("tracing %s", getattr(fn, "__qualname__", fn))
-            return lower(fn, self.params, names, steps, mapping, self.lanes, [Lanes() for _ in added])
+            with uncollected():
+                return lower(fn, self.params, names, steps, mapping, self.lanes, [Lanes() for _ in added])
 
         self._lower = lowered
         # What a step adds depends on more than the function.
@@ -191,7 +193,7 @@ class Specialisation:
             if derivation not in self._programs:
                 # Derivatives are taken of the program as it was written: the passes turn powers into products.
                 logger.debug("deriving %r of %s", derivation, self.name)
-                with self._nest_refused():
+                with self._nest_refused(), uncollected():
                     self._programs[derivation] = optimise(forget_rules(derive(self.program, derivation)))
             return self._programs[derivation]
 
@@ -200,7 +202,7 @@ class Specialisation:
         from ksc.codegen import cpp
 
         unit = self._source_unit(derivation, dtype)
-        with self._nest_refused(), timed("codegen"):
+        with self._nest_refused(), uncollected(), timed("codegen"):
             return cpp.generate(unit)
 
     def cuda_source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
@@ -208,7 +210,7 @@ class Specialisation:
         from ksc.codegen import cuda
 
         unit = self._source_unit(derivation, dtype)
-        with self._nest_refused(), timed("codegen"):
+        with self._nest_refused(), uncollected(), timed("codegen"):
             return cuda.generate(unit)
 
     def _source_unit(self, derivation: str, dtype: torch.dtype) -> Unit:
