@@ -12,6 +12,7 @@ from ksc.passes.contractions import take_out_additions, take_out_sums
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.elements import reuse_elements
+from ksc.passes.factors import take_out_factors
 from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
 from ksc.passes.guards import require_before_loops
 from ksc.passes.hoist import hoist_invariants, hoist_sizes
@@ -62,6 +63,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("guards", require_before_loops, "fuse asks which indices fit; a loop without checks is vectorised"),
     Pass("combining", reduce_combining_loops, "what a loop adds up is fused as a sum is; its terms fill registers"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
+    Pass("factors", take_out_factors, "cotangents are sums now; one number is divided, and not each term"),
     Pass(
         "elements", reuse_elements, "which tensors are made is settled; what is read of one is cheap to store or add up"
     ),

@@ -13,6 +13,7 @@ from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import Env, assemble, effectful_functions, replace
 from ksc.passes.cse import eliminate_common_subexpressions
+from ksc.passes.fuse.changes import changed_tensors
 
 Known = dict[tuple[Hashable, ...], tuple[Var, ...]]
 
@@ -22,20 +23,26 @@ def share_structures(program: Program) -> Program:
     program = eliminate_common_subexpressions(program)
     effectful = effectful_functions(program.functions)
     functions = {
-        name: Function(name, _block(function.body, {}, {}, effectful), function.span)
+        name: Function(name, _block(function.body, {}, {}, effectful, ()), function.span)
         for name, function in program.functions.items()
     }
     return assemble(functions, program.entry, program.boxes, renew=False)
 
 
-def _block(block: Block, env: Env, known: Known, effectful: Collection[str]) -> Block:
+def share_in(block: Block, effectful: Collection[str]) -> Block:
+    """The block with each value computed once that it computes in it; tensors that are changed keep their own."""
+    changed = {var for eqn in walk(block) for var in changed_tensors(eqn)}
+    return _block(block, {}, {}, effectful, changed)
+
+
+def _block(block: Block, env: Env, known: Known, effectful: Collection[str], own: Collection[Var]) -> Block:
     eqns = []
     for eqn in block.eqns:
-        blocks = tuple(_block(inner, dict(env), dict(known), effectful) for inner in eqn.blocks)
+        blocks = tuple(_block(inner, dict(env), dict(known), effectful, own) for inner in eqn.blocks)
         args = tuple(replace(arg, env) for arg in eqn.args)
         new = Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span)
-        if not has_effect(new, effectful, ()) and not _adds_outside(new):
-            key = tuple(_tokens(new, {}))
+        if not has_effect(new, effectful, ()) and not _adds_outside(new) and not any(out in own for out in new.outs):
+            key = tuple(tokens(new, {}))
             if key in known:
                 env.update(zip(new.outs, known[key], strict=True))
                 continue
@@ -52,7 +59,7 @@ def _adds_outside(eqn: Eqn) -> bool:
     return any(inner.op == "acc_add" and inner.args[0] not in own for inner in (eqn, *inside))
 
 
-def _tokens(eqn: Eqn, numbers: dict[Var, int]) -> Iterator[Hashable]:
+def tokens(eqn: Eqn, numbers: dict[Var, int]) -> Iterator[Hashable]:
     """What an equation is, up to the identity of the variables that it binds inside."""
     yield eqn.op
     for arg in eqn.args:
@@ -62,7 +69,7 @@ def _tokens(eqn: Eqn, numbers: dict[Var, int]) -> Iterator[Hashable]:
         yield "block"
         yield from _bound(block.params, numbers)
         for inner in block.eqns:
-            yield from _tokens(inner, numbers)
+            yield from tokens(inner, numbers)
             yield from _bound(inner.outs, numbers)
         yield "results"
         for result in block.results:

@@ -106,13 +106,13 @@ def _common_divisor(context: Context, eqn: Eqn) -> Atom | None:
     if not all(map(context.used_once, eqn.args)):
         return None
     match quotients:
-        case [Eqn(args=(x, s)), Eqn(args=(y, t))] if s is t and all(map(_is_linear, (*eqn.args, *eqn.outs))):
+        case [Eqn(args=(x, s)), Eqn(args=(y, t))] if s is t and all(map(is_linear, (*eqn.args, *eqn.outs))):
             return context.apply("div", context.apply(eqn.op, x, y), s)
         case _:
             return None
 
 
-def _is_linear(atom: Atom) -> bool:
+def is_linear(atom: Atom) -> bool:
     """Whether the atom is an adjoint or a tangent."""
     return isinstance(atom, Var) and atom.name.endswith(("_bar", "_dot"))
 

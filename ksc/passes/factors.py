@@ -1,0 +1,158 @@
+"""Cotangents and tangents that are added up are multiplied afterwards by what is the same for all of them.
+
+    s_bar = (reduce add n (lam i (mul (index i y_bar) (neg (div (div (index i e) s) s)))))
+      ⟶      s_bar = (neg (div (div (reduce add n (lam i (mul (index i y_bar) (index i e)))) s) s))
+
+It is linear in them, so it may be done in either order, to the last place. Deviations from a mean, ``(sub x_i m)``
+where m is the sum of all x_i divided by their number, add up to 0: to ``(sub m m)``, which is NaN where a deviation is.
+What the user has added up stays as it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ksc.ir.builder import Builder
+from ksc.ir.liveness import prune_block
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var
+from ksc.ir.rewrite import bound_vars, with_blocks, with_body, with_eqns, with_functions
+from ksc.ir.types import Float
+from ksc.passes.dce import remove_dead_code
+from ksc.passes.share import tokens
+from ksc.passes.simplify.scalar import is_linear
+
+SHORTEST = 17
+"""A sum known to be shorter is written out; its terms share quotients with what is around."""
+
+Definitions = Mapping[Var, Eqn]
+
+
+def take_out_factors(program: Program) -> Program:
+    """Do so in all functions; the same program where there is nothing to do."""
+    found = with_functions(program, lambda function: with_body(function, _block(function.body, {})))
+    return program if found is program else remove_dead_code(found)
+
+
+def _block(block: Block, around: Definitions) -> Block:
+    known = dict(around)
+    eqns: list[Eqn] = []
+    for eqn in block.eqns:
+        inner = with_blocks(eqn, [_block(body, known) for body in eqn.blocks])
+        made = [inner]
+        if eqn.op == "reduce" and eqn.params["monoid"] == "add" and any(map(_is_summed, eqn.outs)) and _is_long(eqn):
+            made = _taken_out(inner, known)
+        eqns += made
+        known.update((out, one) for one in made for out in one.outs)
+    return with_eqns(block, eqns)
+
+
+def _is_summed(out: Var) -> bool:
+    return out.type == Float and is_linear(out)
+
+
+def _is_long(total: Eqn) -> bool:
+    return not any(isinstance(size, Const) and int(size.value) < SHORTEST for size in total.args)
+
+
+@dataclass(slots=True)
+class _Factors:
+    """A product: the factors and divisors that ``vary`` from term to term, and those that do not."""
+
+    negative: bool = False
+    varying: list[Var] = field(default_factory=list)
+    divisors: list[Atom] = field(default_factory=list)
+    fixed: list[tuple[str, Atom]] = field(default_factory=list)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one factor varies, and no divisor."""
+        return len(self.varying) == 1 and not self.divisors
+
+
+def _taken_out(total: Eqn, known: Definitions) -> list[Eqn]:
+    """The sum of what varies of the terms, and what is done to it afterwards."""
+    (body,) = total.blocks
+    inside = bound_vars(body)
+    made = {out: eqn for eqn in body.eqns for out in eqn.outs}
+    terms, after = Builder(total.span), Builder(total.span)
+    terms.eqns = list(body.eqns)
+    outs, results = list(total.outs), list(body.results)
+    for k, (out, result) in enumerate(zip(total.outs, body.results, strict=True)):
+        found = _Factors()
+        if _is_summed(out):
+            _visit(result, made, inside, found)
+        if not found.varying:
+            continue
+        mean = _mean(total, made.get(found.varying[0]), known) if found.is_single else None
+        if mean is None and not found.fixed and not found.negative:
+            continue
+        outs[k], results[k] = Var(out.name, Float), _product(terms, found, out.name)
+        value: Atom = outs[k] if mean is None else after.apply("sub", mean, mean, name=out.name)
+        for op, factor in found.fixed:
+            value = after.apply(op, value, factor, name=out.name)
+        if found.negative:
+            value = after.apply("neg", value, name=out.name)
+        after.eqns[-1] = replace(after.eqns[-1], outs=(out,))
+    if not after.eqns:
+        return [total]
+    block = terms.block(body.params, results, body.span)
+    return [replace(total, outs=tuple(outs), blocks=(block,)), *after.eqns]
+
+
+def _visit(atom: Atom, made: Definitions, inside: set[Var], found: _Factors) -> None:
+    if not isinstance(atom, Var) or atom not in inside:
+        found.fixed.append(("mul", atom))
+        return
+    match made.get(atom):
+        case Eqn(op="neg", args=(a,)):
+            found.negative = not found.negative
+            _visit(a, made, inside, found)
+        case Eqn(op="mul", args=(a, b)):
+            _visit(a, made, inside, found)
+            _visit(b, made, inside, found)
+        case Eqn(op="div", args=(a, b)):
+            _visit(a, made, inside, found)
+            if isinstance(b, Var) and b in inside:
+                found.divisors.append(b)
+            else:
+                found.fixed.append(("div", b))
+        case _:
+            found.varying.append(atom)
+
+
+def _product(builder: Builder, found: _Factors, name: str) -> Atom:
+    """The product of what varies."""
+    product: Atom
+    product, *others = found.varying
+    for factor in others:
+        product = builder.apply("mul", product, factor, name=name)
+    for divisor in found.divisors:
+        product = builder.apply("div", product, divisor, name=name)
+    return product
+
+
+def _mean(total: Eqn, term: Eqn | None, known: Definitions) -> Atom | None:
+    """The mean that a term is the deviation from, if the sum has all of these."""
+    if term is None or term.op != "sub" or len(total.args) != 1:
+        return None
+    for value, mean in (term.args, term.args[::-1]):
+        quotient = known.get(mean) if isinstance(mean, Var) else None
+        if quotient is None or quotient.op != "div" or not all(isinstance(arg, Var) for arg in quotient.args):
+            continue
+        of, number = (known.get(arg) for arg in quotient.args if isinstance(arg, Var))
+        if of is None or number is None or of.op != "reduce" or number.op != "to_float" or of.args != number.args:
+            continue
+        (summed,) = (
+            result for out, result in zip(of.outs, of.blocks[0].results, strict=True) if out is quotient.args[0]
+        )
+        if of.args == total.args and of.params == total.params and _terms(of, summed) == _terms(total, value):
+            return mean
+    return None
+
+
+def _terms(total: Eqn, term: Atom) -> Sequence[object]:
+    """What tells whether two sums are of the same terms."""
+    (body,) = total.blocks
+    block = prune_block(Block(body.params, body.eqns, (term,)), ())
+    return [*tokens(Eqn((), "reduce", total.args, total.params, (block,)), {})]
