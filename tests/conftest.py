@@ -18,6 +18,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     The runtime core takes long to build and does not depend on what is tested, so it is that of the checkout.
     """
+    # Inductor compiles programs to learn which vector instructions work: those that the processor has.
+    os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
     if BUILD_DIR in os.environ:
         return
     folder = Path(tempfile.mkdtemp(prefix="ksc-tests-"))

@@ -1,8 +1,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from ksc.cli import main
 from ksc.cli.target import load_kernel
 from ksc.compiler import list_kernels
 from ksc.torch import build_core
+from tests.processes import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -187,7 +186,7 @@ def test_all_kernels_of_a_module(
         "KSC_CACHE_PATH": str(shared),
         "CXX": str(tmp_path / "no_compiler"),
     }
-    done = subprocess.run([sys.executable, "-c", RANK], env=environ, capture_output=True, text=True, check=False)
+    done = run_python("-c", RANK, environ=environ)
     assert done.stdout == "[[5.0, 16.0], [33.0, 56.0]]\n", done.stderr
 
 

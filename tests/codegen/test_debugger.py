@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_python
+
 SCRIPT = """\
 import torch
 
@@ -49,8 +51,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cpp(script: Path, environment: dict[str, str]) -> Path:
-    command = [sys.executable, str(script)]
-    return Path(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip())
+    return Path(run_python(script, environ=environment).stdout.strip())
 
 
 def test_the_lines_of_the_source_are_in_the_library(cpp: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import builtins
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 import ksc as knossos
 from ksc.frontend import Abstract, trace
 from ksc.ir.types import Float
+from tests.processes import run_python
 
 
 def of_math(x: float) -> float:
@@ -152,7 +151,6 @@ def test_from_process_to_process(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
 
     def run(*args: str) -> float:
-        command = [sys.executable, str(tmp_path / "script.py"), *args]
-        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return float(run_python(tmp_path / "script.py", *args).stdout)
 
     assert [run(), run("replaced"), run()] == [1.0, 3.0, 1.0]

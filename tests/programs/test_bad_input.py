@@ -20,6 +20,7 @@ import torch
 
 import ksc as knossos
 from ksc.errors import ArgumentError, KernelRuntimeError, KnossosError, UnsupportedError
+from tests.processes import run_python as run_process
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -307,14 +308,17 @@ def cache(tmp_path: Path) -> Path:
     return folder
 
 
-def start(code: str, folder: Path | None = None, **environ: str) -> subprocess.Popen[str]:
-    """A Python process that can import ``test_module``."""
+def environment(folder: Path | None, environ: dict[str, str]) -> dict[str, str]:
+    """That of a Python process that can import ``test_module``."""
     home = Path(folder or os.environ["KSC_BUILD_DIR"])
     (home / "test_module.py").write_text(MODULE)
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{home}", "KSC_BUILD_DIR": str(home), **environ}
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{home}", "KSC_BUILD_DIR": str(home), **environ}
+
+
+def start(code: str, folder: Path | None = None, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env=env,
+        env=environment(folder, environ),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -323,15 +327,13 @@ def start(code: str, folder: Path | None = None, **environ: str) -> subprocess.P
 
 
 def run_python(code: str, folder: Path | None = None, **environ: str) -> str:
-    process = start(code, folder, **environ)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out
+    done = run_process("-c", textwrap.dedent(code), environ=environment(folder, environ))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_two_processes_build_at_once(cache: Path) -> None:
-    processes = [start(GRADIENT, cache) for _ in range(2)]
-    for process in processes:
+    for process in [start(GRADIENT, cache) for _ in range(2)]:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert out == "[6.0, 6.0, 6.0, 6.0]\n"

@@ -1,10 +1,10 @@
 """A program saved by torch.export is loaded in a new process, which has imported its kernels and called none of them."""
 
-import subprocess
-import sys
 from textwrap import dedent
 
 import torch
+
+from tests.processes import run_python
 
 KERNELS = """
     import torch
@@ -89,8 +89,7 @@ def test_a_saved_program_finds_its_kernels(tmp_path):
     script = tmp_path / "script.py"
     for text in (saving, LOADING):
         script.write_text(dedent(text))
-        command = [sys.executable, str(script), *places]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = run_python(script, *places, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import ksc as knossos
 import ksc.lowering
 from ksc.errors import CacheError, KnossosError
 from ksc.torch import build_core
+from tests.processes import run_python
 
 
 class Project:
@@ -156,9 +156,8 @@ def test_a_new_process_does_not_trace(tmp_path: Path, project: Project) -> None:
 
     def run() -> Any:
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), *sys.path))}
-        done = subprocess.run(
-            [sys.executable, str(tmp_path / "script.py")], env=environ, capture_output=True, text=True, check=True
-        )
+        done = run_python(tmp_path / "script.py", environ=environ)
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     first, second = run(), run()

@@ -1,11 +1,12 @@
 """``pdb`` in an interpreted kernel: it stops at the user's lines, in the function and in its derivative."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run_python
 
 SCRIPT = """\
 import torch
@@ -47,17 +48,13 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def session(script: Path, *commands: str) -> list[str]:
     """What pdb says after each command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pdb", str(script)],
-        input="\n".join([*commands, "q", ""]),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
+    done = run_python("-m", "pdb", script, said="\n".join([*commands, "q", ""]), environ=environment())
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.split("(Pdb) ")[1:]
 
@@ -102,15 +99,7 @@ def test_it_goes_on_to_the_end(script: Path) -> None:
 def test_quitting_leaves_the_call(tmp_path: Path) -> None:
     script = tmp_path / "session.py"
     script.write_text(SCRIPT.replace("value = f(x)", "import pdb\npdb.Pdb(nosigint=True).set_trace()\nvalue = f(x)"))
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        input=f"b {line('total +=')}\nc\nq\n",
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
+    done = run_python(script, said=f"b {line('total +=')}\nc\nq\n", environ=environment())
     assert done.returncode == 1
     assert "bdb.BdbQuit" in done.stderr
     assert "gradient" not in done.stdout
@@ -119,13 +108,6 @@ def test_quitting_leaves_the_call(tmp_path: Path) -> None:
 def test_a_traceback_names_the_users_line(tmp_path: Path) -> None:
     script = tmp_path / "session.py"
     script.write_text(SCRIPT.replace("y = scale(x[i])", "y = scale(x[i + 5])"))
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
+    done = run_python(script, environ=environment())
     assert "out of range" in done.stderr
     assert f'session.py", line {line("y = scale")}, in f' in done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,9 @@ import pytest
 import torch
 import torch._dynamo.testing
 from torch.testing import assert_close
-from torch_kernels import Plugged, as_tuple, failing, mixed, pair, pair_reference, relu3, square, total
+from torch_kernels import PLUGGED, Plugged, as_tuple, failing, mixed, pair, pair_reference, relu3, square, total
+
+from tests.processes import run_python
 
 
 def with_gradients(f: Any, args: list[torch.Tensor]) -> tuple[Any, tuple[torch.Tensor, ...]]:
@@ -116,36 +116,39 @@ class Exported(torch.nn.Module):
         return self.kernel(*(2 * x for x in xs))
 
 
-_RELOAD = """
-import sys, torch
-sys.path[:0] = sys.argv[3:]
-import torch_kernels
-program = torch.export.load(sys.argv[1])
-args, want = torch.load(sys.argv[2])
-torch.testing.assert_close(program.module()(*args), want)
-print("reloaded")
-"""
-
-
-def test_export_and_reload(plugged: Plugged, tmp_path: Path) -> None:
+def saved(plugged: Plugged, folder: Path) -> tuple[Path, Path]:
+    """A kernel in an exported program, and its arguments and results, as files."""
+    program, data = folder / f"{plugged.name}.pt2", folder / f"{plugged.name}.pt"
     args = plugged.inputs(4, 3)
     batch = torch.export.Dim("batch", min=2)
     exported = torch.export.export(
         Exported(plugged.call), tuple(args), dynamic_shapes={"xs": tuple({0: batch} for _ in args)}
     )
     assert any(node.target is plugged.op for node in exported.graph.nodes)
-    path = tmp_path / "program.pt2"
-    torch.export.save(exported, path)
+    torch.export.save(exported, program)
     others = plugged.inputs(6, 3, seed=1)
     want = plugged.reference(*(2 * x for x in others))
-    assert_close(torch.export.load(path).module()(*others), want)
+    assert_close(torch.export.load(program).module()(*others), want)
     assert_close(exported.run_decompositions().module()(*others), want)
-
-    data = tmp_path / "data.pt"
     torch.save((others, want), data)
+    return program, data
+
+
+_RELOAD = """
+import sys, torch
+sys.path[:0], places = sys.argv[1:3], sys.argv[3:]
+import torch_kernels
+for program, data in zip(places[::2], places[1::2]):
+    args, want = torch.load(data)
+    torch.testing.assert_close(torch.export.load(program).module()(*args), want)
+print("reloaded")
+"""
+
+
+def test_export_and_reload(tmp_path: Path) -> None:
+    places = [str(path) for plugged in PLUGGED for path in saved(plugged, tmp_path)]
     here = Path(__file__).resolve().parent
-    command = [sys.executable, "-c", _RELOAD, str(path), str(data), str(here), str(here.parents[1])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_python("-c", _RELOAD, here, here.parents[1], *places)
     assert done.stdout.strip() == "reloaded", done.stderr
 
 

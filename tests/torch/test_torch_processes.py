@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ import torch.multiprocessing as mp
 from torch.testing import assert_close
 from torch_kernels import Plugged, as_tuple, relu3, total
 from torch_workers import Samples, add_gradient, by_name, gradients, network, run_ddp
+
+from tests.processes import run_python
 
 
 def test_deepcopy_and_pickle_of_a_kernel(plugged: Plugged) -> None:
@@ -83,8 +83,7 @@ def test_load_in_a_new_process(compiled: Plugged, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save((model, x, model(x).detach()), path)
     here = Path(__file__).resolve().parent
-    command = [sys.executable, "-c", _LOAD, str(path), str(here), str(here.parents[1])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_python("-c", _LOAD, path, here, here.parents[1])
     assert done.stdout.strip() == "loaded", done.stderr
 
 
