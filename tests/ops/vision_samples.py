@@ -68,3 +68,31 @@ sample(
     ((3, 2), (3, 2), (3, 2)),
 )
 sample("gaussian_nll_loss_of_number", lambda x, y: F.gaussian_nll_loss(x, y, 0.5, full=True), ((2, 3), (2, 3)))
+
+TIES = given([[1.0, 2.0, 2.0], [NAN, 0.5, 3.0], [2.0, 2.0, 2.0]])
+TWICE = given([0, 2, 0, 2], torch.int64)
+sample("median_ties", lambda x: (x[0].median(), x[2].nanmedian(), x.median(), x.nanmedian()), (TIES,), order=1)
+sample("quantile_nan", lambda x: (x.quantile(0.4, 1), x.nanquantile(0.4, 1, True)), (TIES,), order=1)
+sample(
+    "scatter_reduce_ties",
+    lambda x, s, i: x.scatter_reduce(0, i, s, "amax", include_self=False),
+    (given([3.0, 1.0, 0.0]), given([5.0, 2.0, 5.0, 2.0]), TWICE),
+    order=1,
+)
+sample(
+    "index_put_accumulate",
+    lambda x, v, i: torch.index_put(x, (i,), v, accumulate=True) + x.index_put((i[:2], i[:2]), v[0, 0]),
+    ((3, 3), (4, 1), TWICE),
+)
+sample("index_put_mask", lambda x, v: x.index_put((x > 0,), v, accumulate=True), ((2, 3), given(0.5)))
+
+
+def accumulated(x, v, i):
+    """Added in place, through a view."""
+    y = x.clone()
+    y[1:].index_put_((i // 2,), v, accumulate=True)
+    y[0].scatter_reduce_(0, i, v[0], "mean")
+    return y
+
+
+sample("accumulated_in_place", accumulated, ((3, 4), (4, 4), TWICE))

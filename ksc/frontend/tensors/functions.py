@@ -14,6 +14,7 @@ from ksc.frontend.frame import Frame
 
 # Each of these enters its functions in the table.
 from ksc.frontend.tensors import (  # noqa: F401
+    accumulating,
     columns,
     combinations,
     contractions,
@@ -27,6 +28,7 @@ from ksc.frontend.tensors import (  # noqa: F401
     interpolation,
     joining,
     members,
+    ordering,
     padding,
     pooling,
     prelude,

@@ -46,17 +46,18 @@ def gather(op: Op, input: Value, dim: Value, index: Value, *, sparse_grad: Value
     """The elements at indices along a dimension."""
     x, at = op.tensor(input), indices(op, index)
     place = op.dim(dim, x.rank)
-    _equal_ranks(op, x, at)
-    _within(op, at, x, place)
+    equal_ranks(op, x, at)
+    within(op, at, x, place)
     return op.result(op.build(at.sizes, lambda i: x[[*i[:place], at[i], *i[place + 1 :]][: x.rank]]))
 
 
-def _equal_ranks(op: Op, *tensors: Tensor) -> None:
+def equal_ranks(op: Op, *tensors: Tensor) -> None:
+    """Refuse tensors of different numbers of dimensions."""
     if len({tensor.rank for tensor in tensors}) > 1:
         op.refuse("needs tensors of equal numbers of dimensions", "add dimensions with unsqueeze() or expand()")
 
 
-def _within(op: Op, small: Tensor, large: Tensor, place: int | None) -> None:
+def within(op: Op, small: Tensor, large: Tensor, place: int | None) -> None:
     """Check that no dimension but ``place`` is larger than that of ``large``."""
     for k, (a, b) in enumerate(zip(small.sizes, large.sizes, strict=True)):
         if k != place and a.atom != b.atom:
@@ -71,7 +72,7 @@ def take_along_dim(op: Op, input: Value, indices_: Value, dim: Value = NONE) -> 
         flat, places = flattened(op, x), flattened(op, at)
         return op.result(op.build(places.sizes, lambda i: flat[[places[i]]]))
     place = op.dim(dim, x.rank)
-    _equal_ranks(op, x, at)
+    equal_ranks(op, x, at)
     one = op.number(1)
     shapes = [[one if k == place else size for k, size in enumerate(tensor.sizes)] for tensor in (x, at)]
     sizes = op.broadcast(shapes)
@@ -120,11 +121,11 @@ def _scatter(
     x, at = op.tensor(input), indices(op, index)
     source = op.tensor(src)
     place = op.dim(dim, x.rank)
-    _equal_ranks(op, x, at)
-    _within(op, at, x, place)
+    equal_ranks(op, x, at)
+    within(op, at, x, place)
     if op.is_tensor(src) and (source.rank or not x.rank):
-        _equal_ranks(op, at, source)
-        _within(op, at, source, None)
+        equal_ranks(op, at, source)
+        within(op, at, source, None)
 
     def where(i: list[Scalar]) -> list[Scalar]:
         return [*i[:place], at[i], *i[place + 1 :]][: x.rank]
@@ -189,7 +190,7 @@ def _slices(
     count = at.sizes[0] if at.rank else op.number(1)
     sizes = [count if k == place else size for k, size in enumerate(x.sizes)]
     if source.rank:
-        _equal_ranks(op, x, source)
+        equal_ranks(op, x, source)
         sizes = [op.same(a, b) for a, b in zip(sizes, source.sizes, strict=True)]
 
     def where(i: list[Scalar]) -> list[Scalar]:

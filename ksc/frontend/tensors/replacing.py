@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 
 from ksc.frontend.tensors.array import sizes_of
+from ksc.frontend.tensors.assignment import assign_place, augmented_place
 from ksc.frontend.tensors.creation import converted
+from ksc.frontend.tensors.gathering import added, scattered
+from ksc.frontend.tensors.indexing import Place, Slice, place_index, place_of, place_sizes
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import NONE, Static, Value
+from ksc.frontend.tensors.views import source as source_of
+from ksc.frontend.values import FALSE, NONE, Array, Ref, Static, Struct, Value
 
 
 def _require_sizes(op: Op, source: Tensor, sizes: Sequence[Scalar]) -> None:
@@ -98,3 +103,45 @@ def diagonal_scatter(
         return op.if_(on, lambda: converted(op, source[[*rest, along]], x.type), lambda: x[i])
 
     return op.result(op.build(x.sizes, body))
+
+
+@torch_function("index_put")
+def index_put(op: Op, input: Value, indices: Value, values: Value, accumulate: Value = FALSE) -> Value:
+    """The tensor with values written at tensors of indices, or a mask; added where they are to ``accumulate``."""
+    x, new = op.tensor(input), op.tensor(values)
+    if new.type != x.type:
+        op.refuse(f"of a tensor of {x.type} and one of {new.type}", "give both the same dtype")
+    if not isinstance(indices, Struct):
+        op.refuse("needs a tuple of tensors of indices", "write `(index,)` for one")
+    whole = Slice(NONE, NONE, NONE)
+    items = [whole if isinstance(item, Static) and item.value is None else item for item in indices.items]
+    made = op.result(op.copied(x))
+    assert isinstance(made, Ref | Array)
+    place = place_of(op.frame, made, items, op.node)
+    if not op.flag(accumulate, "accumulate"):
+        assign_place(op.frame, place, values, op.node)
+    elif place.mask is not None or not place.picks:
+        augmented_place(op.frame, ast.Add(), place, values, op.node)
+    else:
+        return op.result(_accumulated(op, op.tensor(made), place, new))
+    return made
+
+
+def _accumulated(op: Op, start: Tensor, place: Place, new: Tensor) -> Tensor:
+    """The tensor with values, broadcast to the sizes of a place, added one after the other."""
+    frame, node = op.frame, op.node
+    sizes = [Scalar.of(op, size) for size in place_sizes(frame, place, node)]
+    if new.rank > len(sizes):
+        op.refuse(f"writes {new.rank} dimensions into a place of {len(sizes)}", "reshape the values")
+    for have, want in zip(op.broadcast([sizes, new.sizes]), sizes, strict=True):
+        op.same(have, want)
+
+    def where(index: list[Scalar]) -> list[Scalar]:
+        at = place_index(frame, place, [i.atom for i in index], node)
+        return [Scalar.of(op, i) for i in source_of(frame, node, place.view, at)]
+
+    def value(index: list[Scalar], old: Scalar | None) -> Scalar:
+        assert old is not None
+        return added(old, new.spread(index))
+
+    return scattered(op, start, sizes, where, value, reads=True)

@@ -67,12 +67,14 @@ class Question:
         values: whether values can be compared at all; sizes and dtypes always are.
         tolerance: how far values and derivatives may be off, absolutely and in proportion.
         places: whether the Integers of the result are determined where elements are equal.
+        tangents: whether PyTorch has them.
     """
 
     order: int = 1
     largest: int = 300
     values: bool = True
     places: bool = True
+    tangents: bool = True
     tolerance: Mapping[torch.dtype, float] = field(default_factory=lambda: TOLERANCE)
 
 
@@ -223,9 +225,10 @@ def _compared(call: Call, truth: _Truth, question: Question, *, sizes_known: boo
 
 def _compare(program: Program, call: Call, truth: _Truth, question: Question) -> None:
     stated, sizes = _sizes(program, call.args), [tuple(value.shape) for value in truth.values]
+    found = _run(program, call.args, stated)
     if stated != sizes:
         raise WrongError(f"sizes {stated} are stated, but torch has {sizes}")
-    _alike(_run(program, call.args, stated), truth.values, "value", question)
+    _alike(found, truth.values, "value", question)
     if not truth.differentiable or question.order == 0:
         return
     reverse, forward = vjp(program), jvp(program)
@@ -235,7 +238,7 @@ def _compare(program: Program, call: Call, truth: _Truth, question: Question) ->
     along = _run(forward, [*call.args, *truth.dots], [y.shape for y in truth.outs])
     if (cotangents := truth.cotangents()) is not None:
         _alike(back, cotangents, "cotangent", question)
-    if (tangents := truth.tangents()) is not None:
+    if question.tangents and (tangents := truth.tangents()) is not None:
         _alike(along, tangents, "tangent", question)
     if question.order > 1 and (second := truth.second()) is not None:
         again = vjp(forward)

@@ -52,8 +52,8 @@ _FIRST_ORDER = {"linalg.norm.subgradients_at_zero"}
 """Samples at which PyTorch's second derivative is NaN."""
 _SINGLE = {"float"}
 """Functions that give float32 whatever new tensors have: what they make of integers has that width in kernels of it."""
-_ANY_PLACE = {"topk"}
-"""Functions that may give either place of two equal elements."""
+_ANY_PLACE = {"topk", "kthvalue", "median", "nanmedian"}
+"""Functions that may give any place of equal elements."""
 _LOOSE = {
     "logcumsumexp": {torch.float64: 1e-4, torch.float32: 1e-2},
     "matrix_exp": {torch.float64: 1e-7, torch.float32: 1e-2},
@@ -81,6 +81,7 @@ def survey(op: Any, extent: Extent) -> Iterator[Finding]:
                     values=op.name not in _UNINITIALISED,
                     tolerance=_LOOSE.get(op.name, TOLERANCE),
                     places=op.name not in _ANY_PLACE,
+                    tangents=op.supports_forward_ad,
                 )
                 found = _finding(f"{form}, {dtype}", call, question)
                 yield found
