@@ -137,7 +137,10 @@ class _Sums(_Products):
             return False
         row = product_of(nest[-1].loop)
         if row is None:
-            return any(self.moved(eqn, terms, anchor, home, loops) for anchor, home, loops in self.homes(nest))
+            return any(
+                self.moved(eqn, terms, anchor, home, loops, one_loop=len(loops) == len(nest[-1].indices))
+                for anchor, home, loops in self.homes(nest)
+            )
         return row.left.is_vector and any(
             self.moved(eqn, terms, anchor, home, loops, row=nest[-1].loop)
             for anchor, home, loops in self.homes(nest)
@@ -153,10 +156,12 @@ class _Sums(_Products):
         loops: Sequence[Var],
         *,
         row: Eqn | None = None,
+        one_loop: bool = False,
     ) -> bool:
         """Put the sum for all iterations of ``loops`` before ``anchor``, if it is a product there.
 
-        If it is all that a loop gives, a vector times a matrix, ``row`` is that loop, and becomes a row of the product.
+        In ``one_loop`` it may be a product for each of the leading indices. If it is all that a loop gives, a vector
+        times a matrix, ``row`` is that loop, and becomes a row of the product.
         """
         reads: list[Eqn] = []
         tables: list[Eqn] = []
@@ -171,7 +176,8 @@ class _Sums(_Products):
         (block,) = eqn.blocks
         sums = replace(eqn, blocks=(replace(block, eqns=(*reads, block.eqns[2])),))
         indices = [index for index in loops if any(index in read.args for read in reads)]
-        if any(index in reads[0].args and index in reads[1].args for index in indices):
+        shared = tuple(index for index in indices if index in reads[0].args and index in reads[1].args)
+        if shared and not one_loop:
             return False
         if row is not None and tuple(indices[-len(row.args) :]) != row.blocks[0].params:
             return False
@@ -187,7 +193,7 @@ class _Sums(_Products):
         if whole is None:
             made = self.elements(eqn.outs[0].name, eqn.outs[0], (sums,), indices, place, eqn.span)
             product = None if made is None else product_of(made)
-            if made is None or product is None or (row is not None and product.left.is_vector):
+            if made is None or product is None or (product.left.is_vector and (row is not None or shared)):
                 return False
             self.before.setdefault(anchor, []).extend((*tables, made))
             self.known[key] = whole = made.outs[0]

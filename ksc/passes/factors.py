@@ -3,22 +3,26 @@
     s_bar = (reduce add n (lam i (mul (index i y_bar) (neg (div (div (index i e) s) s)))))
       ⟶      s_bar = (neg (div (div (reduce add n (lam i (mul (index i y_bar) (index i e)))) s) s))
 
-It is linear in them, so it may be done in either order, to the last place. Deviations from a mean, ``(sub x_i m)``
-where m is the sum of all x_i divided by their number, add up to 0: to ``(sub m m)``, which is NaN where a deviation is.
-What the user has added up stays as it is written.
+It is linear in them, so it may be done in either order, to the last place. For the same reason a sum of two products,
+as the tangent of a product of matrices is, is two sums, each of which may be a product of matrices again.
+
+Deviations from a mean, ``(sub x_i m)`` where m is the sum of all x_i divided by their number, add up to 0: to
+``(sub m m)``, which is NaN where a deviation is. What the user has added up stays as it is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var
-from ksc.ir.rewrite import bound_vars, with_blocks, with_body, with_eqns, with_functions
+from ksc.ir.rewrite import bound_vars, clone_block, with_blocks, with_body, with_eqns, with_functions
 from ksc.ir.types import Float
+from ksc.ops import PRIMITIVES
 from ksc.passes.dce import remove_dead_code
+from ksc.passes.product import terms_of
 from ksc.passes.share import tokens
 from ksc.passes.simplify.scalar import is_linear
 
@@ -30,18 +34,21 @@ Definitions = Mapping[Var, Eqn]
 
 def take_out_factors(program: Program) -> Program:
     """Do so in all functions; the same program where there is nothing to do."""
-    found = with_functions(program, lambda function: with_body(function, _block(function.body, {})))
+    found = with_functions(program, lambda function: with_body(function, _block(function.body, {}, None)))
     return program if found is program else remove_dead_code(found)
 
 
-def _block(block: Block, around: Definitions) -> Block:
+def _block(block: Block, around: Definitions, owner: Eqn | None) -> Block:
+    """A block of ``owner``; ``around`` defines what it may read."""
     known = dict(around)
     eqns: list[Eqn] = []
     for eqn in block.eqns:
-        inner = with_blocks(eqn, [_block(body, known) for body in eqn.blocks])
+        inner = with_blocks(eqn, [_block(body, known, eqn) for body in eqn.blocks])
         made = [inner]
         if eqn.op == "reduce" and eqn.params["monoid"] == "add" and any(map(_is_summed, eqn.outs)) and _is_long(eqn):
             made = _taken_out(inner, known)
+            if owner is not None and owner.op == "build" and made == [inner]:
+                made = _split(inner)
         eqns += made
         known.update((out, one) for one in made for out in one.outs)
     return with_eqns(block, eqns)
@@ -98,6 +105,37 @@ def _taken_out(total: Eqn, known: Definitions) -> list[Eqn]:
         return [total]
     block = terms.block(body.params, results, body.span)
     return [replace(total, outs=tuple(outs), blocks=(block,)), *after.eqns]
+
+
+def _split(total: Eqn) -> list[Eqn]:
+    """A sum for each of the products of elements that a term consists of, and the sum of these."""
+    (body,) = total.blocks
+    made = {out: eqn for eqn in body.eqns for out in eqn.outs}
+    products: list[Eqn] = []
+
+    def addends(atom: Atom) -> Iterator[Atom]:
+        eqn = made.get(atom) if isinstance(atom, Var) else None
+        if eqn is not None and eqn.op == "add":
+            for arg in eqn.args:
+                yield from addends(arg)
+        else:
+            yield atom
+
+    found = [*addends(body.results[0])] if len(total.outs) == 1 else []
+    if len(found) < 2 or any(eqn.op not in PRIMITIVES and eqn.op != "index" for eqn in body.eqns):
+        return [total]
+    for term in found:
+        block = clone_block(prune_block(Block(body.params, body.eqns, (term,), body.span), ()), {})
+        part = replace(total, outs=(Var(total.outs[0].name, Float),), blocks=(block,))
+        if terms_of(part) is None:
+            return [total]
+        products.append(part)
+    after = Builder(total.span)
+    value: Atom = products[0].outs[0]
+    for part in products[1:]:
+        value = after.apply("add", value, part.outs[0], name=total.outs[0].name)
+    after.eqns[-1] = replace(after.eqns[-1], outs=total.outs)
+    return [*products, *after.eqns]
 
 
 def _visit(atom: Atom, made: Definitions, inside: set[Var], found: _Factors) -> None:

@@ -17,6 +17,7 @@ from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
 from ksc.passes.guards import require_before_loops
 from ksc.passes.hoist import hoist_invariants, hoist_sizes
 from ksc.passes.inline import inline_small
+from ksc.passes.leftovers import clear_leftovers
 from ksc.passes.merge import merge_ifs
 from ksc.passes.order import order_additions
 from ksc.passes.requirements import repeat_requirements
@@ -69,6 +70,7 @@ PIPELINE: tuple[Pass, ...] = (
     ),
     Pass("sums", take_out_sums, "loops are as they will be; a product of matrices is not computed sum by sum"),
     Pass("additions", take_out_additions, "what sums are made of is settled; the cotangents of a product are products"),
+    Pass("leftovers", clear_leftovers, "a product that is all there is of a tensor, or a part, is not added or copied"),
     Pass("order", order_additions, "no product is left among loops of additions; rows are added to as rows"),
     Pass("through", add_through, "the cotangent of a slice needs no tensor of its own; before loops are merged"),
     Pass("starts", fill_starts, "a start that is filled is not copied; before its neighbours are filled in one loop"),

@@ -142,6 +142,39 @@ def test_nothing_but_a_row_and_a_column_sees_nan() -> None:
     assert torch.equal(got, want)
 
 
+def test_tangents_of_products_are_products() -> None:
+    a, b = (torch.randn(9, 12, 12) for _ in range(2))
+    a_dot, b_dot = torch.randn_like(a), torch.randn_like(b)
+    _, tangent = torch.func.jvp(batches, (a, b), (a_dot, b_dot))
+    torch.testing.assert_close(tangent, a_dot @ b + a @ b_dot, rtol=1e-4, atol=1e-4)
+    special, _ = batches._specialise((a, b), {})
+    assert special.source("j", torch.float32).text.count("ks::multiply(") == 2
+
+
+def test_products_of_lanes_are_rows_of_results() -> None:
+    q, k, v = (torch.randn(3, 9, 12) for _ in range(3))
+    special, _ = heads._specialise((q, k, v), {})
+    ops = [eqn.op for eqn in walk(special.program_of("v").main.body)]
+    assert "acc_add" not in ops
+    # What the value and its derivative need of a row is computed in one loop.
+    assert ops.count("exp") == 1
+    special, _ = matrices._specialise((q[0], q[0].T), {})
+    program = special.program_of("vm111")
+    assert all(product_of(eqn) is not None for eqn in program.main.body.eqns if eqn.op == "build")
+
+
+def test_a_matrix_of_one_column() -> None:
+    a, b = torch.randn(20, 30, requires_grad=True), torch.randn(30, 1, requires_grad=True)
+    got = matrices(a, b)
+    torch.testing.assert_close(got, a @ b, rtol=1e-4, atol=1e-4)
+    seed = torch.randn(20, 1)
+    for g, w in zip(*(torch.autograd.grad(y, (a, b), seed) for y in (got, a @ b)), strict=True):
+        torch.testing.assert_close(g, w, rtol=1e-4, atol=1e-4)
+    # Its elements lie side by side, whatever the number of columns of the tensor is when the kernel runs.
+    special, _ = matrices._specialise((a, b), {})
+    assert "b[i_2]" in special.source("", torch.float32).text
+
+
 def test_strides() -> None:
     a, b = torch.randn(31, 20).t(), torch.randn(31, 40)[:, ::2]
     torch.testing.assert_close(matrices(a, b), a @ b, rtol=1e-4, atol=1e-4)

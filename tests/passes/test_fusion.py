@@ -85,8 +85,8 @@ TEMPORARIES = {
     "softmax": (1, 1, 2, 2),
     "layer_norm": (0, 0, 0, 0),
     "linear": (0, 0, 0, 0),
-    # Two products, each computed at once and then added to a cotangent of which it may be a part.
-    "gram": (0, 2, 0, 0),
+    # A product that is added to a cotangent of which it may be a part; the two products that a tangent consists of.
+    "gram": (0, 1, 2, 0),
     "flatten": (0, 0, 0, 0),
 }
 

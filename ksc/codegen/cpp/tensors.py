@@ -428,13 +428,20 @@ def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None
         if flat is not None:
             return _flat_element(p, tensor, indices[:-rank], flat, span)
     values = [p.value(index) for index in indices]
-    places = ", ".join(index.text for index in values)
     reads = value.reads.union(*(index.reads for index in values))
     if whole and isinstance(tensor, Var):
         reads |= {tensor}
+    only = _only_dimension(tensor.type) if whole and p.packing is None and p.walk is None else None
+    places = f"({', '.join(index.text for index in values)})" if only is None else f"[{values[only].text}]"
     return Expr(
-        CppExpr(f"{value.cpp.within(PRIMARY)}{access}({places})"), reads, None, span, folded=origins(value, *values)
+        CppExpr(f"{value.cpp.within(PRIMARY)}{access}{places}"), reads, None, span, folded=origins(value, *values)
     )
+
+
+def _only_dimension(type_: TensorType) -> int | None:
+    """The dimension that is not known to be of size 1, if there is one of several: the elements lie side by side."""
+    others = [dim for dim, size in enumerate(type_.sizes) if size != 1]
+    return others[0] if type_.rank > 1 and len(others) == 1 else None
 
 
 def _of_each_lane(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None) -> Expr:

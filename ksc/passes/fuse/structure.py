@@ -6,7 +6,8 @@
   changes t between the two, in each iteration, it is made;
 * ``(build n (lam i (index i x)))``, n being the size of x, is x;
 * a size is not below 0, nor is the maximum of it and 0 another one;
-* a loop that runs once is its body, a sum or loop that never runs is what it starts with.
+* a loop that runs once is its body, a sum or loop that never runs is what it starts with; nor is a dimension gone
+  through that has one index.
 
 Unlike ``simplify`` this is done before differentiation too.
 """
@@ -59,11 +60,14 @@ class _Resolver:
                 continue
             if new.op == "index":
                 new = self.flat_index(new, eqn, place, eqn)
+            kept = self.longer_than_one(new)
             blocks = tuple(self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks)
             new = Eqn(new.outs, new.op, new.args, new.params, blocks, new.span)
+            if kept is not None:
+                new = _with_dimensions(new, kept)
             copied = self.copied(new, place) if new.op == "build" else None
             if copied is not None:
-                self.env[new.outs[0]] = copied
+                self.env.update(zip(new.outs, copied, strict=True))
                 continue
             out.append(new)
             if new.op == "assert":
@@ -131,20 +135,24 @@ class _Resolver:
         again = self.flat_index(flat, flat, place, reader)
         return Eqn(again.outs, "index", tuple(replace(a, self.env) for a in again.args), new.params, (), new.span)
 
-    def copied(self, eqn: Eqn, place: Place) -> Var | None:
-        """The tensor that a ``build`` copies element by element."""
+    def copied(self, eqn: Eqn, place: Place) -> Sequence[Var] | None:
+        """The tensors that a ``build`` copies, element by element or part by part, if it does nothing else."""
         (body,) = eqn.blocks
-        if len(body.eqns) != 1 or body.eqns[0].op != "index" or eqn.params.get("nested"):
+        if eqn.params.get("nested") or any(read.op != "index" for read in body.eqns):
             return None
-        (read,) = body.eqns
-        tensor, *at = read.args
-        if body.results != read.outs or tuple(at) != body.params or not isinstance(tensor, Var):
-            return None
-        if not self.facts.is_visible(tensor, place):
+        reads = {read.outs[0]: read for read in body.eqns}
+        found: list[Var] = []
+        for result in body.results:
+            read = reads.get(result) if isinstance(result, Var) else None
+            tensor = None if read is None else read.args[0]
+            if read is None or read.args[1:] != body.params or not isinstance(tensor, Var):
+                return None
+            found.append(tensor)
+        if not found or not all(self.facts.is_visible(tensor, place) for tensor in found):
             return None
         sizes = [self.facts.resolve(size) for size in eqn.args]
-        whole = all(self.facts.equal(self.facts.size(tensor, dim), size) for dim, size in enumerate(sizes))
-        return tensor if whole else None
+        whole = all(self.facts.equal(self.facts.size(t, dim), size) for t in found for dim, size in enumerate(sizes))
+        return found if whole and len(reads) == len({*body.results}) else None
 
     def trivial_reduce(self, eqn: Eqn, place: Place, out: list[Eqn]) -> Sequence[Atom] | None:
         (body,) = eqn.blocks
@@ -159,6 +167,17 @@ class _Resolver:
         self.eqns(body.eqns, place, out)
         return [replace(result, self.env) for result in body.results]
 
+    def longer_than_one(self, eqn: Eqn) -> Sequence[int] | None:
+        """The dimensions of a loop that run more than once, if others do not and no tensor is made of them."""
+        if eqn.op != "reduce" and (eqn.op != "build" or eqn.outs):
+            return None
+        kept = [k for k, size in enumerate(eqn.args) if self.facts.resolve(size) != const(1)]
+        if not kept or len(kept) == len(eqn.args):
+            return None
+        params = eqn.blocks[0].params
+        self.env.update((param, const(0)) for k, param in enumerate(params) if k not in kept)
+        return kept
+
     def trivial_for(self, eqn: Eqn, place: Place, out: list[Eqn]) -> Sequence[Atom] | None:
         (body,) = eqn.blocks
         count = self.facts.resolve(eqn.args[0])
@@ -169,6 +188,13 @@ class _Resolver:
         self.env.update(zip(body.params, (const(0), *eqn.args[1:]), strict=True))
         self.eqns(body.eqns, place, out)
         return [replace(result, self.env) for result in body.results]
+
+
+def _with_dimensions(loop: Eqn, kept: Sequence[int]) -> Eqn:
+    """A loop over some of its dimensions."""
+    (body,) = loop.blocks
+    block = Block(tuple(body.params[k] for k in kept), body.eqns, body.results, body.span)
+    return Eqn(loop.outs, loop.op, tuple(loop.args[k] for k in kept), loop.params, (block,), loop.span)
 
 
 def _neutral(monoid: str, type_: Type) -> Const | None:
