@@ -248,3 +248,22 @@ def test_a_part_is_copied_rather_than_its_tensor():
     ((value,), (expected,)) = run(source, "ks_f", program, [np.arange(15.0).reshape(5, 3)], "float64")
     np.testing.assert_array_equal(value, expected)
     assert re.findall(r"// copies (.*?):", source.text) == ["x", "t.part(i)"]
+
+
+SIZES_OF_SIDES = """
+(def f Float ((x : (Tensor 1 Float)) (k : Integer))
+  (if (lt k 0)
+    (let ((n (size x 0)) (s (reduce add n (lam (i : Integer) (index i x)))))
+      (mul (mul s (to_float n)) (to_float n)))
+    (let ((n (add k 1)))
+      (add (index n x) (to_float n)))))
+"""
+
+
+def test_a_size_is_known_by_its_name_where_that_is_declared():
+    program = parse(SIZES_OF_SIDES)
+    source = tensor_source("f", program, "float64")
+    assert "ks::outside(n, n)" not in source.text
+    for k in (-1, 1):
+        outs, expected = run(source, "ks_f", program, [np.arange(3.0), k], "float64")
+        np.testing.assert_allclose(outs, expected)

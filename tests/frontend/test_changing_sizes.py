@@ -136,6 +136,14 @@ def on_one_side_of_an_if(x):
     return torch.sum(y * y), torch.sum(z)
 
 
+@case((4,))
+def grown_from_a_constant(x):
+    y = torch.zeros(1, dtype=x.dtype)
+    for v in x:
+        y = torch.cat([y, y[-1:] * v + 1.0])
+    return torch.sum(y * y)
+
+
 @case((6,))
 def by_another_that_changes(x):
     y, n = x * x, x.shape[0]

@@ -7,6 +7,7 @@ stands where it is read. What is left are named constants, loops, branches and e
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -177,7 +178,7 @@ class Printer:
         self.packing: Packing | None = None
         self.going_on: str | None = None
         self.flat: dict[tuple[Var, ...], str] = {}
-        self.sizes: dict[tuple[Atom, int], str] = {}
+        self.sizes: ChainMap[tuple[Atom, int], str] = ChainMap()
         self.in_range = InRange(sizes)
         self._handlers = handlers
         self._last = last_handlers
@@ -305,9 +306,10 @@ class Printer:
 
     def block(self, block: Block, finish: Finish, at: Context) -> None:
         """Print the live equations of a block, then what ``finish`` makes of its results."""
-        facts = self.in_range.facts
+        facts, sizes = self.in_range.facts, self.sizes
+        self.sizes = sizes.new_child()
         self._block(block, finish, at)
-        self.in_range.facts = facts
+        self.in_range.facts, self.sizes = facts, sizes
 
     def _block(self, block: Block, finish: Finish, at: Context) -> None:
         eqns = [eqn for eqn in block.eqns if self.analysis.is_live(eqn)]

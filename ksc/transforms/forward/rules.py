@@ -8,7 +8,7 @@ from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Eqn, Var
 from ksc.ir.types import AccType, BoxType, is_differentiable
 from ksc.transforms.forward.sweep import Sweep
-from ksc.transforms.tangents import refuse_accumulators, refuse_callback, tangent_box, tangent_type, zero, zero_of_part
+from ksc.transforms.tangents import refuse_accumulators, refuse_callback, tangent_box, tangent_type, zero_of_part
 from ksc.transforms.transpose import rule_of
 
 Rule = Callable[[Sweep, Eqn, Builder], None]
@@ -25,7 +25,7 @@ def _filled(
     filled = []
     for k in which:
         dot = dots[k]
-        filled.append(zero(builder, results[k], "_dot") if dot is None else dot)
+        filled.append(sweep.zero(results[k], builder) if dot is None else dot)
     return filled
 
 
@@ -172,6 +172,7 @@ def _box(sweep: Sweep, eqn: Eqn, builder: Builder) -> None:
     builder.eqns.append(eqn)
     (out,) = eqn.outs
     fields = [arg for arg in eqn.args if is_differentiable(arg.type)]
+    sweep.boxed[out] = eqn
     if all(sweep.dot(arg) is None for arg in fields):
         sweep.set(out, None)
         return

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder, Expr
 from ksc.ir.nodes import Atom, Block, Eqn, Var
-from ksc.ir.types import FloatType
+from ksc.ir.types import FloatType, is_differentiable
 from ksc.ops import PRIMITIVES, primitive
-from ksc.transforms.tangents import FLATTEN, add, rename, zero
+from ksc.transforms.tangents import FLATTEN, add, emit_box, rename, tangent_box, zero
 
 if TYPE_CHECKING:
     from ksc.transforms.forward.functions import Derivatives
@@ -29,6 +29,7 @@ class Sweep:
         self.derivatives = derivatives
         self.module = derivatives.module
         self.dots: dict[Var, Atom] = {}
+        self.boxed: dict[Var, Eqn] = {}
 
     def dot(self, atom: Atom) -> Atom | None:
         """The tangent of an atom; None where it is zero."""
@@ -44,7 +45,16 @@ class Sweep:
     def dot_or_zero(self, atom: Atom, builder: Builder) -> Atom:
         """The tangent of an atom, made up where it is zero."""
         known = self.dot(atom)
-        return zero(builder, atom, "_dot") if known is None else known
+        return self.zero(atom, builder) if known is None else known
+
+    def zero(self, atom: Atom, builder: Builder) -> Atom:
+        """The zero tangent of an atom: of a record that was made here one of zeros, which may be opened."""
+        made = self.boxed.get(atom) if isinstance(atom, Var) else None
+        if made is None:
+            return zero(builder, atom, "_dot")
+        self.module.need_tangent(made.outs[0].type)
+        dots = [self.dot_or_zero(arg, builder) for arg in made.args if is_differentiable(arg.type)]
+        return emit_box(builder, tangent_box(made.params["name"]), dots)
 
     def run(self, eqns: Sequence[Eqn], builder: Builder) -> None:
         """Emit equations and their tangents."""
