@@ -151,6 +151,20 @@ def test_tangents_of_products_are_products() -> None:
     assert special.source("j", torch.float32).text.count("ks::multiply(") == 2
 
 
+def test_threads_share_out_products() -> None:
+    args = [torch.randn(300, 24, 24, requires_grad=True) for _ in range(2)]
+    special, _ = batches._specialise(args, {})
+    text = special.source("v", torch.float32).text
+    assert text.count("ks::parallel(") == text.count("ks::multiply(") == 2
+    seed, threads = torch.randn(300, 24, 24), torch.get_num_threads()
+    found = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        found.append(torch.autograd.grad(batches(*args), args, seed))
+    torch.set_num_threads(threads)
+    assert all(map(torch.equal, *found))
+
+
 def test_products_of_lanes_are_rows_of_results() -> None:
     q, k, v = (torch.randn(3, 9, 12) for _ in range(3))
     special, _ = heads._specialise((q, k, v), {})

@@ -26,6 +26,7 @@ from ksc.codegen.target import CPU, Target
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, walk
+from ksc.passes.batches import loop_over_products
 from ksc.passes.columns import sum_by_rows
 from ksc.passes.divisors import share_divisors
 from ksc.passes.extremes import reduce_extremes
@@ -109,6 +110,7 @@ class _Module:
         else:
             program = sum_by_rows(look_up_first(compute_wanted_rows(limit_to_supports(program))))
             program = add_up_elements(share_divisors(program, least=1 if self._float_type == "double" else 2))
+            program = loop_over_products(program) if self._divided else program
         order = list(_callees_first(program))
         cyclic = {name for name in order if _reaches(program, name, name)}
         analyses = {name: analyse(program.functions[name], program) for name in order}
