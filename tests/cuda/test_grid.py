@@ -118,7 +118,7 @@ def run(library: Library, source: GeneratedSource, case: Case, device: Device) -
 
 def run_all(found: list[Case]) -> list[GeneratedSource]:
     sources = [source_of(f"{case.name}_{case.derivation}", case.program) for case in found]
-    library = Library(sources)
+    library = Library(sources, optimised=False)
     for source, case in zip(sources, found, strict=True):
         for deterministic in (False, True):
             run(library, source, case, Device(scratch_bytes=8 << 20, deterministic=deterministic))
@@ -156,7 +156,7 @@ def test_random_programs() -> None:
     sources = [
         generate(Unit(f"random{k}", list(group.items()), "float64", kind="tensor")) for k, group in enumerate(programs)
     ]
-    library = Library(sources)
+    library = Library(sources, optimised=False)
     for group, source in zip(programs, sources, strict=True):
         for letter, program in group.items():
             for row in rows:
@@ -175,7 +175,7 @@ def test_random_programs() -> None:
 def test_strides_half_precision_and_nothing_at_all() -> None:
     program = optimise(parse(LARGE["weighted"][0]))
     sources = {dtype: source_of(f"weighted_{dtype}", program, dtype) for dtype in ("float64", "float32", "float16")}
-    library = Library(list(sources.values()))
+    library = Library(list(sources.values()), optimised=False)
     for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5), ("float16", 2e-3)):
         x = np.asarray(matrix(3, 200), dtype).T[::2]
         w = np.asarray(vector(6), dtype)[::-2]

@@ -43,7 +43,7 @@ def library() -> Library:
         for name, text in TEXTS.items():
             programs = [(d, optimise(derive(parse(text), d))) for d in DERIVATIONS[name]]
             sources.append(generate(Unit(f"{name}_{dtype}", programs, dtype)))
-    return Library(sources)
+    return Library(sources, optimised=False)
 
 
 def expected(program, args):
@@ -147,7 +147,7 @@ def test_memory_of_its_own_for_each_thread(library: Library) -> None:
 def test_random_programs() -> None:
     programs = {f"random{k}": random_program(k) for k in range(30)}
     sources = {name: generate(Unit(name, [("", program)], "float64")) for name, program in programs.items()}
-    library = Library(list(sources.values()))
+    library = Library(list(sources.values()), optimised=False)
     rows = {
         "Float": np.array([0.5, -1.5, 3.0, 0.0]),
         "Integer": np.array([2, -1, 0, 3]),
