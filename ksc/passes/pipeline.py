@@ -13,6 +13,7 @@ from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.elements import reuse_elements
 from ksc.passes.factors import take_out_factors
+from ksc.passes.fission import part_fills, part_fills_with_rules
 from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
 from ksc.passes.guards import require_before_loops
 from ksc.passes.hoist import hoist_invariants, hoist_sizes
@@ -48,6 +49,11 @@ PREPARE: tuple[Pass, ...] = (
     Pass("share", eliminate_common_subexpressions, "an element that is compared is the one that is kept"),
     Pass("combining", reduce_combining_loops_with_rules, "what a loop adds up is fused as a sum is"),
     Pass("fuse", fuse, "a fused body is computed again in its reverse, so its derivative has no temporaries either"),
+    Pass(
+        "fission",
+        part_fills_with_rules,
+        "rows are known now; what fills one and adds up beside it is fused, and a sum",
+    ),
     Pass("shifts", stop_shifts, "loops are fused, so it is seen where an extreme goes; its derivative is not made"),
 )
 """What is done to a program with tensors before it is differentiated. Numbers are left as they were written."""
@@ -64,6 +70,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("guards", require_before_loops, "fuse asks which indices fit; a loop without checks is vectorised"),
     Pass("combining", reduce_combining_loops, "what a loop adds up is fused as a sum is; its terms fill registers"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
+    Pass("fission", part_fills, "the same in what is not differentiated, and in derivatives"),
     Pass("factors", take_out_factors, "cotangents are sums now; one number is divided, and not each term"),
     Pass(
         "elements", reuse_elements, "which tensors are made is settled; what is read of one is cheap to store or add up"

@@ -25,7 +25,7 @@ def build_filled_tensors(program: Program) -> Program:
     functions = {}
     for name, function in program.functions.items():
         if any(eqn.op == "for" for eqn in walk(function.body)):
-            function = Function(name, _Filled(Facts.of(function)[0]).block(function.body), function.span)
+            function = Function(name, Filled(Facts.of(function)[0]).block(function.body), function.span)
         functions[name] = function
     return assemble(functions, program.entry, program.boxes, renew=False)
 
@@ -35,7 +35,9 @@ class _NotRowsError(Exception):
 
 
 @dataclass(slots=True)
-class _Filled:
+class Filled:
+    """The loops of a function that fill tensors, by its facts."""
+
     facts: Facts
 
     def block(self, block: Block) -> Block:
@@ -47,10 +49,11 @@ class _Filled:
         return Block(block.params, tuple(eqns), block.results, block.span)
 
     def built(self, loop: Eqn) -> Eqn | None:
+        """The ``build`` that a loop is, if it fills all tensors that it carries and carries nothing else."""
         count, *inits = loop.args
         (body,) = loop.blocks
         at, *carries = body.params
-        if not carries or loop.params["carries"] != len(loop.outs) or not all(map(_is_tensor, inits)):
+        if not carries or loop.params["carries"] != len(loop.outs) or not all(map(is_tensor_of_numbers, inits)):
             return None
         size = self.facts.resolve(count)
         if not all(self.facts.equal(size, self.facts.size(init, 0)) for init in inits if isinstance(init, Var)):
@@ -79,7 +82,7 @@ def _is_made_of(type_: Type, row: Type) -> bool:
     return built == type_ or (is_scalar(row) and compatible(built, type_))
 
 
-def _is_tensor(atom: Atom) -> bool:
+def is_tensor_of_numbers(atom: Atom) -> bool:
     """Whether this is a tensor of numbers."""
     return isinstance(atom.type, TensorType) and is_scalar(atom.type.elem)
 
