@@ -29,6 +29,9 @@ from ksc.passes.simplify.scalar import is_linear
 SHORTEST = 17
 """A sum known to be shorter is written out; its terms share quotients with what is around."""
 
+MOST = 16
+"""The number of factors up to which a product is taken apart."""
+
 Definitions = Mapping[Var, Eqn]
 
 
@@ -80,15 +83,13 @@ class _Factors:
 def _taken_out(total: Eqn, known: Definitions) -> list[Eqn]:
     """The sum of what varies of the terms, and what is done to it afterwards."""
     (body,) = total.blocks
-    inside = bound_vars(body)
     made = {out: eqn for eqn in body.eqns for out in eqn.outs}
+    products = _Terms(made, bound_vars(body))
     terms, after = Builder(total.span), Builder(total.span)
     terms.eqns = list(body.eqns)
     outs, results = list(total.outs), list(body.results)
     for k, (out, result) in enumerate(zip(total.outs, body.results, strict=True)):
-        found = _Factors()
-        if _is_summed(out):
-            _visit(result, made, inside, found)
+        found = products.factors(result) if _is_summed(out) else _Factors()
         if not found.varying:
             continue
         mean = _mean(total, made.get(found.varying[0]), known) if found.is_single else None
@@ -138,25 +139,52 @@ def _split(total: Eqn) -> list[Eqn]:
     return [*products, *after.eqns]
 
 
-def _visit(atom: Atom, made: Definitions, inside: set[Var], found: _Factors) -> None:
-    if not isinstance(atom, Var) or atom not in inside:
-        found.fixed.append(("mul", atom))
-        return
-    match made.get(atom):
-        case Eqn(op="neg", args=(a,)):
-            found.negative = not found.negative
-            _visit(a, made, inside, found)
-        case Eqn(op="mul", args=(a, b)):
-            _visit(a, made, inside, found)
-            _visit(b, made, inside, found)
-        case Eqn(op="div", args=(a, b)):
-            _visit(a, made, inside, found)
-            if isinstance(b, Var) and b in inside:
-                found.divisors.append(b)
-            else:
-                found.fixed.append(("div", b))
-        case _:
+@dataclass(slots=True)
+class _Terms:
+    """The products in the body of a sum: what it has ``made``, and what is bound ``inside`` of it."""
+
+    made: Definitions
+    inside: set[Var]
+    known: dict[Var, bool] = field(default_factory=dict)
+
+    def factors(self, term: Atom) -> _Factors:
+        """The factors of a term; what has no fixed one in it is one factor, which may be read elsewhere too."""
+        found = _Factors()
+        self.visit(term, found)
+        return found if len(found.varying) + len(found.fixed) <= MOST else _Factors()
+
+    def is_fixed(self, atom: Atom) -> bool:
+        """Whether a factor is the same for all terms."""
+        return not isinstance(atom, Var) or atom not in self.inside
+
+    def has_fixed(self, atom: Atom) -> bool:
+        """Whether something in a product can be taken out of it."""
+        if not isinstance(atom, Var) or atom not in self.inside:
+            return True
+        if atom not in self.known:
+            eqn = self.made.get(atom)
+            parts = eqn.args if eqn is not None and eqn.op in ("mul", "div") else ()
+            parts = parts[:1] if eqn is not None and eqn.op == "div" and not self.is_fixed(parts[1]) else parts
+            self.known[atom] = (eqn is not None and eqn.op == "neg") or any(map(self.has_fixed, parts))
+        return self.known[atom]
+
+    def visit(self, atom: Atom, found: _Factors) -> None:
+        if not isinstance(atom, Var) or atom not in self.inside:
+            found.fixed.append(("mul", atom))
+            return
+        if not self.has_fixed(atom) or len(found.varying) + len(found.fixed) > MOST:
             found.varying.append(atom)
+            return
+        eqn = self.made[atom]
+        self.visit(eqn.args[0], found)
+        if eqn.op == "neg":
+            found.negative = not found.negative
+        elif eqn.op == "mul":
+            self.visit(eqn.args[1], found)
+        elif self.is_fixed(eqn.args[1]):
+            found.fixed.append(("div", eqn.args[1]))
+        else:
+            found.divisors.append(eqn.args[1])
 
 
 def _product(builder: Builder, found: _Factors, name: str) -> Atom:
