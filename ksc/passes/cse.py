@@ -22,11 +22,13 @@ Key = tuple[str, tuple[Atom, ...], tuple[tuple[str, object], ...]]
 def eliminate_common_subexpressions(program: Program) -> Program:
     """Compute each value once."""
     effectful = effectful_functions(program.functions)
-    functions = {
-        name: Function(name, _block(function.body, {}, {}, effectful), function.span)
-        for name, function in program.functions.items()
-    }
+    functions = {name: share_values(function, effectful) for name, function in program.functions.items()}
     return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+def share_values(function: Function, effectful: Collection[str]) -> Function:
+    """Do so in one function; ``effectful`` names those of which each call counts."""
+    return Function(function.name, _block(function.body, {}, {}, effectful), function.span)
 
 
 def value_key(eqn: Eqn, effectful: Collection[str]) -> Key | None:

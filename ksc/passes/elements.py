@@ -36,7 +36,7 @@ def reuse_elements(program: Program) -> Program:
     if not has_tensors(program):
         return program
     read = with_functions(program, _function)
-    return program if read is program else fuse(read)
+    return program if read is program else fuse(read, since=program)
 
 
 def _function(function: Function) -> Function:

@@ -33,7 +33,7 @@ _APART, _NEXT = 16, 1
 def order_additions(program: Program) -> Program:
     """Choose the innermost of such loops, and fuse what can be fused now; the same program where all stay."""
     ordered = with_functions(program, _function)
-    return ordered if ordered is program else fuse(ordered)
+    return ordered if ordered is program else fuse(ordered, since=program)
 
 
 def _function(function: Function) -> Function:

@@ -23,11 +23,14 @@ from ksc.passes.cost import work
 
 def turn_accumulations_into_stores(program: Program) -> Program:
     """Replace what can be, in all blocks."""
-    functions = {}
-    for name, function in program.functions.items():
-        uses = read_vars(function.body.eqns, function.body.results)
-        functions[name] = Function(name, _block(function.body, {}, uses), function.span)
+    functions = {name: store_elements(function) for name, function in program.functions.items()}
     return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+def store_elements(function: Function) -> Function:
+    """Do so in one function."""
+    uses = read_vars(function.body.eqns, function.body.results)
+    return Function(function.name, _block(function.body, {}, uses), function.span)
 
 
 SHARED = 8

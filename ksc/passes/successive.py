@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import Atom, Block, Eqn, Program, Var, const
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const
 from ksc.ir.rewrite import (
     clone_block,
     read_vars,
@@ -35,7 +35,12 @@ from ksc.passes.fuse.cost import SPLIT
 
 def split_accumulations(program: Program) -> Program:
     """Do so in all functions; the same program where there is nothing to do."""
-    return with_functions(program, lambda function: with_body(function, _block(function.body, {})))
+    return with_functions(program, split_function)
+
+
+def split_function(function: Function) -> Function:
+    """Do so in one function; the same one where there is nothing to do."""
+    return with_body(function, _block(function.body, {}))
 
 
 def _block(block: Block, zeros: Mapping[Var, Sequence[Atom]]) -> Block:

@@ -11,6 +11,7 @@ from ksc.ir.nodes import walk
 from ksc.ir.types import Float, TensorType
 from ksc.passes import PIPELINE, optimise, prepare
 from ksc.passes.fuse import chain
+from ksc.passes.fuse.facts import Facts
 from ksc.transforms import vjp
 
 HEAD = "import math\n\nimport torch\n\n"
@@ -158,7 +159,23 @@ def test_fusion_ends_where_nothing_is_fused(tmp_path, monkeypatch):
     fn = program_of(tmp_path, "x: torch.Tensor", ["x = torch.sin(x) + 1.0"], "torch.sum(x)")
     program = prepare(trace(fn, [Abstract(VECTOR)]).program)
     rounds = []
-    plain = chain.fuse_rows
-    monkeypatch.setattr(chain, "fuse_rows", lambda program: rounds.append(program) or plain(program))
+    plain = chain.merge_rows
+    monkeypatch.setattr(chain, "merge_rows", lambda *args: rounds.append(args) or plain(*args))
     chain.fuse(program)
     assert len(rounds) == 1
+
+
+def test_facts_are_found_once_a_round(tmp_path, monkeypatch):
+    """What is fused already has one round: its facts are found before it and after, as asserts and sizes are resolved,
+    and once for views, other elements and rows. Functions that are as they were are not looked at.
+    """
+    fn = program_of(tmp_path, "x: torch.Tensor", ["x = torch.sin(x) + 1.0"], "torch.sum(x)")
+    program = prepare(trace(fn, [Abstract(VECTOR)]).program)
+    found = []
+    plain = Facts.of.__func__
+    monkeypatch.setattr(Facts, "of", classmethod(lambda cls, function: found.append(function) or plain(cls, function)))
+    chain.fuse(program)
+    assert len(found) == 3
+    again = chain.fuse(program, since=program)
+    assert len(found) == 3
+    assert again.main is program.main

@@ -7,6 +7,8 @@ So the derivative of a loop adds to ``x_bar`` at ``i`` once, whatever ``c`` is, 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import Env, assemble, effectful_functions, substitute_block
@@ -15,6 +17,12 @@ from ksc.ir.rewrite import Env, assemble, effectful_functions, substitute_block
 def hoist_common_reads(program: Program) -> Program:
     """Move the reads of tensors and sizes that all sides share, in all functions."""
     effectful = effectful_functions(program.functions)
+    functions = {name: hoist_reads(function, effectful) for name, function in program.functions.items()}
+    return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+def hoist_reads(function: Function, effectful: Collection[str]) -> Function:
+    """Do so in one function."""
 
     def visit(block: Block) -> Block:
         eqns: list[Eqn] = []
@@ -27,8 +35,7 @@ def hoist_common_reads(program: Program) -> Program:
             eqns.append(Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
         return Block(block.params, tuple(eqns), block.results, block.span)
 
-    functions = {name: Function(name, visit(f.body), f.span) for name, f in program.functions.items()}
-    return assemble(functions, program.entry, program.boxes, renew=False)
+    return Function(function.name, visit(function.body), function.span)
 
 
 def _split(blocks: tuple[Block, ...]) -> tuple[list[Eqn], tuple[Block, ...]]:

@@ -3,49 +3,74 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
-from ksc.ir.nodes import Program, walk
+from ksc.ir.nodes import Function, Program, walk
+from ksc.ir.rewrite import assemble, effectful_functions
 from ksc.ir.types import TensorType
-from ksc.passes.cse import eliminate_common_subexpressions
-from ksc.passes.dce import remove_dead_code
-from ksc.passes.fuse.branches import hoist_common_reads
-from ksc.passes.fuse.filled import build_filled_tensors
-from ksc.passes.fuse.rows import fuse_rows
-from ksc.passes.fuse.structure import resolve_structure
-from ksc.passes.fuse.sums import turn_accumulations_into_sums
-from ksc.passes.fuse.vertical import fuse_producers
-from ksc.passes.stores import turn_accumulations_into_stores
-from ksc.passes.successive import split_accumulations
+from ksc.passes.cse import share_values
+from ksc.passes.dce import prune_function
+from ksc.passes.fuse.branches import hoist_reads
+from ksc.passes.fuse.facts import Facts
+from ksc.passes.fuse.filled import build_filled
+from ksc.passes.fuse.rows import merge_rows
+from ksc.passes.fuse.structure import resolve_function
+from ksc.passes.fuse.sums import sum_up
+from ksc.passes.fuse.vertical import fuse_elements
+from ksc.passes.stores import store_elements
+from ksc.passes.successive import split_function
 
 ROUNDS = 24
 """How often fusion is tried: what one round brings into one loop body is read once in the next."""
 
 
-def fuse(program: Program) -> Program:
-    """Fuse producers into their consumers as far as it goes; a program without tensors stays as it is."""
+def fuse(program: Program, since: Program | None = None) -> Program:
+    """Fuse producers into their consumers as far as it goes; a program without tensors stays as it is.
+
+    Where the program ``since`` then was fused, functions that it has are left alone.
+    """
     if not has_tensors(program):
         return program
-    program = _tidy(eliminate_common_subexpressions(program))
+    done = set(since.functions.values()) if since is not None else set()
+    effectful = effectful_functions(program.functions)
+    while True:
+        functions = {
+            name: function if function in done else _fused(function, effectful)
+            for name, function in program.functions.items()
+        }
+        program = assemble(functions, program.entry, program.boxes, renew=False)
+        fewer = effectful_functions(program.functions)
+        if fewer == effectful:
+            return program
+        effectful, done = fewer, set()
+
+
+def _fused(function: Function, effectful: Collection[str]) -> Function:
+    function = _tidy(share_values(function, effectful), effectful)
     for _ in range(ROUNDS):
-        fused = _fused(program)
-        tidy = _tidy(fused)
-        if fused is program and _ops(tidy) == _ops(program):
+        fused = _round(function, effectful)
+        tidy = _tidy(fused, effectful)
+        if fused is function and _ops(tidy) == _ops(function):
             return tidy
-        program = tidy
-    return program
+        function = tidy
+    return function
 
 
-def _fused(program: Program) -> Program:
-    """One round; the same program where nothing is fused."""
+def _round(function: Function, effectful: Collection[str]) -> Function:
+    """One round; the same function where nothing is fused."""
+    facts, top = Facts.of(function)
     # What is read twice now may be read once after the next round.
-    fused = fuse_producers(program, thrifty=True)
-    if fused is program:
-        fused = fuse_producers(program, thrifty=False)
-    return fuse_rows(program) if fused is program else fused
+    for thrifty in (True, False):
+        fused = fuse_elements(function, effectful, facts, top, thrifty=thrifty)
+        if fused is not function:
+            return fused
+        if facts.is_extended:
+            facts, top = Facts.of(function)
+    return merge_rows(function, effectful, facts, top)
 
 
-def _ops(program: Program) -> Counter[str]:
-    return Counter(eqn.op for function in program.functions.values() for eqn in walk(function.body))
+def _ops(function: Function) -> Counter[str]:
+    return Counter(eqn.op for eqn in walk(function.body))
 
 
 def has_tensors(program: Program) -> bool:
@@ -58,8 +83,8 @@ def has_tensors(program: Program) -> bool:
     )
 
 
-def _tidy(program: Program) -> Program:
-    program = build_filled_tensors(resolve_structure(remove_dead_code(program)))
-    program = eliminate_common_subexpressions(hoist_common_reads(program))
-    program = turn_accumulations_into_sums(remove_dead_code(program))
-    return turn_accumulations_into_stores(split_accumulations(program))
+def _tidy(function: Function, effectful: Collection[str]) -> Function:
+    function = build_filled(resolve_function(prune_function(function, effectful)))
+    function = share_values(hoist_reads(function, effectful), effectful)
+    function = sum_up(prune_function(function, effectful), effectful)
+    return store_elements(split_function(function))

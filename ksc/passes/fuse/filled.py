@@ -15,19 +15,26 @@ from dataclasses import dataclass, field
 
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, walk
-from ksc.ir.rewrite import Env, assemble, read_vars, replace
+from ksc.ir.rewrite import Env, read_vars, replace, with_functions
 from ksc.ir.types import Integer, TensorType, Type, compatible, is_scalar
 from ksc.passes.fuse.facts import Facts
 
 
 def build_filled_tensors(program: Program) -> Program:
     """Replace such loops in all functions."""
-    functions = {}
-    for name, function in program.functions.items():
-        if any(eqn.op == "for" for eqn in walk(function.body)):
-            function = Function(name, Filled(Facts.of(function)[0]).block(function.body), function.span)
-        functions[name] = function
-    return assemble(functions, program.entry, program.boxes, renew=False)
+    return with_functions(program, build_filled)
+
+
+def build_filled(function: Function) -> Function:
+    """Do so in one function; the same one where no loop carries tensors alone."""
+    if not any(eqn.op == "for" and _carries_tensors(eqn) for eqn in walk(function.body)):
+        return function
+    return Function(function.name, Filled(Facts.of(function)[0]).block(function.body), function.span)
+
+
+def _carries_tensors(loop: Eqn) -> bool:
+    """Whether a loop carries tensors, and gives nothing else."""
+    return 0 < loop.params["carries"] == len(loop.outs) and all(map(is_tensor_of_numbers, loop.args[1:]))
 
 
 class _NotRowsError(Exception):
@@ -53,7 +60,7 @@ class Filled:
         count, *inits = loop.args
         (body,) = loop.blocks
         at, *carries = body.params
-        if not carries or loop.params["carries"] != len(loop.outs) or not all(map(is_tensor_of_numbers, inits)):
+        if not _carries_tensors(loop):
             return None
         size = self.facts.resolve(count)
         if not all(self.facts.equal(size, self.facts.size(init, 0)) for init in inits if isinstance(init, Var)):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, walk
-from ksc.ir.rewrite import Env, assemble, effectful_functions, free_vars, read_vars, replace
+from ksc.ir.rewrite import Env, effectful_functions, free_vars, read_vars, replace, with_functions
 from ksc.ir.types import TensorType
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.changes import changed_tensors
@@ -31,15 +31,14 @@ from ksc.passes.product import product_of
 def fuse_rows(program: Program) -> Program:
     """Merge loops over rows in all functions; the same program where there is nothing to do."""
     effectful = effectful_functions(program.functions)
-    functions = {}
-    changed = False
-    for name, function in program.functions.items():
-        facts, top = Facts.of(function)
-        rows = _Rows(facts, effectful)
-        body = rows.block(function.body, top)
-        functions[name] = Function(name, body, function.span) if rows.merged else function
-        changed = changed or bool(rows.merged)
-    return assemble(functions, program.entry, program.boxes, renew=False) if changed else program
+    return with_functions(program, lambda function: merge_rows(function, effectful, *Facts.of(function)))
+
+
+def merge_rows(function: Function, effectful: Collection[str], facts: Facts, top: Place) -> Function:
+    """Do so in one function, of which the facts are known; the same one where there is nothing to do."""
+    rows = _Rows(facts, effectful)
+    body = rows.block(function.body, top)
+    return Function(function.name, body, function.span) if rows.merged else function
 
 
 class _Rows:

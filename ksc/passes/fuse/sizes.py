@@ -64,6 +64,7 @@ class Sizes:
         reads: where a variable is read.
         counts: for the index of a loop how often that runs.
         carries: for a carried parameter the loop and the number of the carry.
+        is_extended: whether something was learnt that is not in the function.
     """
 
     definitions: dict[Var, tuple[Eqn, int]] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Sizes:
     reads: dict[Var, list[Read]] = field(default_factory=dict)
     counts: dict[Var, Atom] = field(default_factory=dict)
     carries: dict[Var, tuple[Eqn, int]] = field(default_factory=dict)
+    is_extended: bool = False
     _equal: dict[Place, list[Rule]] = field(default_factory=dict)
     _sizes: dict[tuple[Var, int], Size] = field(default_factory=dict)
     _polynomials: dict[Var, Polynomial] = field(default_factory=dict)
@@ -150,8 +152,14 @@ class Sizes:
             for k, param in enumerate(body.params[skip:]):
                 self.carries[param] = (eqn, k)
 
+    def extend(self, eqn: Eqn, place: Place) -> None:
+        """Learn of an equation that the function did not have."""
+        self.is_extended = True
+        self.enter(eqn, place)
+
     def adopt(self, eqns: Sequence[Eqn], place: Place) -> None:
         """Learn of equations that were copied to ``place``."""
+        self.is_extended = True
         for eqn in eqns:
             self.enter(eqn, place)
             for block in eqn.blocks:

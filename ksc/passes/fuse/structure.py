@@ -27,8 +27,13 @@ from ksc.passes.fuse.sizes import Place
 
 def resolve_structure(program: Program) -> Program:
     """Apply the rules above in all functions."""
-    functions = {name: _Resolver(function).run() for name, function in program.functions.items()}
+    functions = {name: resolve_function(function) for name, function in program.functions.items()}
     return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+def resolve_function(function: Function) -> Function:
+    """Apply them in one function."""
+    return _Resolver(function).run()
 
 
 class _Resolver:

@@ -27,11 +27,13 @@ Place = tuple[Atom, ...]
 def turn_accumulations_into_sums(program: Program) -> Program:
     """Apply the rules above in all functions."""
     effectful = effectful_functions(program.functions)
-    functions = {
-        name: Function(name, _Sums(effectful).block(function.body), function.span)
-        for name, function in program.functions.items()
-    }
+    functions = {name: sum_up(function, effectful) for name, function in program.functions.items()}
     return assemble(functions, program.entry, program.boxes, renew=False)
+
+
+def sum_up(function: Function, effectful: Collection[str]) -> Function:
+    """Apply them in one function."""
+    return Function(function.name, _Sums(effectful).block(function.body), function.span)
 
 
 class _Sums:

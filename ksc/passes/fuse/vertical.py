@@ -41,7 +41,18 @@ def fuse_producers(program: Program, *, thrifty: bool = False) -> Program:
     Where it is ``thrifty``, only views are computed more than once. The same program where there is nothing to do.
     """
     effectful = effectful_functions(program.functions)
-    return with_functions(program, lambda function: _Fusion(function, effectful, thrifty).run())
+
+    def change(function: Function) -> Function:
+        return fuse_elements(function, effectful, *Facts.of(function), thrifty=thrifty)
+
+    return with_functions(program, change)
+
+
+def fuse_elements(
+    function: Function, effectful: Collection[str], facts: Facts, top: Place, *, thrifty: bool
+) -> Function:
+    """Do so in one function, of which the facts are known; the same one where there is nothing to do."""
+    return _Fusion(function, effectful, facts, top, thrifty).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +106,11 @@ class _Side:
 class _Fusion:
     """Fusion in one function, in order: the body of a producer is itself fused when its consumers are met."""
 
-    def __init__(self, function: Function, effectful: Collection[str], thrifty: bool) -> None:
+    def __init__(self, function: Function, effectful: Collection[str], facts: Facts, top: Place, thrifty: bool) -> None:
         self.cheap = 0 if thrifty else CHEAP
         self.function = function
         self.effectful = effectful
-        self.facts, self.top = Facts.of(function)
+        self.facts, self.top = facts, top
         self.env: Env = {}
         self.sources: dict[Var, tuple[_Source, Cost]] = {}
         self.fused: dict[Eqn, Var] = {}
@@ -282,7 +293,7 @@ class _Fusion:
             for block, own in zip(eqn.blocks, needed, strict=True)
         )
         new = Eqn((*eqn.outs, *outs), "if", eqn.args, eqn.params, blocks, eqn.span)
-        self.facts.enter(new, place)
+        self.facts.extend(new, place)
         return new
 
     def side(self, result: Atom, out: Var, inside: Place, outside: Place) -> _Side | None:
