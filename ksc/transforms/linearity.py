@@ -41,6 +41,11 @@ def _join(kinds: Iterable[Kind]) -> Kind:
     return found.pop() if len(found) == 1 else OTHER
 
 
+def _fixed(kind: Kind) -> Kind:
+    """The kind of what is made of a value that must not depend on the parameters."""
+    return CONSTANT if kind in (ZERO, CONSTANT) else OTHER
+
+
 def _product(kinds: Sequence[Kind]) -> Kind:
     if ZERO in kinds and OTHER not in kinds:
         return ZERO
@@ -94,7 +99,7 @@ class _Analysis:
                 if not fixed:
                     return [OTHER] * len(eqn.outs)
                 additive = eqn.op == "build" or eqn.params["monoid"] == "add"
-                return [kind if additive or kind == CONSTANT else OTHER for kind in found]
+                return [kind if additive else _fixed(kind) for kind in found]
             case "withacc":
                 return self.withacc(eqn, kinds, env)
             case "acc_add":
@@ -113,7 +118,7 @@ class _Analysis:
             case "mul":
                 return [_product(kinds)]
             case "div" | "div_by" | "ldexp":
-                return [kinds[0] if kinds[1] == CONSTANT else OTHER]
+                return [kinds[0] if kinds[1] == CONSTANT else OTHER if kinds[1] != ZERO else _fixed(kinds[0])]
             case op if op in _SUMS or op in _PASSES:
                 return [_join(kinds)]
             case _:

@@ -21,7 +21,7 @@ from ksc.frontend.tensors.reductions import over, shift_of
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import TABLE, Handler, objects
 from ksc.frontend.values import NONE, Static, Struct, Value
-from ksc.ops.library.tensors import differences, forms, losses, margins, matrices, normalising, statistics
+from ksc.ops.library.tensors import differences, factors, forms, losses, margins, matrices, normalising, statistics
 
 
 def written(name: str, function: FunctionType) -> Handler:
@@ -58,14 +58,24 @@ def _shift(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], nod
 
 
 def _each_matrix(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
-    op = Op(frame, "a function of matrices", node)
-    function = op.static(args[0], "function")
-    matrices = [op.tensor(value) for value in args[1:]]
-    if any(matrix.rank < 2 for matrix in matrices):
-        op.refuse("needs tensors of two dimensions or more", "add dimensions with unsqueeze()")
+    op, matrices = _matrices(frame, args, node)
     op.same(*matrices[0].sizes[-2:])
     for matrix in matrices[1:]:
         op.same(matrices[0].sizes[-1], matrix.sizes[-2])
+    return _each_of(frame, args, kwargs, node)
+
+
+def _matrices(frame: Frame, args: Sequence[Value], node: ast.AST) -> tuple[Op, list[Tensor]]:
+    op = Op(frame, "a function of matrices", node)
+    matrices = [op.tensor(value) for value in args[1:]]
+    if any(matrix.rank < 2 for matrix in matrices):
+        op.refuse("needs tensors of two dimensions or more", "add dimensions with unsqueeze()")
+    return op, matrices
+
+
+def _each_of(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    op, matrices = _matrices(frame, args, node)
+    function = op.static(args[0], "function")
     batch = op.broadcast([matrix.sizes[:-2] for matrix in matrices])
     shape: list[Struct] = []
 
@@ -78,6 +88,12 @@ def _each_matrix(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value
 
     made = op.build_rows(batch, body)
     return op.results(shape[0].cls, made, shape[0].keys) if shape else op.result(made[0])
+
+
+def _sized(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    op = Op(frame, "sized", node)
+    x, sizes = op.tensor(args[0]), [op.integer(value, "a size") for value in args[1:]]
+    return op.result(op.build(sizes, lambda index: x[index]))
 
 
 def spread_row(matrix: Tensor, index: Sequence[Scalar]) -> Tensor:
@@ -100,6 +116,8 @@ def _require(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], n
 TABLE[forms.require] = _require
 TABLE[forms.shift] = _shift
 TABLE[forms.each_matrix] = _each_matrix
+TABLE[forms.each_of] = _each_of
+TABLE[forms.sized] = _sized
 
 WRITTEN: Mapping[Callable[..., Any], tuple[str, ...]] = {
     normalising.softmax: ("softmax", "special.softmax"),
@@ -130,6 +148,16 @@ WRITTEN: Mapping[Callable[..., Any], tuple[str, ...]] = {
     matrices.cholesky_solve: ("cholesky_solve",),
     matrices.matrix_power: ("matrix_power", "linalg.matrix_power"),
     matrices.matrix_exp: ("matrix_exp", "linalg.matrix_exp"),
+    factors.eigh: ("linalg.eigh",),
+    factors.eigvalsh: ("linalg.eigvalsh",),
+    factors.svd: ("linalg.svd",),
+    factors.svdvals: ("linalg.svdvals",),
+    factors.qr: ("linalg.qr",),
+    factors.pinv: ("linalg.pinv",),
+    factors.pinverse: ("pinverse",),
+    factors.lstsq: ("linalg.lstsq",),
+    factors.lu_factor: ("linalg.lu_factor",),
+    factors.lu_solve: ("linalg.lu_solve",),
     matrices.multi_dot: ("linalg.multi_dot",),
     matrices.addmm: ("addmm",),
     matrices.addmv: ("addmv",),

@@ -30,9 +30,7 @@ REFUSED: Mapping[str, tuple[str, str]] = {
         _RANDOM,
     ),
     **dict.fromkeys("unique unique_consecutive nonzero argwhere masked_select".split(), _SIZE),
-    **dict.fromkeys(
-        "qr eigh eigvalsh eig eigvals svd svdvals lstsq pinv lu lu_factor ldl_factor matrix_rank".split(), _SPECTRAL
-    ),
+    **dict.fromkeys("eig eigvals lu ldl_factor matrix_rank".split(), _SPECTRAL),
     **dict.fromkeys("double half bfloat16".split(), _WIDTH),
     **dict.fromkeys("int short char byte".split(), _NARROW),
     **dict.fromkeys("cpu cuda xpu pin_memory".split(), _PLACE),

@@ -26,7 +26,27 @@ OWNERS = {
     "torch.linalg": torch.linalg,
     "torch.fft": torch.fft,
 }
-NAMESPACE = {"torch": torch, "F": functional, "math": math}
+
+
+def unsigned_pairs(pairs: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """What is the same of all eigenvectors, whose signs are not determined."""
+    values, vectors = pairs
+    return values, vectors.abs()
+
+
+def unsigned_triplets(triplets: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """What is the same of all singular vectors, of which two change their signs together."""
+    u, s, vh = triplets
+    return u.abs(), s, vh.abs(), u @ vh
+
+
+NAMESPACE = {
+    "torch": torch,
+    "F": functional,
+    "math": math,
+    "unsigned_pairs": unsigned_pairs,
+    "unsigned_triplets": unsigned_triplets,
+}
 DTYPES = (torch.float64, torch.float32, torch.int64, torch.bool)
 WIDENED = (torch.int32, torch.int16, torch.int8, torch.uint8)
 """Widths of integers that become int64 at the boundary of a kernel."""
@@ -51,6 +71,9 @@ _OPERATORS = {
     "where": "torch.where({1}, {0}, {2})",
     "nn.functional.embedding": "F.embedding({1}, {0}{more})",
     "item": "{0}.item()",
+    "linalg.eigh": "unsigned_pairs(torch.linalg.eigh(({0} + {0}.mT) / 2{more}))",
+    "linalg.svd": "unsigned_triplets(torch.linalg.svd({0}{more}))",
+    "linalg.lstsq": "torch.linalg.lstsq({0}, {1}{more}).solution",
 }
 """The spelling of operators whose function is not one that a user calls."""
 

@@ -17,6 +17,16 @@ def shift(input: Tensor, dim: int) -> Tensor:
     return largest.where(largest.isfinite(), largest.new_zeros(()))
 
 
+def each_of(function: Callable[..., T], *matrices: Tensor) -> T:
+    """``each_matrix`` of matrices of any sizes; the sizes of the results follow from those of the first one."""
+    return each_matrix(function, *matrices)
+
+
+def sized(input: Tensor, *sizes: int) -> Tensor:
+    """A tensor of which the sizes are known to be these."""
+    return input.reshape(sizes)
+
+
 def each_matrix(function: Callable[..., T], *matrices: Tensor) -> T:
     """``function`` of the matrices in the last two dimensions, for each index into the others, which are broadcast."""
     batch = sum((matrix[..., 0, 0] for matrix in matrices), torch.zeros(())).shape
