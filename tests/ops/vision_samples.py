@@ -96,3 +96,53 @@ def accumulated(x, v, i):
 
 
 sample("accumulated_in_place", accumulated, ((3, 4), (4, 4), TWICE))
+
+FLAT = (2, 2, 3)
+RANK_2 = given([[1.0, 2.0, 3.0], [2.0, 4.5, 6.0], [3.0, 6.5, 9.0]])
+TRIANGLE = given([[2.0, 0.5, -1.0], [0.0, -1.5, 0.25], [0.0, 0.0, 3.0]])
+
+
+def procrustes(x, y):
+    """The rotation that takes centred points to others: Kabsch's method."""
+    u, _, vh = torch.linalg.svd((x - x.mean(0)).mT @ (y - y.mean(0)))
+    flip = torch.diag(torch.stack([torch.ones(()), torch.ones(()), torch.det(u @ vh)]))
+    return u @ flip @ vh
+
+
+def solved_by_factors(a, b):
+    """From either side, as it is and transposed."""
+    lu, pivots = torch.linalg.lu_factor(a)
+    first = torch.linalg.lu_solve(lu, pivots, b)
+    return (
+        first,
+        torch.linalg.lu_solve(lu, pivots, b.mT, left=False),
+        torch.linalg.lu_solve(lu, pivots, b, adjoint=True),
+    )
+
+
+def principal_axes(x):
+    """The variances and the projections on the axes, of which the sign is not told."""
+    pairs = torch.linalg.eigh(torch.cov(x.mT))
+    return pairs.eigenvalues, ((x - x.mean(0)) @ pairs.eigenvectors).abs()
+
+
+def unsigned_svd(x):
+    """What is the same of all singular vectors."""
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    return u.abs(), s, vh.abs(), u @ vh
+
+
+sample("procrustes", procrustes, ((4, 3), (4, 3)), order=1)
+sample("principal_axes", principal_axes, ((5, 3),))
+sample("svd", unsigned_svd, ((3, 2),))
+sample("svd_of_batch", unsigned_svd, (FLAT,), order=1)
+sample("svd_of_rank_2", lambda x: unsigned_svd(x)[1:2], (RANK_2,), order=0)
+sample("svd_complete", lambda x: torch.linalg.svd(x)[0] @ torch.linalg.svd(x)[0].mT, (RANK_2,), order=0)
+sample(
+    "eigvalsh_equal", lambda x: torch.linalg.eigvalsh(x * 0.5 + x.mT * 0.5, "U"), (given([[2.0, 0], [0, 2]]),), order=1
+)
+sample("qr", lambda x: tuple(torch.linalg.qr(x)), ((2, 3),), (TRIANGLE,))
+sample("qr_of_batch", lambda x: tuple(torch.linalg.qr(x)), ((2, 3, 2),), order=1)
+sample("pinv_of_rank_2", lambda x: torch.linalg.pinv(x, rtol=1e-9), (RANK_2,))
+sample("lstsq", lambda a, b: torch.linalg.lstsq(a, b).solution, ((4, 2), (4, 1)), ((2, 3), (2, 1)), order=1)
+sample("lu_solve", solved_by_factors, ((2, 3, 3), (2, 3, 2)), order=1)

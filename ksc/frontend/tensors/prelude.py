@@ -16,6 +16,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.functions import locate
 from ksc.frontend.tensors.array import is_single
 from ksc.frontend.tensors.inlining import inlined
+from ksc.frontend.tensors.integers import least
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.reductions import over, shift_of
 from ksc.frontend.tensors.scalars import Scalar
@@ -62,7 +63,14 @@ def _each_matrix(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value
     op.same(*matrices[0].sizes[-2:])
     for matrix in matrices[1:]:
         op.same(matrices[0].sizes[-1], matrix.sizes[-2])
-    return _each_of(frame, args, kwargs, node)
+    return _mapped(op, op.static(args[0], "function"), matrices)
+
+
+def _each_of(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    op, matrices = _matrices(frame, args, node)
+    # What sizes of results are made of is computed before the lanes.
+    least(frame, node, *(size.atom for size in matrices[0].sizes[-2:]))
+    return _mapped(op, op.static(args[0], "function"), matrices)
 
 
 def _matrices(frame: Frame, args: Sequence[Value], node: ast.AST) -> tuple[Op, list[Tensor]]:
@@ -73,14 +81,13 @@ def _matrices(frame: Frame, args: Sequence[Value], node: ast.AST) -> tuple[Op, l
     return op, matrices
 
 
-def _each_of(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
-    op, matrices = _matrices(frame, args, node)
-    function = op.static(args[0], "function")
+def _mapped(op: Op, function: FunctionType, matrices: Sequence[Tensor]) -> Value:
+    """``function`` of the matrices at each index into the leading dimensions."""
     batch = op.broadcast([matrix.sizes[:-2] for matrix in matrices])
     shape: list[Struct] = []
 
     def body(index: list[Scalar]) -> list[Tensor]:
-        found = inlined(frame, function, [op.result(spread_row(matrix, index)) for matrix in matrices], node)
+        found = inlined(op.frame, function, [op.result(spread_row(matrix, index)) for matrix in matrices], op.node)
         if isinstance(found, Struct):
             shape.append(found)
             return [op.tensor(item) for item in found.items]
@@ -94,6 +101,11 @@ def _sized(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], nod
     op = Op(frame, "sized", node)
     x, sizes = op.tensor(args[0]), [op.integer(value, "a size") for value in args[1:]]
     return op.result(op.build(sizes, lambda index: x[index]))
+
+
+def _smaller(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    op = Op(frame, "smaller", node)
+    return Scalar.of(op, least(frame, node, *(op.integer(value, "a size").atom for value in args))).value
 
 
 def spread_row(matrix: Tensor, index: Sequence[Scalar]) -> Tensor:
@@ -118,6 +130,7 @@ TABLE[forms.shift] = _shift
 TABLE[forms.each_matrix] = _each_matrix
 TABLE[forms.each_of] = _each_of
 TABLE[forms.sized] = _sized
+TABLE[forms.smaller] = _smaller
 
 WRITTEN: Mapping[Callable[..., Any], tuple[str, ...]] = {
     normalising.softmax: ("softmax", "special.softmax"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ksc.custom import custom_jvp
-from ksc.ops.library.tensors.forms import each_of, require, sized
+from ksc.ops.library.tensors.forms import each_of, require, sized, smaller
 from ksc.ops.library.tensors.matrices import back_substituted, forward_substituted, pivot_of
 from ksc.ops.library.tensors.spectral import eigenpairs, eigenvalues, singular_triplets, singular_values
 
@@ -92,7 +92,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:  # noqa: N803
 
 def triplets(a: Tensor) -> Singular:
     """Those of one matrix."""
-    k = min(a.shape[0], a.shape[1])
+    k = smaller(a.shape[0], a.shape[1])
     u, s, v = singular_triplets(a)
     return Singular(sized(u, a.shape[0], k), sized(s, k), sized(v, a.shape[1], k).mT.clone())
 
@@ -106,7 +106,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 
 def sizes_of_one(a: Tensor) -> Tensor:
     """Those of one matrix."""
-    return sized(singular_values(a), min(a.shape[0], a.shape[1]))
+    return sized(singular_values(a), smaller(a.shape[0], a.shape[1]))
 
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:  # noqa: N803
@@ -154,7 +154,7 @@ def orthogonal_factor_jvp(primals: tuple[Tensor], tangents: tuple[Tensor]) -> ob
 
 def reduced_qr(a: Tensor) -> Orthogonal:
     """That of one matrix; columns beyond the square are seen from Q."""
-    k = min(a.shape[0], a.shape[1])
+    k = smaller(a.shape[0], a.shape[1])
     first, second = orthogonal_factor(a[:, :k].clone())
     q, r = sized(first, a.shape[0], k), sized(second, k, k)
     rest = q.mT @ a

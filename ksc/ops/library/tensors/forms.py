@@ -22,6 +22,11 @@ def each_of(function: Callable[..., T], *matrices: Tensor) -> T:
     return each_matrix(function, *matrices)
 
 
+def smaller(m: int, n: int) -> int:
+    """The smaller size of a matrix."""
+    return min(m, n)
+
+
 def sized(input: Tensor, *sizes: int) -> Tensor:
     """A tensor of which the sizes are known to be these."""
     return input.reshape(sizes)
