@@ -46,7 +46,7 @@ REFUSALS = [
     (lambda x: F.mse_loss(x, x, reduction="average"), "reduction is not known", "'mean'"),
     (lambda x: F.batch_norm(x, x[0], x[0], training=True), "running statistics", "training=False"),
     (lambda x: torch.unique(x), "depends on the elements", "mask"),
-    (lambda x: torch.linalg.eigh(x), "eigh()", "outside"),
+    (lambda x: torch.linalg.eig(x), "eig()", "outside"),
     (lambda x: torch.mode(x), "mode()", "argmax()"),
     (lambda x: torch.lobpcg(x), "lobpcg()", "kernels know"),
     (lambda x: torch.einsum("ij,j->i", x), "2 terms", "one term per tensor"),
