@@ -23,6 +23,19 @@ constexpr int register_bytes = 32;
 constexpr int register_bytes = 16;
 #endif
 
+// body(k) for each register k of so many: text, not a loop, which compilers unroll too late to keep packs in registers.
+template <int count, class Body> KS_INLINED inline void each_part(const Body &body) {
+    static_assert(count == 1 || count == 2 || count == 4, "registers of a pack");
+    body(0);
+    if constexpr (count > 1) {
+        body(1);
+    }
+    if constexpr (count > 2) {
+        body(2);
+        body(3);
+    }
+}
+
 template <class T, int count = 4> struct pack {
     static constexpr int width = register_bytes / static_cast<int>(sizeof(T));
     static constexpr int64_t lanes = int64_t{count} * width;
@@ -32,11 +45,15 @@ template <class T, int count = 4> struct pack {
     part parts[count];
 
     pack() = default;
+    // Register by register: as a whole it would be copied in pieces, and read again only when all of these are stored.
+    pack(const pack &other) { *this = other; }
+    pack &operator=(const pack &other) {
+        each_part<count>([&](int k) KS_INLINED { parts[k] = other.parts[k]; });
+        return *this;
+    }
     // One number for all iterations.
     pack(T x) {
-        for (part &own : parts) {
-            own = x - part{};
-        }
+        each_part<count>([&](int k) KS_INLINED { parts[k] = x - part{}; });
     }
 
     // Whether so many iterations are left; never where sums have to be in the order of the text.
@@ -50,18 +67,19 @@ template <class T, int count = 4> struct pack {
 
     static pack load(const T *from) {
         pack loaded;
-        __builtin_memcpy(&loaded, from, sizeof loaded);
+        each_part<count>([&](int k) KS_INLINED { __builtin_memcpy(&loaded.parts[k], from + k * width, sizeof(part)); });
         return loaded;
     }
-    void store(T *to) const { __builtin_memcpy(to, this, sizeof *this); }
+    void store(T *to) const {
+        each_part<count>([&](int k) KS_INLINED { __builtin_memcpy(to + k * width, &parts[k], sizeof(part)); });
+    }
 
-#define KS_PACK_OPERATOR(symbol)                                        \
-    friend inline pack operator symbol(pack a, const pack &b) {         \
-        for (int k = 0; k < count; ++k) {                          \
-            a.parts[k] = a.parts[k] symbol b.parts[k];                  \
-        }                                                               \
-        return a;                                                       \
-    }                                                                   \
+#define KS_PACK_OPERATOR(symbol)                                                      \
+    friend inline pack operator symbol(const pack &a, const pack &b) {                \
+        pack found;                                                                   \
+        each_part<count>([&](int k) KS_INLINED { found.parts[k] = a.parts[k] symbol b.parts[k]; }); \
+        return found;                                                                 \
+    }                                                                                 \
     pack &operator symbol##=(const pack &b) { return *this = *this symbol b; }
     KS_PACK_OPERATOR(+)
     KS_PACK_OPERATOR(-)
@@ -71,9 +89,7 @@ template <class T, int count = 4> struct pack {
 
     pack operator-() const {
         pack negative;
-        for (int k = 0; k < count; ++k) {
-            negative.parts[k] = -parts[k];
-        }
+        each_part<count>([&](int k) KS_INLINED { negative.parts[k] = -parts[k]; });
         return negative;
     }
 
@@ -96,36 +112,31 @@ template <class T, int count = 4> struct pack_mask {
     part parts[count];
 
     pack_mask() = default;
+    pack_mask(const pack_mask &other) { *this = other; }
+    pack_mask &operator=(const pack_mask &other) {
+        each_part<count>([&](int k) KS_INLINED { parts[k] = other.parts[k]; });
+        return *this;
+    }
     pack_mask(bool x) {
-        for (part &own : parts) {
-            own = x ? ~part{} : part{};
-        }
+        each_part<count>([&](int k) KS_INLINED { parts[k] = x ? ~part{} : part{}; });
     }
 
     pack_mask operator!() const {
         pack_mask other;
-        for (int k = 0; k < count; ++k) {
-            other.parts[k] = ~parts[k];
-        }
+        each_part<count>([&](int k) KS_INLINED { other.parts[k] = ~parts[k]; });
         return other;
     }
     friend inline pack_mask operator&&(pack_mask a, const pack_mask &b) {
-        for (int k = 0; k < count; ++k) {
-            a.parts[k] &= b.parts[k];
-        }
+        each_part<count>([&](int k) KS_INLINED { a.parts[k] &= b.parts[k]; });
         return a;
     }
     friend inline pack_mask operator!=(pack_mask a, const pack_mask &b) {
-        for (int k = 0; k < count; ++k) {
-            a.parts[k] ^= b.parts[k];
-        }
+        each_part<count>([&](int k) KS_INLINED { a.parts[k] ^= b.parts[k]; });
         return a;
     }
     friend inline pack_mask operator==(const pack_mask &a, const pack_mask &b) { return !(a != b); }
     friend inline pack_mask operator||(pack_mask a, const pack_mask &b) {
-        for (int k = 0; k < count; ++k) {
-            a.parts[k] |= b.parts[k];
-        }
+        each_part<count>([&](int k) KS_INLINED { a.parts[k] |= b.parts[k]; });
         return a;
     }
 };
@@ -136,9 +147,7 @@ template <class T, int count = 4> struct pack_mask {
 #define KS_PACK_COMPARISON(symbol)                                                                                    \
     template <class T, int parts> inline pack_mask<T, parts> operator symbol(const pack<T, parts> &a, const pack<T, parts> &b) {\
         pack_mask<T, parts> holds;                                                                                    \
-        for (int k = 0; k < parts; ++k) {                                                                             \
-            holds.parts[k] = a.parts[k] symbol b.parts[k];                                                            \
-        }                                                                                                             \
+        each_part<parts>([&](int k) KS_INLINED { holds.parts[k] = a.parts[k] symbol b.parts[k]; });                              \
         return holds;                                                                                                 \
     }                                                                                                                 \
     template <class T, int parts> inline pack_mask<T, parts> operator symbol(const pack<T, parts> &a, T b) { return a symbol pack<T, parts>(b); }\
@@ -148,9 +157,7 @@ KS_PACK_COMPARISONS(KS_PACK_COMPARISON)
 
 template <class T, int parts> inline pack<T, parts> select(const pack_mask<T, parts> &c, const pack<T, parts> &a, const pack<T, parts> &b) {
     pack<T, parts> chosen;
-    for (int k = 0; k < parts; ++k) {
-        chosen.parts[k] = c.parts[k] ? a.parts[k] : b.parts[k];
-    }
+    each_part<parts>([&](int k) KS_INLINED { chosen.parts[k] = c.parts[k] ? a.parts[k] : b.parts[k]; });
     return chosen;
 }
 // Choices of which one side, or both, is the same for all iterations.

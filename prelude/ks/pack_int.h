@@ -21,18 +21,21 @@ template <class T, int count = 4> struct pack_int {
     part parts[count];
 
     pack_int() = default;
+    pack_int(const pack_int &other) { *this = other; }
+    pack_int &operator=(const pack_int &other) {
+        each_part<count>([&](int k) KS_INLINED { parts[k] = other.parts[k]; });
+        return *this;
+    }
     pack_int(int64_t x) {
-        for (part &own : parts) {
-            own = x - part{};
-        }
+        each_part<count>([&](int k) KS_INLINED { parts[k] = x - part{}; });
     }
 
     static pack_int load(const int64_t *from) {
         pack_int loaded;
-        __builtin_memcpy(&loaded, from, sizeof loaded);
+        __builtin_memcpy(loaded.parts, from, sizeof loaded.parts);
         return loaded;
     }
-    void store(int64_t *to) const { __builtin_memcpy(to, this, sizeof *this); }
+    void store(int64_t *to) const { __builtin_memcpy(to, parts, sizeof parts); }
 
 #define KS_PACK_OPERATOR(symbol)                                                                                      \
     friend inline pack_int operator symbol(const pack_int &a, const pack_int &b) {                                    \

@@ -16,6 +16,7 @@
 #include "ks/operand.h"
 #include "ks/pack.h"
 #include "ks/pack_int.h"
+#include "ks/pack_rows.h"
 #include "ks/parallel.h"
 #include "ks/runtime.h"
 #include "ks/scalar.h"

@@ -59,8 +59,8 @@ def print_box(p: Printer, eqn: Eqn, at: Context) -> None:
     p.needs_runtime = True
     if p.walk is not None:
         p.walk.write("makes a record", eqn.span)
-    struct = box_struct(eqn.params["name"])
-    at.writer.statement(f"{declaration(out.type, name, p.float_type)} = rt.box({struct}{{{values}}});", eqn.span)
+    struct = box_struct(eqn.params["name"], p.width(out))
+    at.writer.statement(f"{declaration(out.type, name, p.width(out))} = rt.box({struct}{{{values}}});", eqn.span)
 
 
 def print_unbox(p: Printer, eqn: Eqn, at: Context) -> None:

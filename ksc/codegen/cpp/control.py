@@ -13,7 +13,7 @@ from ksc.codegen.cpp.memory import element_sizes, is_carried, open_scratch, plac
 from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
-from ksc.codegen.cpp.printer import Context, Finish, Printer, negation, once, plain, with_width
+from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, negation, once, plain, with_width
 from ksc.codegen.cpp.stacks import Stack, stack, tape
 from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
@@ -342,11 +342,13 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
         if steady:
             if isinstance(init, Var) and holds_memory(init.type):
                 p.named(init, at)
+            if p.varies(param) and not p.varies(init) and holds_memory(param.type):
+                raise NotPackedError
             p.bind(param, p.value(init))
             names.append(None)
             continue
         if is_carried(p, eqn, k):
-            value = p.value(init)
+            value = p.fitting(init, param)
             name = p.declare(param, at, mutable=True)
             assert isinstance(param.type, TensorType)
             elem = cpp_type(param.type.elem, p.width(param))
@@ -357,7 +359,7 @@ def _carried(p: Printer, eqn: Eqn, params: Sequence[Var], at: Context) -> list[s
         taken = p.take_over(param, init)
         names.append(taken)
         if taken is None:
-            value = p.value(init)
+            value = p.fitting(init, param)
             name = p.declare(param, at, mutable=True)
             names[-1] = name
             text = f"{declaration(param.type, name, p.width(param), const=False)} = {value.text};"
@@ -465,6 +467,8 @@ def print_withacc(p: Printer, eqn: Eqn, at: Context) -> None:
     for k, (out, param, init) in enumerate(zip(eqn.outs, body.params, eqn.args, strict=False)):
         value = p.value(init)
         copy = p.copied(eqn, k, at)
+        if copy is None and isinstance(init.type, TensorType) and p.varies(param) and not p.varies(init):
+            raise NotPackedError
         if copy is None and isinstance(init, Var) and isinstance(init.type, TensorType):
             p.named(init, at)
             held = p.value(init)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ksc.codegen.cpp import callbacks, calls, control, tensors
 from ksc.codegen.cpp.analysis import Analysis
@@ -64,6 +64,7 @@ class CppFunction:
         copies: how often it copies a tensor so that it can be changed.
         packed: the same for numbers side by side, of a function that is lifted over lanes and has loops.
         width: the C++ type of its Floats.
+        records: structs that it needs beside those of the program's boxes, with their members.
     """
 
     name: str
@@ -75,6 +76,7 @@ class CppFunction:
     copies: int = 0
     packed: CppFunction | None = None
     width: str = ""
+    records: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def forms(eqn: Eqn) -> tuple[CppForm, CppForm | None] | None:
@@ -133,6 +135,7 @@ def print_function(
     target: Target,
     outermost: frozenset[int] = frozenset(),
     packed: bool = False,
+    records: Mapping[str, Sequence[str]] | None = None,
 ) -> CppFunction:
     """The text of one function.
 
@@ -154,6 +157,7 @@ def print_function(
     )
     if not target.is_grid:
         printer.tables = tables(function)
+    printer.records = dict(records or {})
     width = float_type
     if packed:
         printer.packing = packing_of(printer, function)
@@ -187,6 +191,7 @@ def print_function(
         lines=writer.lines,
         copies=printer.copies,
         width=width,
+        records=printer.records,
     )
 
 

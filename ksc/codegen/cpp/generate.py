@@ -101,6 +101,7 @@ class _Module:
         self._placed = placed
         self._divided = divided
         self._by_name: dict[str, list[CppFunction]] = {}
+        self._records: dict[str, Sequence[str]] = {}
 
     def add(self, program: Program) -> CppFunction:
         """Print what the program's entry reaches, callees first; gives the entry."""
@@ -130,6 +131,9 @@ class _Module:
             for callee in _called(program.functions[name])
             if callee in order[k + 1 :]
         }
+        for struct, members in self._records.items():
+            if all(box["struct"] != struct for box in self.boxes):
+                self.boxes.append({"struct": struct, "members": members, "early": False})
         for function in printed:
             if not self._known(function):
                 self.functions.append(function)
@@ -192,7 +196,9 @@ class _Module:
                 taken=taken,
                 target=self._target,
                 outermost=loops.get(name, frozenset()),
+                records=self._records,
             )
+            self._records |= function.records
             known[name] = function.callee
             printed.append(function)
         return printed

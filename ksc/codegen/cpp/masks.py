@@ -22,7 +22,7 @@ from ksc.codegen.cpp.printer import Context, Finish, Printer
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.ir.nodes import Atom, Block, Eqn, Var, walk
-from ksc.ir.types import Bool
+from ksc.ir.types import Bool, TensorType
 from ksc.ops import PRIMITIVES
 from ksc.ops.cpp import LOGICAL_AND, UNARY, CppExpr
 
@@ -65,19 +65,23 @@ def print_apart(p: Printer, eqn: Eqn, live: Sequence[Var], at: Context) -> None:
     texts = [narrowed(p, condition).text, narrowed(p, Expr(CppExpr(f"!{taken}", UNARY))).text]
     names = [p.declare(out, at, name=branch_name(eqn, eqn.outs.index(out))) for out in live]
     sides = [_side(p, eqn, k, live, masks[k], at) for k in (0, 1)]
-    plain = next((k for k in (1, 0) if not sides[k][0].lines), None)
+    tensors = any(isinstance(out.type, TensorType) for out in live)
+    plain = next((k for k in (1, 0) if not sides[k][0].lines and not tensors), None)
     at.writer.comment(eqn.span)
     for k, (name, out) in enumerate(zip(names, live, strict=True)):
         start = "0" if plain is None else sides[plain][1][k].text
-        at.writer.statement(f"{declaration(out.type, name, p.width(out), const=False)} = {start};", eqn.span)
+        head = declaration(out.type, name, p.width(out), const=False)
+        at.writer.statement(f"{head};" if isinstance(out.type, TensorType) else f"{head} = {start};", eqn.span)
     for k, (inner, values) in enumerate(sides):
         if k == 0 or k != plain:
             at.writer.statement(f"const {mask_type(p)} {masks[k]} = {texts[k]};", eqn.span, condition.folded)
         if k == plain:
             continue
-        for name, value in zip(names, values, strict=True):
+        for out, name, value in zip(live, names, values, strict=True):
+            given = f"rt, {masks[k]}" if isinstance(out.type, TensorType) else masks[k]
+            p.needs_runtime |= isinstance(out.type, TensorType)
             inner.statement(
-                f"{name} = ks::select({masks[k]}, {value.text}, {name});", value.span or eqn.span, value.folded
+                f"{name} = ks::select({given}, {value.text}, {name});", value.span or eqn.span, value.folded
             )
         at.writer.line(f"if (ks::any({masks[k]})) {{" if _is_dear(p, eqn.blocks[k]) else "{", eqn.span)
         at.writer.lines.extend(inner.lines)
@@ -92,7 +96,7 @@ def _side(p: Printer, eqn: Eqn, k: int, live: Sequence[Var], mask: str, at: Cont
     values: list[Expr] = []
 
     def write(results: Sequence[Atom], _: Context) -> None:
-        values.extend(p.value(atom) for out, atom in zip(eqn.outs, results, strict=True) if out in live)
+        values.extend(p.fitting(atom, out) for out, atom in zip(eqn.outs, results, strict=True) if out in live)
 
     facts = p.in_range.facts
     p.in_range.assume(eqn.args[0], k == 0)

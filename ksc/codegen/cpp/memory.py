@@ -44,41 +44,45 @@ def allocate(p: Printer, eqn: Eqn, k: int, sizes: Sequence[str], at: Context) ->
     return name
 
 
-def element_sizes(p: Printer, eqn: Eqn, atom: Atom) -> list[Size] | None:
-    """The sizes of a tensor that a block of ``eqn`` gives, where they are known before the equation; else None."""
+def element_sizes(p: Printer, eqn: Eqn, atom: Atom, within: frozenset[Var] = frozenset()) -> list[Size] | None:
+    """The sizes of a tensor that a block of ``eqn`` gives, where they are known before the equation; else None.
+
+    What is bound ``within`` an equation around is not known either.
+    """
     assert isinstance(atom.type, TensorType)
     if all(size is not None for size in atom.type.sizes):
         return [Size(str(size), const(size or 0)) for size in atom.type.sizes]
     assert isinstance(atom, Var)
-    inner = bound_in(eqn)
+    inner = within | bound_in(eqn)
     if atom not in inner:
         text = p.value(atom).text
         return [Size(f"{text}.size[{k}]") for k in range(atom.type.rank)] if text.isidentifier() else None
     maker = next((e for e in eqn.blocks[-1].eqns if atom in e.outs), None)
+    root = p.storage.root(atom)
+    if root is not atom and root in inner:
+        return element_sizes(p, eqn, root, within)
     if maker is None:
         return None
     if maker.op == "update" or (maker.op == "withacc" and atom in maker.outs[: len(maker.args)]):
-        return element_sizes(p, eqn, maker.args[maker.outs.index(atom)])
+        return element_sizes(p, eqn, maker.args[maker.outs.index(atom)], within)
+    if maker.op in ("for", "while") and (id(maker), maker.outs.index(atom)) in p.storage.steady:
+        first = len(maker.args) - int(maker.params["carries"])
+        return element_sizes(p, eqn, maker.args[first + maker.outs.index(atom)], within)
     if maker.op == "reduce":
         (body,) = maker.blocks
         term = body.results[maker.outs.index(atom)]
         row = next((e for e in body.eqns if term in e.outs), None)
         if row is None or row.op != "build" or len(row.args) != atom.type.rank or not inner.isdisjoint(row.args):
             return None
-        return element_sizes(p, maker, term)
+        return element_sizes(p, maker, term, inner)
     if maker.op != "build" or any(size in inner for size in maker.args if isinstance(size, Var)):
         return None
     sizes = [Size(p.value(size).text, size) for size in maker.args]
     result = maker.blocks[0].results[maker.outs.index(atom)]
     if isinstance(result.type, TensorType) and not maker.params.get("nested", False):
-        # What the inner loop alone knows is not known out here.
-        rest = element_sizes(p, maker, result) if _is_outside(result, eqn) else None
+        rest = element_sizes(p, maker, result, inner)
         return None if rest is None else sizes + rest
     return sizes
-
-
-def _is_outside(atom: Atom, eqn: Eqn) -> bool:
-    return not isinstance(atom, Var) or atom not in bound_in(eqn)
 
 
 def place_in(

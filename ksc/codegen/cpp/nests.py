@@ -105,7 +105,8 @@ def _loops(
     facts = p.in_range.facts
     for param, size in zip(body.params, eqn.args, strict=True):
         p.in_range.loop(param, size)
-    if span is None and is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
+    own_rows = p.packing is not None and p.packing.whole_rows
+    if span is None and not own_rows and is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
         limits = [(scope.declare("k"), "0", str(count(eqn)))]
         p.flat[body.params] = limits[0][0]
     elif joined:
@@ -127,10 +128,10 @@ def _loops(
     inside = Context(writers[-1], scope)
     split = split_index(p, body.params, limits[0][0], sizes, inside) if joined else {}
     around, branch_free = p.across_lanes, p.branch_free
-    small = p.target.in_lanes and not around and has_small_loops(eqn)
+    small = p.target.in_lanes and not around and not own_rows and has_small_loops(eqn)
     p.across_lanes = around or small
-    p.branch_free = branch_free or small or (p.target.in_lanes and count(eqn) is not None)
-    row = p.target.in_lanes and not around and is_row(eqn)
+    p.branch_free = branch_free or small or (p.target.in_lanes and not own_rows and count(eqn) is not None)
+    row = p.target.in_lanes and not around and not own_rows and is_row(eqn)
     choice, p.settled = p.settled, one_choice(p, eqn) if row else None
     settled = p.settled
     turning = angles(p, eqn, scope, small)
@@ -144,7 +145,7 @@ def _loops(
         del at.writer.lines[begun:]
         _loops(p, eqn, sizes, finish, at, first, last, lanes, straight=straight, joined=joined, cut=False)
         return
-    if mentions_runtime(innermost.lines):
+    if mentions_runtime(innermost.lines) or own_rows:
         lanes = None
     elif small or row:
         lanes = "KS_LANES"

@@ -16,30 +16,43 @@ So is a whole function that a ``vmap`` lifts over its lanes, if it has loops: co
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ksc.codegen.cpp.expr import name_expr
+from ksc.codegen.cpp.lanes import has_small_loops, is_row, mentions_runtime
 from ksc.codegen.cpp.memory import open_scratch, scratch, winds_back
 from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.parallel import Region
 from ksc.codegen.cpp.printer import Context, NotPackedError, Packing, Printer
 from ksc.codegen.cpp.storage import bound_by, bound_in
-from ksc.codegen.cpp.types import cpp_type
+from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.varying import Varying
 from ksc.codegen.cpp.work import work_of
+from ksc.codegen.cpp.writer import INDENT, Line, Writer
 from ksc.ir.nodes import Const, Eqn, Function, Var, walk
-from ksc.ir.types import FloatType, Integer, TensorType
+from ksc.ir.sums import are_sums
+from ksc.ir.types import AccType, FloatType, Integer, TensorType
+from ksc.ops.cpp import PRIMARY
 
 MOST_UNROLLED = 16
 """Loops of so many iterations compilers unroll, and put what is around them side by side."""
 
 
+FEW_ELEMENTS = 16
+"""Bodies of straight code that read and write fewer elements of rows stay as they are."""
+
+
 def packing(p: Printer, eqn: Eqn) -> Packing | None:
     """How iterations of an outermost loop run side by side; None where they do not, or it would not pay."""
+    return _packing_of_sums(p, eqn) or _packing_of_rows(p, eqn) if p.target.in_lanes else None
+
+
+def _packing_of_sums(p: Printer, eqn: Eqn) -> Packing | None:
+    """Where iterations only add to what they share."""
     body = eqn.blocks[-1]
-    if not p.target.in_lanes:
-        return None
     if eqn.op not in ("for", "reduce") and any(map(p.analysis.is_read, eqn.outs)):
         return None
     if eqn.op != "for" and len(body.params) > 1:
@@ -56,6 +69,51 @@ def packing(p: Printer, eqn: Eqn) -> Packing | None:
         return Varying(p, body.params[0], bound_in(eqn), set(sums)).run(body)
     except NotPackedError:
         return None
+
+
+def _packing_of_rows(p: Printer, eqn: Eqn) -> Packing | None:
+    """Where iterations read and write rows of their own."""
+    body = eqn.blocks[-1]
+    if eqn.op not in ("build", "for") or (eqn.op == "build" and len(body.params) > 1) or eqn.params.get("nested"):
+        return None
+    if _fills_registers(eqn):
+        return None
+    sums = {param for param in body.params[1:] if p.analysis.is_read(param)} if eqn.op == "for" else set()
+    if not all(isinstance(var.type, FloatType) for var in sums):
+        return None
+    look = Varying(p, body.params[0], bound_in(eqn), set(sums), ways=True, whole_rows=True)
+    try:
+        found = look.run(body)
+    except NotPackedError:
+        return None
+    if (
+        not found.rows
+        or _is_small(eqn, found)
+        or any(p.records.get(name, members) != members for name, members in found.records.items())
+    ):
+        return None
+    p.records |= found.records
+    return dataclasses.replace(found, loop=eqn, shared=found.shared or bool(sums))
+
+
+def _fills_registers(eqn: Eqn) -> bool:
+    """Whether compilers put iterations side by side by themselves, or what loops over rows in them do."""
+    inside = list(walk(eqn.blocks[-1]))
+    if has_small_loops(eqn):
+        tensors = (out for inner in inside if inner.op == "if" for out in inner.outs)
+        return not any(isinstance(out.type, TensorType) for out in tensors)
+    if any(inner.op == "while" or (inner.op == "for" and not are_sums(inner)) for inner in inside):
+        return False
+    return any(_is_long(inner) or (inner.op == "build" and is_row(inner)) for inner in inside)
+
+
+def _is_small(eqn: Eqn, found: Packing) -> bool:
+    """Whether a body without loops reads and writes so few elements that compilers gather them as fast."""
+    if any(inner.op in ("build", "reduce", "for", "while") for inner in walk(eqn.blocks[-1])):
+        return False
+    sizes = [_tensor_type(tensor).sizes[1:] for tensor in found.rows]
+    sizes += [result.type.sizes if isinstance(result.type, TensorType) else () for result in eqn.blocks[-1].results]
+    return sum(math.prod(size or 0 for size in row) for row in sizes) < FEW_ELEMENTS
 
 
 def packing_of(p: Printer, function: Function) -> Packing:
@@ -93,11 +151,17 @@ def print_packs(
         return
     pack = found.pack
     scope = Scope(at.scope)
+    if found.whole_rows:
+        found = dataclasses.replace(found, count=scope.declare("count"))
     names = [scope.declare(f"{total}_lanes") for total in totals]
     inner = at.writer.fork()
     try:
         with _packed(p, found, region):
             _print_body(p, eqn, found, Context(inner, Scope(scope)), lambda inside: body(names, inside))
+        leaves = found.leaves or any("throw ks::one_by_one" in line.text for line in inner.lines)
+        if leaves and found.shared:
+            raise NotPackedError
+        found = dataclasses.replace(found, leaves=leaves)
     except NotPackedError:
         return
     region.lanes = f"{pack}::lanes"
@@ -105,15 +169,105 @@ def print_packs(
     zero = "0.0f" if p.float_type == "float" else "0.0"
     for name in names:
         at.writer.line(f"{pack} {name} = {zero};", eqn.span)
-    fits = f"{pack}::fits({region.first}, {region.last})"
-    at.writer.line(f"for (; {fits}; {region.first} += {pack}::lanes) {{", eqn.span)
-    at.writer.lines.extend(inner.lines)
-    at.writer.line("}", eqn.span)
+    if found.whole_rows:
+        _print_loop_of_rows(p, eqn, found, region, inner, at)
+    else:
+        fits = f"{pack}::fits({region.first}, {region.last})"
+        at.writer.line(f"for (; {fits}; {region.first} += {pack}::lanes) {{", eqn.span)
+        at.writer.lines.extend(inner.lines)
+        at.writer.line("}", eqn.span)
     for total, name in zip(totals, names, strict=True):
         at.writer.line(f"{total} += ks::sum({name});", eqn.span)
 
 
+def _print_loop_of_rows(p: Printer, eqn: Eqn, found: Packing, region: Region, body: Writer, at: Context) -> None:
+    """The loop over packs of iterations that have rows, if these are short; what is left runs one by one."""
+    first, last, pack = region.first, region.last, found.pack
+    remaining = f"{pack}::fits({first}, {last})" if found.shared else f"{first} < {last}"
+    held = f"{pack}::lanes" if found.shared else f"ks::lanes_left<{pack}>({first}, {last})"
+    lines: list[str | Line] = [
+        f"for (; {remaining}; {first} += {pack}::lanes) {{",
+        f"{INDENT}const int64_t {found.count} = {held};",
+        *body.lines,
+        "}",
+    ]
+    if found.leaves or (mentions_runtime(body.lines) and not found.shared):
+        p.needs_runtime = True
+        lines = [
+            "rt.limit(ks::memory_of_pack);",
+            "try {",
+            *_indented(lines),
+            "} catch (const ks::one_by_one &) {",
+            "}",
+            "rt.limit(INT64_MAX);",
+        ]
+    for line in [f"if (ks::side_by_side<{pack}>({_elements(p, found)})) {{", *_indented(lines), "}"]:
+        if isinstance(line, str):
+            at.writer.line(line, eqn.span)
+        else:
+            at.writer.lines.append(line)
+
+
+def _indented(lines: Sequence[str | Line]) -> list[str | Line]:
+    return [
+        f"{INDENT}{line}" if isinstance(line, str) else dataclasses.replace(line, text=INDENT + line.text)
+        for line in lines
+    ]
+
+
+def _elements(p: Printer, found: Packing) -> str:
+    """The number of elements that an iteration reads and writes in its rows, in C++."""
+    known, others = 0, []
+    for tensor in found.rows:
+        type_ = _tensor_type(tensor)
+        sizes = type_.sizes[1:]
+        if None not in sizes:
+            known += math.prod(size or 0 for size in sizes)
+        else:
+            text = p.value(tensor).cpp.within(PRIMARY)
+            others.append(
+                " * ".join(f"{text}.size[{k + 1}]" if size is None else str(size) for k, size in enumerate(sizes))
+            )
+    return " + ".join([*others, *([str(known)] if known or not others else [])])
+
+
+def _tensor_type(var: Var) -> TensorType:
+    type_ = var.type.value if isinstance(var.type, AccType) else var.type
+    assert isinstance(type_, TensorType)
+    return type_
+
+
+def _print_whole_rows(p: Printer, eqn: Eqn, found: Packing, at: Context, body: Callable[[Context], None]) -> None:
+    """Rows are read before the body, and written after it."""
+    first = p.value(found.index).text
+    written = {inner.args[0] for inner in walk(eqn.blocks[-1]) if inner.op == "acc_add"}
+    if not winds_back(p, eqn):
+        open_scratch(p, at)
+    with scratch(p, eqn, at):
+        for tensor in found.rows:
+            type_ = _tensor_type(tensor)
+            value = p.value(tensor)
+            name = at.scope.declare(f"{value.text}_lanes" if value.text.isidentifier() else "rows")
+            number = type_.rank == 1
+            row = type_.elem if number else TensorType(type_.rank - 1, type_.elem)
+            head = declaration(row, name, found.pack, const=not number or tensor not in written)
+            given = ", ".join([*([] if number else ["rt"]), value.text, first, found.count])
+            at.writer.statement(f"{head} = ks::rows<{found.pack}>({given});", eqn.span)
+            found.rows[tensor] = name
+        body(at)
+        for tensor, name in found.rows.items():
+            if tensor in written:
+                where = f"{p.value(tensor).text}, {first}, {found.count}, {name}"
+                number = _tensor_type(tensor).rank == 1
+                text = f"ks::put_rows({where});" if number else f"ks::put_rows(rt, {where}, 0);"
+                at.writer.statement(text, eqn.span)
+        p.needs_runtime = True
+
+
 def _print_body(p: Printer, eqn: Eqn, found: Packing, at: Context, body: Callable[[Context], None]) -> None:
+    if found.whole_rows:
+        _print_whole_rows(p, eqn, found, at, body)
+        return
     if found.rows and not winds_back(p, eqn):
         open_scratch(p, at)
     with scratch(p, eqn, at):
@@ -133,6 +287,10 @@ def _packed(p: Printer, found: Packing, region: Region) -> Iterator[None]:
     """Print packs; what is known only of this copy of the body is forgotten after it."""
     kept = p.in_range.facts, dict(p.places), p.copies
     p.packing = found
+    if found.loop is not None:
+        # What has a place in a tensor of numbers is made apart.
+        inside = {id(inner) for inner in walk(found.loop.blocks[-1])}
+        p.places = {key: place for key, place in p.places.items() if key[0] not in inside}
     p.bind(found.index, name_expr(region.first, mutable=True))
     try:
         yield

@@ -78,7 +78,7 @@ def outermost(program: Program) -> Mapping[str, frozenset[int]]:
         inside |= _reached(program, name)
     cyclic = {name for name in program.functions if name in _reached(program, name)}
     return {
-        name: frozenset(id(eqn) for eqn in _top_level(function.body) if _is_independent(eqn, silent))
+        name: frozenset(id(eqn) for eqn in _top_level(function.body) if _is_independent(eqn, silent, grid=False))
         for name, function in program.functions.items()
         if name not in inside and name not in cyclic
     }
@@ -91,7 +91,7 @@ def independent(program: Program) -> Mapping[str, frozenset[int]]:
         name: frozenset(
             id(eqn)
             for eqn in walk(function.body)
-            if eqn.op in ("build", "reduce", "for") and _is_independent(eqn, silent)
+            if eqn.op in ("build", "reduce", "for") and _is_independent(eqn, silent, grid=True)
         )
         for name, function in program.functions.items()
     }
@@ -106,14 +106,14 @@ def _top_level(block: Block) -> Iterator[Eqn]:
             yield eqn
 
 
-def _is_independent(eqn: Eqn, silent: set[str]) -> bool:
+def _is_independent(eqn: Eqn, silent: set[str], *, grid: bool) -> bool:
     """Whether iterations neither hand on anything but sums nor call into Python, which has one thread at a time."""
     if eqn.op == "for" and not are_sums(eqn):
         return False
     if eqn.params.get("nested", False) or eqn.params.get("checkpoint", 1) != 1:
         return False
     for inner in walk(eqn.blocks[0]):
-        if inner.op in ("callback", "box", "unbox"):
+        if inner.op == "callback" or (grid and inner.op in ("box", "unbox")):
             return False
         if inner.op == "call" and (
             inner.params["callee"] not in silent or any(isinstance(arg.type, AccType) for arg in inner.args)

@@ -10,7 +10,7 @@ import re
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ksc.codegen.cpp.analysis import Analysis, holes, known_comparison
 from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr, origins
@@ -27,7 +27,7 @@ from ksc.codegen.target import CPU, Target
 from ksc.codegen.walk import Walk
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Span, Var, const
-from ksc.ir.types import IntegerType
+from ksc.ir.types import IntegerType, TensorType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.ops.cpp import UNARY, CppExpr, CppForm, call
 from ksc.ops.record import Overload
@@ -111,6 +111,12 @@ class Packing:
         own: what the body binds.
         rows: tensors that are read at the index, with the names of those that hold rows side by side.
         pack: the C++ type of numbers side by side.
+        whole_rows: whether ``rows`` holds all that is read and written at the index, in packs.
+        shared: whether iterations add to what they share.
+        leaves: whether they may yet have to run one after the other.
+        records: the structs of records that hold packs, with their members.
+        count: the C++ variable for the number of iterations side by side.
+        loop: the equation whose iterations they are, where these have rows.
     """
 
     index: Var
@@ -118,6 +124,12 @@ class Packing:
     own: frozenset[Var]
     rows: dict[Var, str]
     pack: str
+    whole_rows: bool = False
+    shared: bool = False
+    leaves: bool = False
+    records: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    count: str = ""
+    loop: Eqn | None = None
 
 
 Handler = Callable[["Printer", Eqn, Context], None]
@@ -176,6 +188,7 @@ class Printer:
         self.branch_free = False
         self.settled: Var | None = None
         self.packing: Packing | None = None
+        self.records: dict[str, Sequence[str]] = {}
         self.going_on: str | None = None
         self.flat: dict[tuple[Var, ...], str] = {}
         self.sizes: ChainMap[tuple[Atom, int], str] = ChainMap()
@@ -254,17 +267,38 @@ class Printer:
             return None
         atom = eqn.args[k]
         assert isinstance(atom, Var)
-        copy = self.copy_of(self.value(atom), reason, eqn, at)
+        held = eqn.blocks[-1].params[k] if eqn.blocks else eqn.outs[0]
+        copy = self.copy_of(self.value(atom), reason, eqn, at, held if not self.varies(atom) else None)
         place = self.places.get((id(eqn), k - len(eqn.args) + eqn.params.get("carries", len(eqn.args))))
         return f"ks::result_copy(rt, {place}, {self.value(atom).text})" if isinstance(place, int) else copy
 
-    def copy_of(self, value: Expr, reason: str, eqn: Eqn, at: Context) -> str:
-        """A copy of a tensor that an equation needs; a comment says why."""
+    def copy_of(self, value: Expr, reason: str, eqn: Eqn, at: Context, held: Var | None = None) -> str:
+        """A copy of a tensor that an equation needs; a comment says why.
+
+        Where the tensor is the same for iterations that run side by side, but not the variable that it is ``held`` in,
+        the copy has the elements of each.
+        """
         at.writer.comment(eqn.span)
         at.writer.line(f"// copies {value.text}: {reason}", eqn.span)
         self.copies += 1
         self.needs_runtime = True
+        if held is not None and self.varies(held):
+            return self.spread(value, held)
         return f"ks::copy(rt, {value.text})"
+
+    def spread(self, value: Expr, held: Var) -> str:
+        """A tensor that iterations share, for each of them that run side by side."""
+        elem = getattr(held.type, "value", held.type)
+        assert isinstance(elem, TensorType)
+        self.needs_runtime = True
+        return f"ks::spread<{cpp_type(elem.elem, self.width(held))}>(rt, {value.text})"
+
+    def fitting(self, atom: Atom, held: Var) -> Expr:
+        """The value of an atom where it becomes that of ``held``, or is put into it."""
+        value = self.value(atom)
+        if isinstance(atom.type, TensorType) and self.varies(held) and not self.varies(atom):
+            return replace(value, cpp=CppExpr(self.spread(value, held)))
+        return value
 
     def define(self, var: Var, expr: Expr, at: Context) -> None:
         """Make ``var`` a constant in the text, or fold its expression into the one place that reads it."""
@@ -393,7 +427,9 @@ class Printer:
         """Stop the kernel where ``condition`` holds, by a call of a function of ``ks::runtime`` that stops it."""
         at.writer.comment(span)
         with at.writer.braces(f"if ({condition.text})", span, condition.origins) as inner:
-            inner.line(f"rt.{how};", span)
+            # Which of those that run side by side stops first is found out one by one.
+            apart = self.going_on is not None and self.packing is not None and self.packing.whole_rows
+            inner.line("throw ks::one_by_one();" if apart else f"rt.{how};", span)
         self.needs_runtime = True
 
     def assign(

@@ -10,7 +10,7 @@ from ksc.codegen.cpp.expr import Expr
 from ksc.codegen.cpp.memory import allocate, element_sizes
 from ksc.codegen.cpp.printer import Context, Printer
 from ksc.codegen.cpp.types import cpp_type
-from ksc.ir.nodes import Atom, Eqn, Var
+from ksc.ir.nodes import Atom, Const, Eqn, Var
 from ksc.ir.types import TensorType
 
 Form = Literal["elements", "parts", "stack", "tape"]
@@ -26,6 +26,7 @@ class Stack:
 
     name: str
     form: Form
+    out: Var
 
     @property
     def in_parts(self) -> bool:
@@ -39,6 +40,11 @@ class Stack:
             p.walk.write("keeps what each iteration gives", eqn.span)
         value = p.value(atom)
         line = eqn.span.line if eqn.span else 0
+        if p.packing is not None and p.packing.loop is eqn:
+            self._put_rows(p, eqn, atom, at)
+            return
+        if self.form in ("stack", "tape") and not is_flat(atom, eqn):
+            value = p.fitting(atom, self.out)
         match self.form:
             case "elements":
                 text = f"{self.name}{indices} = {value.text};"
@@ -53,6 +59,19 @@ class Stack:
             case "tape":
                 flat = is_flat(atom, eqn)
                 text = f"{self.name}.push({value.text});" if flat else f"{self.name}.push({value.text}, {line});"
+        at.writer.statement(text, value.span or p.given_at or eqn.span, value.folded)
+
+    def _put_rows(self, p: Printer, eqn: Eqn, atom: Atom, at: Context) -> None:
+        """Keep what iterations give that run side by side."""
+        value = p.value(atom)
+        assert p.packing is not None
+        where = f"{self.name}, {p.value(p.packing.index).text}, {p.packing.count}"
+        text = f"ks::put_rows({where}, {value.text});"
+        if isinstance(atom.type, TensorType):
+            p.needs_runtime = True
+            text = f"ks::put_rows(rt, {where}, {value.text}, {eqn.span.line if eqn.span else 0});"
+        elif isinstance(atom, Const) or not p.varies(atom):
+            text = f"ks::put_rows({where}, {cpp_type(atom.type, p.float_type)}({value.text}));"
         at.writer.statement(text, value.span or p.given_at or eqn.span, value.folded)
 
 
@@ -71,21 +90,21 @@ def stack(p: Printer, eqn: Eqn, k: int, sizes: Sequence[Expr], element: Atom, at
     if is_flat(element, eqn):
         name = allocate(p, eqn, k, leading, at)
         p.in_range.tensor(out, counts, clipped=clipped)
-        return Stack(name, "elements")
+        return Stack(name, "elements", out)
     assert isinstance(element.type, TensorType)
     inner = element_sizes(p, eqn, element)
     if inner is not None:
         name = allocate(p, eqn, k, leading + [size.text for size in inner], at)
         clipped = clipped or not all(size.atom is None or p.in_range.is_size(size.atom) for size in inner)
         p.in_range.tensor(out, [*counts, *(size.atom for size in inner)], clipped=clipped)
-        return Stack(name, "parts")
+        return Stack(name, "parts", out)
     name = p.declare(out, at)
     p.needs_runtime = True
     elem = cpp_type(element.type.elem, p.width(out))
     head = f"ks::stack<{elem}, {len(sizes)}, {element.type.rank}> {name}"
     at.writer.statement(f"{head}(rt, {', '.join(leading)});", eqn.span)
     p.in_range.tensor(out, counts, clipped=clipped)
-    return Stack(name, "stack")
+    return Stack(name, "stack", out)
 
 
 def tape(p: Printer, eqn: Eqn, k: int, element: Atom, counts: Sequence[Atom], at: Context) -> Stack:
@@ -98,4 +117,4 @@ def tape(p: Printer, eqn: Eqn, k: int, element: Atom, counts: Sequence[Atom], at
     extra = "" if is_flat(element, eqn) else f", {out.type.rank - 1}"
     at.writer.line(f"ks::tape<{elem}{extra}> {name}(rt);", eqn.span)
     p.in_range.tensor(out, counts)
-    return Stack(name, "tape")
+    return Stack(name, "tape", out)

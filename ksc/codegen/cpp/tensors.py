@@ -48,7 +48,8 @@ def print_index(p: Printer, eqn: Eqn, at: Context) -> None:
     if reason is None or not p.analysis.is_read(out):
         p.define(out, part, at)
         return
-    copy = p.copy_of(part, reason, eqn, at)
+    held = None if p.varies(tensor) or (p.packing is not None and p.packing.index in indices) else out
+    copy = p.copy_of(part, reason, eqn, at, held)
     name = p.declare(out, at)
     at.writer.statement(f"{declaration(out.type, name, p.width(out))} = {copy};", eqn.span)
 
@@ -98,9 +99,17 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
     acc, *indices, value = eqn.args
     target = p.value(acc).text
     amount = p.value(value)
-    if p.packing is not None and not p.varies(acc):
+    own = p.packing is not None and p.packing.whole_rows and p.packing.index in indices
+    if p.packing is not None and not own and not p.varies(acc):
         amount = _of_all_lanes(p, acc, value, amount)
-    if indices:
+    if own:
+        check_range(p, acc, indices, eqn, at)
+        assert p.packing is not None and isinstance(acc, Var)
+        target, indices = p.packing.rows[acc], indices[1:]
+        places = ", ".join(p.value(i).text for i in indices)
+        if indices:
+            target = f"{target}.part({places})" if isinstance(value.type, TensorType) else f"{target}({places})"
+    elif indices:
         check_range(p, acc, indices, eqn, at)
         places = ", ".join(p.value(i).text for i in indices)
         target = f"{target}.part({places})" if isinstance(value.type, TensorType) else f"{target}({places})"
@@ -111,7 +120,7 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
         p.walk.write("adds to an element", eqn.span)
         p.needs_runtime = True
         at.writer.statement(f"ks::add(rt, {target}, {amount.text});", eqn.span, amount.origins)
-    elif p.going_on is not None and p.varies(acc):
+    elif p.going_on is not None and (own or p.varies(acc)):
         total = Expr(CppExpr(f"{target} + {amount.cpp.within(ADDITIVE + 1)}", ADDITIVE))
         at.writer.statement(f"{target} = {chosen(p.going_on, total, target).text};", eqn.span, amount.origins)
     elif amount.text.startswith("-") and amount.infix is None:
@@ -168,7 +177,7 @@ def print_build(p: Printer, eqn: Eqn, at: Context) -> None:
                 value = p.value(results[k])
                 text = assignment(f"{name}{indices()}", _combined(monoid, f"{name}{indices()}", value))
                 inside.writer.statement(text, value.span or eqn.span, value.folded)
-            elif results[k] not in placed.get(k, ()):
+            elif results[k] not in placed.get(k, ()) or (p.packing is not None and p.packing.loop is eqn):
                 stacks[k].put(p, eqn, results[k], indices(), inside)
 
     # On a grid a loop is divided; the same stores by all threads would meet.
@@ -232,7 +241,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
         if not isinstance(out.type, TensorType):
             names[k] = _begin(p, eqn, out, at)
             continue
-        elem = cpp_type(out.type.elem, p.float_type)
+        elem = cpp_type(out.type.elem, p.width(out))
         known = element_sizes(p, eqn, body.results[k])
         if known is None:
             unsized.add(k)
@@ -264,7 +273,7 @@ def print_reduce(p: Printer, eqn: Eqn, at: Context) -> None:
                 )
                 continue
             p.needs_runtime = True
-            operation = _operation(monoid, eqn.outs[k].type, p.float_type)
+            operation = _operation(monoid, eqn.outs[k].type, p.width(eqn.outs[k]))
             if k in unsized:
                 text = f"{names[k]}.combine({value.text}, {_line(eqn.span)}, {operation});"
             elif monoid == "add":
@@ -450,9 +459,21 @@ def _of_each_lane(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span 
     values = [p.value(index) for index in indices]
     reads = p.value(tensor).reads.union({tensor}, *(index.reads for index in values))
     rows = p.packing.rows.get(tensor)
+    if rows and p.packing.whole_rows:
+        return Expr(CppExpr(_of_rows(p, tensor, rows, indices[1:])), reads, None, span)
     shown = [value.text for value in values]
     text = f"{rows}({', '.join(shown[1:])})" if rows else f"ks::gather({', '.join([p.value(tensor).text, *shown])})"
     return Expr(CppExpr(text), reads, None, span)
+
+
+def _of_rows(p: Printer, tensor: Var, rows: str, indices: Sequence[Atom]) -> str:
+    """An element or a part of the rows of iterations that run side by side."""
+    assert isinstance(tensor.type, TensorType)
+    if not indices:
+        return rows
+    whole = len(indices) == tensor.type.rank - 1
+    places = ", ".join(p.value(index).text for index in indices)
+    return f"{rows}({places})" if whole else f"{rows}.part({places})"
 
 
 def _flat_element(p: Printer, tensor: Atom, leading: Sequence[Atom], flat: str, span: Span | None) -> Expr:

@@ -13,9 +13,9 @@ STORAGE = {"float32": "float", "float64": "double", "float16": "ks::half", "bflo
 """The type in which Floats of each dtype are stored."""
 
 
-def box_struct(name: str) -> str:
-    """The struct of a box."""
-    return identifier(name.strip("[]")) + "_box"
+def box_struct(name: str, float_type: str = "float") -> str:
+    """The struct of a box; one of its own where a Float is a pack."""
+    return identifier(name.strip("[]")) + ("_lanes_box" if float_type.startswith("ks::pack<") else "_box")
 
 
 def cpp_type(type_: Type, float_type: str) -> str:
@@ -31,7 +31,7 @@ def cpp_type(type_: Type, float_type: str) -> str:
         case TensorType(rank=rank, elem=elem):
             return f"ks::tensor<{cpp_type(elem, float_type)}, {rank}>"
         case BoxType(name=name):
-            return f"const {box_struct(name)} *"
+            return f"const {box_struct(name, float_type)} *"
         case AccType(value=value):
             return cpp_type(value, float_type)
         case _:

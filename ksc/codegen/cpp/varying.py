@@ -7,12 +7,13 @@ ways, all loops run equally often in them, and no branch depends on the iteratio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ksc.codegen.cpp.counters import counters
 from ksc.codegen.cpp.printer import NotPackedError, Packing, Printer
+from ksc.codegen.cpp.types import box_struct, declaration
 from ksc.ir.nodes import Atom, Block, Eqn, Var
-from ksc.ir.types import BoolType, FloatType, IntegerType, TensorType
+from ksc.ir.types import AccType, BoolType, BoxType, FloatType, IntegerType, TensorType, Type
 from ksc.ops import PRIMITIVES
 
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "div_by", "neg", "stop_gradient", "select", "and", "or", "not"})
@@ -31,6 +32,8 @@ INTEGER = frozenset(
 LOGICAL = frozenset({"and", "or", "not", "eq", "ne", "select", "bool_to_float", "bool_to_int"})
 """Those for truth values."""
 
+_OF_WAYS = (IntegerType, BoolType, BoxType)
+
 _Loops = tuple[tuple[Var, Atom], ...]
 """Indices of loops around an equation, with their counts."""
 
@@ -41,7 +44,9 @@ class Varying:
 
     Variables that are ``linked`` are the same memory, or one C++ variable. ``ways`` says whether iterations may part
     ways; ``apart`` counts the branches and loops around that only some of them run, ``ragged`` is what loops keep that
-    some leave sooner.
+    some leave sooner. With ``whole_rows`` iterations read and write rows of their own, all of which are side by side
+    before and after; ``shared`` is what they add to together, ``leaves`` says whether they may yet have to run one
+    after the other. ``fields`` stand for the fields of records.
     """
 
     p: Printer
@@ -56,6 +61,10 @@ class Varying:
     rows: dict[Var, None] = field(default_factory=dict)
     reads: list[int] = field(default_factory=list)
     deepest: int = 0
+    whole_rows: bool = False
+    shared: set[Var] = field(default_factory=set)
+    leaves: bool = False
+    fields: dict[tuple[str, int], Var] = field(default_factory=dict)
 
     def run(self, block: Block) -> Packing:
         before = -1
@@ -64,12 +73,29 @@ class Varying:
             self.rows.clear()
             self.reads.clear()
             self.block(block, ())
-        if not self.varying <= self.own or any(read >= self.deepest for read in self.reads):
+        if not self.varying <= self.own | {*self.fields.values()} or any(read >= self.deepest for read in self.reads):
             raise NotPackedError
+        self.need(not (self.shared and self.leaves))
         rows = dict.fromkeys(self.rows, "")
         # All wait for the last: the fewer the better, while they hide some of what an operation takes.
-        pack = f"ks::pack<{self.p.float_type}{', 2' if self.ends_apart else ''}>"
-        return Packing(self.index, frozenset(self.varying), frozenset(self.own), rows, pack)
+        few = self.ends_apart or self.whole_rows
+        pack = f"ks::pack<{self.p.float_type}{', 2' if few else ''}>"
+        found = Packing(self.index, frozenset(self.varying), frozenset(self.own), rows, pack)
+        if not self.whole_rows:
+            return found
+        return replace(found, whole_rows=True, shared=bool(self.shared), leaves=self.leaves, records=self.records(pack))
+
+    def records(self, pack: str) -> dict[str, list[str]]:
+        """The structs of records whose fields vary, with their members."""
+        varying = {name for (name, _), kept in self.fields.items() if kept in self.varying}
+        members: dict[str, list[str]] = {}
+        for (name, _), kept in sorted(self.fields.items(), key=lambda item: item[0]):
+            if name in varying:
+                width = pack if kept in self.varying else self.p.float_type
+                members.setdefault(box_struct(name, pack), []).append(
+                    f"{declaration(kept.type, kept.name, width, const=False)};"
+                )
+        return members
 
     def is_varying(self, atom: Atom) -> bool:
         return isinstance(atom, Var) and atom in self.varying
@@ -90,10 +116,8 @@ class Varying:
         while pending:
             one = pending.pop()
             if one not in self.varying:
-                elem = one.type.elem if isinstance(one.type, TensorType) else one.type
-                value = getattr(elem, "value", elem)
-                value = value.elem if isinstance(value, TensorType) else value
-                self.need(isinstance(value, FloatType) or (self.ways and isinstance(value, (IntegerType, BoolType))))
+                value = _element(one.type)
+                self.need(isinstance(value, FloatType) or (self.ways and isinstance(value, _OF_WAYS)))
                 self.varying.add(one)
                 pending += self.linked.get(one, ())
 
@@ -114,12 +138,25 @@ class Varying:
         elif self.is_varying(source):
             self.mark(target)
 
+    def start(self, eqn: Eqn, k: int, param: Var) -> None:
+        """``param`` starts from an argument of ``eqn``, or from a copy of it."""
+        init = eqn.args[k]
+        if self.ways and ((id(eqn), k) in self.p.storage.copied or init not in self.own):
+            if self.is_varying(init):
+                self.mark(param)
+        elif isinstance(init.type, TensorType):
+            self.link(init, param)
+        else:
+            self.flow(init, param)
+
     def block(self, block: Block, loops: _Loops) -> None:
         for eqn in block.eqns:
             if self.p.analysis.is_live(eqn):
                 self.eqn(eqn, loops)
+        self.need(self.index not in block.results)
 
     def eqn(self, eqn: Eqn, loops: _Loops) -> None:
+        self.need(self.index not in eqn.args or eqn.op in ("index", "acc_add"))
         match eqn.op:
             case "index":
                 self.read(eqn, loops)
@@ -133,8 +170,8 @@ class Varying:
             case "update":
                 tensor, *at, value = eqn.args
                 self.need_same(at)
-                self.need(not isinstance(value.type, TensorType))
-                self.link(tensor, eqn.outs[0])
+                self.need(not isinstance(value.type, TensorType) or (self.ways and not self.apart))
+                self.start(eqn, 0, eqn.outs[0])
                 if self.apart or self.is_varying(value):
                     self.mark(eqn.outs[0])
             case "acc_add":
@@ -149,6 +186,14 @@ class Varying:
                 self.choice(eqn, loops)
             case "withacc":
                 self.accumulate(eqn, loops)
+            case "call" if self.whole_rows:
+                self.need_same(eqn.args)
+                self.need(not self.apart and not any(isinstance(arg.type, AccType) for arg in eqn.args))
+            case "box" if self.whole_rows:
+                self.record(eqn, eqn.args)
+            case "unbox" if self.whole_rows:
+                self.need(eqn.args[0] in self.own)
+                self.record(eqn, eqn.outs)
             case _:
                 self.primitive(eqn, loops)
 
@@ -177,16 +222,30 @@ class Varying:
         self.apart -= not same
         for out in eqn.outs:
             if not same and self.p.analysis.is_read(out) and self.p.storage.root(out) is out:
-                self.need(not isinstance(out.type, TensorType))
+                self.need(not isinstance(_element(out.type), BoxType))
+                self.need(self.whole_rows or not isinstance(out.type, TensorType))
+                self.leaves |= isinstance(out.type, TensorType)
                 self.mark(out)
+
+    def record(self, eqn: Eqn, values: Sequence[Atom]) -> None:
+        """A record is made of ``values``, or they are read from one: its fields vary together with them."""
+        box = (eqn.outs if eqn.op == "box" else eqn.args)[0]
+        assert isinstance(box, Var) and isinstance(box.type, BoxType)
+        for k, value in enumerate(values):
+            kept = self.fields.setdefault((box.type.name, k), Var(f"r{k}", value.type))
+            self.link(value, kept)
+            if kept in self.varying:
+                for var in self.own:
+                    if _element(var.type) == box.type:
+                        self.mark(var)
 
     def repetition(self, eqn: Eqn, loops: _Loops) -> None:
         """A ``while``: what it carries differs where it ends sooner for some."""
         cond, body = eqn.blocks
         carries = eqn.params["carries"]
         self.need(eqn.params.get("checkpoint", 1) == 1 and not eqn.params.get("nested"))
-        for own, param, init, out in zip(cond.params, body.params, eqn.args, eqn.outs, strict=False):
-            self.flow(init, param)
+        for k, (own, param, out) in enumerate(zip(cond.params, body.params, eqn.outs, strict=False)):
+            self.start(eqn, k, param)
             self.link(own, param)
             if isinstance(out.type, TensorType):
                 self.link(param, out)
@@ -202,11 +261,12 @@ class Varying:
     def carry(self, eqn: Eqn, body: Block, carries: int, counted: Sequence[int], *, same: bool) -> None:
         """What iterations give on, and keep; where they end at different times, all that changes differs then."""
         self.ends_apart |= not same
+        self.leaves |= not same
         first = len(body.params) - carries
         for k, result in enumerate(body.results):
             out = eqn.outs[k]
             if k >= carries:
-                self.need(not isinstance(result.type, TensorType))
+                self.need(not isinstance(result.type, TensorType) or (self.whole_rows and same))
                 if self.is_varying(result):
                     self.mark(out)
                 if not same:
@@ -216,7 +276,7 @@ class Varying:
             self.flow(result, param)
             if same or not self.p.analysis.live_carries(eqn)[k] or (id(eqn), k) in self.p.storage.steady:
                 continue
-            self.need(not isinstance(param.type, TensorType))
+            self.need(not isinstance(param.type, (TensorType, BoxType)))
             self.mark(out)
             if k not in counted:
                 self.mark(param)
@@ -224,18 +284,23 @@ class Varying:
     def read(self, eqn: Eqn, loops: _Loops) -> None:
         tensor, *at = eqn.args
         (out,) = eqn.outs
+        assert isinstance(tensor, Var)
         if self.index not in at:
             self.need_same(at)
-            if isinstance(out.type, TensorType):
+            self.need(not isinstance(_element(out.type), BoxType) or tensor in self.own)
+            if isinstance(out.type, TensorType) and (id(eqn), 0) not in self.p.storage.copied:
                 self.link(tensor, out)
             elif self.is_varying(tensor):
                 self.mark(out)
             return
         first, *rest = at
-        self.need(first is self.index and tensor not in self.own and isinstance(out.type, FloatType))
+        self.need(first is self.index and tensor not in self.own and isinstance(_element(out.type), FloatType))
+        self.need(self.whole_rows or isinstance(out.type, FloatType))
         self.need_same(rest)
         self.mark(out)
-        assert isinstance(tensor, Var)
+        if self.whole_rows:
+            self.rows[tensor] = None
+            return
         if self.is_read_again(tensor, rest, loops):
             self.rows[tensor] = None
             self.reads.append(len(rest))
@@ -255,11 +320,21 @@ class Varying:
 
     def add(self, eqn: Eqn) -> None:
         acc, *at, value = eqn.args
+        assert isinstance(acc, Var)
+        if self.whole_rows and at and at[0] is self.index:
+            self.need_same(at[1:])
+            self.need(acc not in self.own | self.shared and isinstance(_element(value.type), FloatType))
+            self.need(not (self.apart and isinstance(value.type, TensorType)))
+            self.rows[acc] = None
+            return
         self.need_same(at)
-        self.need(isinstance(value.type, FloatType))
-        if acc in self.own and (self.apart or self.is_varying(value)):
-            assert isinstance(acc, Var)
-            self.mark(acc)
+        if acc in self.own:
+            self.need(isinstance(value.type, FloatType) or (self.ways and not self.apart))
+            if self.apart or self.is_varying(value):
+                self.mark(acc)
+            return
+        self.need(isinstance(value.type, FloatType) and not self.apart and acc not in self.rows)
+        self.shared.add(acc)
 
     def loop(self, eqn: Eqn, loops: _Loops) -> None:
         (body,) = eqn.blocks
@@ -270,19 +345,19 @@ class Varying:
             if eqn.op == "build" and isinstance(result.type, TensorType):
                 self.link(result, out)
             elif self.is_varying(result):
-                self.need(eqn.op == "build" or not isinstance(out.type, TensorType))
+                self.need(eqn.op == "build" or self.ways or not isinstance(out.type, TensorType))
                 self.mark(out)
-            # What an iteration needs for itself is a row.
+            # What an iteration of a sum needs for itself is a row.
             if out in self.varying and isinstance(out.type, TensorType):
-                self.need(out.type.rank == 1)
+                self.need(self.ways or out.type.rank == 1)
 
     def sequence(self, eqn: Eqn, loops: _Loops) -> None:
         (body,) = eqn.blocks
         same = self.is_same(eqn.args[0])
         self.need(same or self.ways)
         self.need(eqn.params.get("checkpoint", 1) == 1 and not eqn.params.get("nested"))
-        for param, init, out in zip(body.params[1:], eqn.args[1:], eqn.outs, strict=False):
-            self.flow(init, param)
+        for k, (param, out) in enumerate(zip(body.params[1:], eqn.outs, strict=False)):
+            self.start(eqn, k + 1, param)
             self.link(param, out)
         self.apart += not same
         self.block(body, (*loops, (body.params[0], eqn.args[0])))
@@ -291,14 +366,18 @@ class Varying:
 
     def accumulate(self, eqn: Eqn, loops: _Loops) -> None:
         (body,) = eqn.blocks
-        for param, init, out in zip(body.params, eqn.args, eqn.outs, strict=False):
-            self.flow(init, param)
+        for k, (param, out) in enumerate(zip(body.params, eqn.outs, strict=False)):
+            self.start(eqn, k, param)
             self.link(param, out)
-            if isinstance(out.type, TensorType):
-                self.link(init, param)
         self.block(body, loops)
         for result, out in zip(body.results, eqn.outs[len(body.params) :], strict=True):
             self.flow(result, out)
+
+
+def _element(type_: Type) -> Type:
+    """The type of a value, or of the elements of a tensor or accumulator."""
+    value = type_.value if isinstance(type_, AccType) else type_
+    return value.elem if isinstance(value, TensorType) else value
 
 
 def _allowed(arg: Atom) -> frozenset[str]:
