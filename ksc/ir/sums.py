@@ -59,8 +59,9 @@ def _follow_loop(loop: Eqn, sources: _Sources) -> None:
     (body,) = loop.blocks
     for start, param, result, out in zip(loop.args[1:], body.params[1:], body.results, loop.outs, strict=False):
         inside: _Sources = {param: ()}
-        if start in sources:
-            _follow(body, inside)
+        if start not in sources:
+            continue
+        _follow(body, inside)
         if result in inside:
             sources.update(inside)
             sources[out] = (start, result)

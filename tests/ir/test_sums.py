@@ -59,3 +59,14 @@ def test_a_sum_that_is_looked_at_is_none():
         return b.apply("add", first, b.apply("exp", first))
 
     assert not are_sums(loop_of(in_between))
+
+
+def test_a_loop_that_gives_on_something_else_as_it_is_adds_nothing():
+    other = Var("a", Float)
+
+    def step(b, _, s):
+        kept, added = b.for_(const(3), [other, s], lambda inner, i, x: [x[0], inner.apply("add", x[1], other)])
+        return b.apply("add", kept, added)
+
+    assert are_sums(loop_of(step))
+    assert not are_sums(loop_of(lambda b, _, s: b.for_(const(3), [other], lambda inner, i, x: [x[0]])[0]))
