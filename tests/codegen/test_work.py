@@ -45,7 +45,7 @@ def work(kernel: knossos.Kernel, derivation: str, *args: Tensor, **sizes: int) -
     dtype = args[0].dtype
     kernel(*args)
     text = kernel._latest.source(derivation, dtype).text
-    costs = re.findall(r"ks::parallel\S*\(rt, [^,]+, ([^,]+),\s+\[=\]", text)
+    costs = re.findall(r"ks::parallel[^(]*\(rt, [^,]+, ([^,]+),\s+\[=\]", text)
     costs = [re.sub(r"\w+\.size\[1\]", "d", cost) for cost in costs]
     names = dict.fromkeys(re.findall(r"[a-z]\w*", " ".join(costs)), 1) | sizes
     return max(eval(cost, {"__builtins__": {}}, names) for cost in costs)

@@ -165,7 +165,9 @@ def print_packs(
     except NotPackedError:
         return
     region.lanes = f"{pack}::lanes"
-    region.work = work_of(p, eqn, packed=True).text()
+    # Rows whose length is not known may be too long for packs.
+    if not found.whole_rows or _elements(p, found).isdigit():
+        region.work = work_of(p, eqn, packed=True).text()
     zero = "0.0f" if p.float_type == "float" else "0.0"
     for name in names:
         at.writer.line(f"{pack} {name} = {zero};", eqn.span)
