@@ -15,7 +15,7 @@ def interleaved(
     calls: Mapping[str, Callable[[], Any]],
     record: Callable[[str, int], Callable[[float], None]],
     seconds: float,
-    clock: Callable[[], float],
+    clock_of: Callable[[str], Callable[[], float]],
 ) -> None:
     """Run rounds in which each call has its turn.
 
@@ -24,9 +24,10 @@ def interleaved(
         record: given a name and the number of repetitions in a round, gives what takes the duration of each round.
         seconds: how long all rounds take together, for each of the calls; there are as many rounds as that allows, and
             20 at least.
-        clock: gives the time in seconds.
+        clock_of: given a name, gives what tells the time in seconds.
     """
-    counts = {name: _repetitions(call, clock) for name, call in calls.items()}
+    clocks = {name: clock_of(name) for name in calls}
+    counts = {name: _repetitions(call, clocks[name]) for name, call in calls.items()}
     sinks = {name: record(name, counts[name]) for name in calls}
     names = list(calls)
     enabled = gc.isenabled()
@@ -39,7 +40,7 @@ def interleaved(
             for k in range(len(names)):
                 name = names[(rounds + k) % len(names)]
                 calls[name]()
-                sinks[name](_round(calls[name], counts[name], clock))
+                sinks[name](_round(calls[name], counts[name], clocks[name]))
             rounds += 1
     finally:
         if enabled:

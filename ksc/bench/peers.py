@@ -19,6 +19,8 @@ Call = Callable[[], Any]
 
 OURS = "knossos"
 HAND = "hand C++"
+IN_THREADS = frozenset({"JAX"})
+"""Peers that work in threads of their own, whose time on the processor is told after the call."""
 
 
 def peers(
