@@ -113,7 +113,7 @@ def _jax_call(function: Function, args: tuple[torch.Tensor, ...], mode: Mode) ->
         return value, pull(seed)
 
     both = jax.jit(value_and_pulled)
-    return lambda: jax.block_until_ready(both(seed, *arrays))
+    return lambda: jax.block_until_ready(both(seed, *arrays))[1]
 
 
 def _numba_call(function: Function, args: tuple[torch.Tensor, ...]) -> Call | None:
