@@ -25,6 +25,7 @@ from ksc.frontend.values import (
     Struct,
     Value,
     describe,
+    is_none,
     leaves,
     map_leaves,
     scalar_type,
@@ -154,7 +155,7 @@ def directional(
     atoms += lifted.atoms(frame, node)
     like = entry.result.items[0] if kind == "vjp" else Struct(tuple, templates)
     wanted = [leaf for leaf in abstract_leaves(like) if is_differentiable(leaf.type)]
-    given = [leaf for seed in seeds for leaf in leaves(seed) if not (isinstance(leaf, Static) and leaf.value is None)]
+    given = [leaf for seed in seeds for leaf in leaves(seed) if not is_none(leaf)]
     if len(given) != len(wanted):
         what = "cotangent" if kind == "vjp" else "tangent"
         frame.refuse(

@@ -12,7 +12,7 @@ from typing import Any
 from ksc.frontend import operators
 from ksc.frontend.frame import Frame
 from ksc.frontend.iteration import UNROLL_LIMIT, static_items
-from ksc.frontend.values import NONE, Static, Struct, Value
+from ksc.frontend.values import NONE, Struct, Value, is_none
 
 Handler = Callable[[Frame, Sequence[Value], Mapping[str, Value], ast.AST], Value]
 Columns = list[list[Value]]
@@ -59,7 +59,7 @@ def _accumulate(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value]
     function = args[1] if len(args) > 1 else kwargs.get("func", NONE)
     if len(args) > 2 or set(kwargs) - {"func"} or not args:
         frame.refuse(node, "accumulate() takes items and maybe a function", "write a loop", code="KS204")
-    given = isinstance(function, Static) and function.value is None
+    given = is_none(function)
 
     def join(a: Value, b: Value) -> Value:
         return operators.binary(frame, ast.Add(), a, b, node) if given else call(frame, function, [a, b], {}, node)

@@ -23,6 +23,7 @@ from ksc.frontend.values import (
     Struct,
     Value,
     describe,
+    is_none,
     is_number,
     is_weak,
     scalar_type,
@@ -232,7 +233,7 @@ def _identity(frame: Frame, op: ast.cmpop, left: Value, right: Value, node: ast.
     if isinstance(left, Static) and isinstance(right, Static):
         require_comparable(frame, left.value, right.value, node)
         same = left.value is right.value
-    elif any(isinstance(side, Static) and side.value is None for side in (left, right)):
+    elif any(is_none(side) for side in (left, right)):
         same = False
     else:
         reason = f"`is` asks whether two objects are one; {describe(left)} and {describe(right)} are values"

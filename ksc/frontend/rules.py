@@ -25,7 +25,18 @@ from ksc.frontend.join import abstract_leaves, adopt, atoms_for, generalise, reb
 from ksc.frontend.library import known_function
 from ksc.frontend.scope import EMPTY
 from ksc.frontend.tensors.bounds import settled
-from ksc.frontend.values import NONE, Abstract, Dynamic, Static, Struct, Value, describe, instantiate, map_leaves
+from ksc.frontend.values import (
+    NONE,
+    Abstract,
+    Dynamic,
+    Static,
+    Struct,
+    Value,
+    describe,
+    instantiate,
+    is_none,
+    map_leaves,
+)
 from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Function, Var, const
 from ksc.ir.types import Float, Integer, TensorType, compatible, is_differentiable
 from ksc.ops.intrinsics import stop_gradient
@@ -233,7 +244,7 @@ def _same_shape(a: Value, b: Value) -> bool:
 
 def _tangent_atoms(frame: Frame, rule: FunctionType, template: Value, like: Value, given: Value) -> Iterator[Atom]:
     """The atoms of a tangent or cotangent that a rule gives for ``like``, a value of this template."""
-    nothing = isinstance(given, Static) and given.value is None
+    nothing = is_none(given)
     match template:
         case Struct(items=items) if nothing or (isinstance(given, Struct) and len(given.items) == len(items)):
             parts = given.items if isinstance(given, Struct) else (NONE,) * len(items)

@@ -327,6 +327,11 @@ def scalar_type(value: Value) -> Type | None:
             return None
 
 
+def is_none(value: Value) -> bool:
+    """Whether the value is None."""
+    return isinstance(value, Static) and value.value is None
+
+
 def is_weak(value: Value) -> bool:
     """Whether the value is an Integer that may become Float beside a Float."""
     match value:

@@ -18,7 +18,7 @@ from ksc.codegen.cpp.literals import literal, string_literal
 from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
 from ksc.codegen.cpp.ranges import InRange
 from ksc.codegen.cpp.storage import Storage
-from ksc.codegen.cpp.sums import Addition, additions, begun
+from ksc.codegen.cpp.sums import Addition, additions, is_begun
 from ksc.codegen.cpp.tables import Table
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.updates import puts_of
@@ -385,7 +385,7 @@ class Printer:
     def _primitive(self, eqn: Eqn, at: Context) -> None:
         record = primitive(eqn.op)
         self.in_range.defined(eqn)
-        if any(addition is not None and addition.eqn is eqn for addition in (begun(self, arg) for arg in eqn.args)):
+        if eqn.op == "add" and is_begun(self, eqn):
             return
         known = known_comparison(eqn)
         if known is not None:

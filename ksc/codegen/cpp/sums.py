@@ -53,3 +53,8 @@ def begun(p: Printer, total: Atom) -> Addition | None:
     """The addition that the loop which gives ``total`` takes over, if it does."""
     addition = p.additions.get(total) if isinstance(total, Var) else None
     return addition if addition is not None and p.varies(total) == p.varies(addition.eqn.outs[0]) else None
+
+
+def is_begun(p: Printer, add: Eqn) -> bool:
+    """Whether the loop that gives one of its operands has taken an addition over."""
+    return any(addition is not None and addition.eqn is add for addition in (begun(p, arg) for arg in add.args))

@@ -29,6 +29,7 @@ from ksc.frontend.values import (
     Struct,
     Value,
     describe,
+    is_none,
     is_weak,
     leaves,
     scalar_type,
@@ -48,7 +49,7 @@ def _extremum(name: str, op: ast.cmpop, python: Callable[..., Any]) -> Handler:
             items = static_items(frame, items[0], node)
             if not items and default is not None:
                 return default
-        if not (isinstance(key, Static) and key.value is None):
+        if not is_none(key):
             require_arity(frame, name, items, named, 1, 1 << 20, node)
             return _extremum_by(frame, op, key, items, node)
         kwargs = named
@@ -242,7 +243,7 @@ def _sorted(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], no
     require_arity(frame, "sorted", args, others, 1, 1, node)
     items = static_items(frame, args[0], node)
     by = items
-    if not (isinstance(key, Static) and key.value is None):
+    if not is_none(key):
         by = [call(frame, key, [item], {}, node) for item in items]
     for value in by:
         for leaf in leaves(value):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ksc.frontend.tensors.creation import converted
 from ksc.frontend.tensors.extrema import is_extremum
-from ksc.frontend.tensors.gathering import added, equal_ranks, indices, scattered, within
+from ksc.frontend.tensors.gathering import added, equal_ranks, equal_types, indices, scattered, within
 from ksc.frontend.tensors.joining import at_least, flattened, unravelled
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import NONE, TRUE, Static, Value
+from ksc.frontend.values import NONE, TRUE, Static, Value, is_none
 from ksc.ir.types import Bool, Float, Integer
 from ksc.ir.values import INTEGER_MAX, INTEGER_MIN
 
@@ -131,6 +131,22 @@ def _of_vector(op: Op, value: Value) -> Value:
     return value if x.rank else op.result(at_least(op, x, 1))
 
 
+def _of_vectors(
+    function: Callable[..., Value],
+    op: Op,
+    input: Value,
+    dim: Value,
+    index: Value,
+    source: Value,
+    reduce: Value,
+    include_self: Value,
+) -> Value:
+    """What a function that combines elements gives of tensors of rank 0: that of vectors of one element."""
+    x, at, new = (_of_vector(op, value) for value in (input, index, source))
+    made = op.tensor(function(op, x, dim, at, new, reduce, include_self=include_self))
+    return op.result(op.rank_0(made[[op.number(0)]]))
+
+
 @torch_function("scatter_reduce")
 def scatter_reduce(
     op: Op, input: Value, dim: Value, index: Value, src: Value, reduce: Value, *, include_self: Value = TRUE
@@ -138,13 +154,10 @@ def scatter_reduce(
     """The tensor with elements combined at indices along a dimension."""
     x, at, source = op.tensor(input), indices(op, index), op.tensor(src)
     if not x.rank:
-        vectors = [_of_vector(op, value) for value in (input, index, src)]
-        made = op.tensor(scatter_reduce(op, vectors[0], dim, *vectors[1:], reduce, include_self=include_self))
-        return op.result(op.rank_0(made[[op.number(0)]]))
+        return _of_vectors(scatter_reduce, op, input, dim, index, src, reduce, include_self)
     how, place = op.choice(reduce, "reduce", WAYS), op.dim(dim, x.rank)
     equal_ranks(op, x, at, source)
-    if source.type != x.type:
-        op.refuse(f"of a tensor of {x.type} and one of {source.type}", "give both the same dtype")
+    equal_types(op, x, source)
     within(op, at, x, place)
     within(op, at, source, None)
     includes = op.flag(include_self, "include_self")
@@ -162,15 +175,12 @@ def index_reduce(
     """The tensor with slices combined at indices along a dimension."""
     x, at, slices = op.numeric_tensor(input), indices(op, index), op.tensor(source)
     if not x.rank:
-        vectors = [_of_vector(op, value) for value in (input, index, source)]
-        made = op.tensor(index_reduce(op, vectors[0], dim, *vectors[1:], reduce, include_self=include_self))
-        return op.result(op.rank_0(made[[op.number(0)]]))
+        return _of_vectors(index_reduce, op, input, dim, index, source, reduce, include_self)
     how, place = op.choice(reduce, "reduce", WAYS[1:]), op.dim(dim, x.rank)
     if at.rank > 1:
         op.refuse("needs a vector of indices", "flatten the indices")
     equal_ranks(op, x, slices)
-    if slices.type != x.type:
-        op.refuse(f"of a tensor of {x.type} and one of {slices.type}", "give both the same dtype")
+    equal_types(op, x, slices)
     count = at.sizes[0] if at.rank else op.number(1)
     sizes = [op.same(count if k == place else size, slices.sizes[k]) for k, size in enumerate(x.sizes)]
     includes = op.flag(include_self, "include_self")
@@ -187,8 +197,7 @@ def masked_scatter(op: Op, input: Value, mask: Value, source: Value) -> Value:
     x, holds, new = op.tensor(input), op.tensor(mask), op.tensor(source)
     if holds.type != Bool:
         op.refuse(f"needs a mask of truth values, not {holds.type}", "compare, as in `mask != 0`")
-    if new.type != x.type:
-        op.refuse(f"of a tensor of {x.type} and one of {new.type}", "give both the same dtype")
+    equal_types(op, x, new)
     sizes = op.broadcast([x.sizes, holds.sizes])
     wide = op.build(sizes, lambda index: holds.spread(index))
     flat = flattened(op, wide)
@@ -223,7 +232,7 @@ def bincount(op: Op, input: Value, weights: Value = NONE, minlength: Value = Sta
     count = op.integer(minlength, "minlength")
     if count.is_(0):
         op.refuse("without minlength: its size would depend on the elements", "pass minlength, above all elements")
-    weight = None if isinstance(weights, Static) and weights.value is None else op.float_tensor(weights)
+    weight = None if is_none(weights) else op.float_tensor(weights)
     if weight is not None:
         if weight.rank != 1:
             op.refuse("needs a vector of weights", "give one for each element")

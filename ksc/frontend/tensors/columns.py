@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ksc.frontend.tensors.convolutions import same_type
+from ksc.frontend.tensors.convolutions import bias_of, operands, paddings
 from ksc.frontend.tensors.extrema import ravelled
 from ksc.frontend.tensors.joining import unravelled
 from ksc.frontend.tensors.op import Op
@@ -12,14 +12,6 @@ from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.windows import Window
 from ksc.frontend.values import NONE, Static, Value
-
-
-def _absent(value: Value) -> bool:
-    return isinstance(value, Static) and value.value is None
-
-
-def _ends(op: Op, padding: Value, n: int) -> list[Scalar]:
-    return [op.require_size(end, "the padding") for end in op.integers(padding, "padding", count=n)]
 
 
 def covering(
@@ -50,7 +42,7 @@ def unfold(
     x = op.tensor(input)
     if x.rank not in (3, 4):
         op.refuse(f"needs 3 or 4 dimensions, not {x.rank}", "reshape the tensor")
-    widths, ends = op.integers(kernel_size, "kernel_size", count=2), _ends(op, padding, 2)
+    widths, ends = op.integers(kernel_size, "kernel_size", count=2), paddings(op, padding, 2)
     window = Window.read(op, widths, stride, dilation)
     counts = window.counts(x.sizes[-2:], [(end, end) for end in ends])
     *lanes, channels = x.sizes[:-2]
@@ -84,7 +76,7 @@ def fold(
     if x.rank not in (2, 3):
         op.refuse(f"needs 2 or 3 dimensions, not {x.rank}", "reshape the tensor")
     sizes = [op.require_size(size) for size in op.integers(output_size, "output_size", count=2)]
-    widths, ends = op.integers(kernel_size, "kernel_size", count=2), _ends(op, padding, 2)
+    widths, ends = op.integers(kernel_size, "kernel_size", count=2), paddings(op, padding, 2)
     window = Window.read(op, widths, stride, dilation)
     counts = window.counts(sizes, [(end, end) for end in ends])
     *lanes, rows, columns = x.sizes
@@ -118,21 +110,15 @@ def _transposed(n: int) -> Callable[..., Value]:
         dilation: Value = Static(1),
     ) -> Value:
         """What a convolution's derivative makes of its cotangent: each pixel spread by the weight, and added."""
-        x, w = op.numeric_tensor(input), op.numeric_tensor(weight)
-        same_type(op, x, w)
-        if w.rank != n + 2 or x.rank not in (n + 1, n + 2):
-            op.refuse(f"needs an input of {n + 1} or {n + 2} and a weight of {n + 2} dimensions", "reshape them")
-        window, ends = Window.read(op, w.sizes[2:], stride, dilation), _ends(op, padding, n)
+        x, w = operands(op, input, weight, n)
+        window, ends = Window.read(op, w.sizes[2:], stride, dilation), paddings(op, padding, n)
         sizes = _sizes(op, x.sizes[-n:], window, ends, op.integers(output_padding, "output_padding", count=n))
         share, channels = op.integer(groups, "groups"), x.sizes[-n - 1]
         op.require(share > 0, f"{op.name}(): groups is not positive")
         op.same(channels, w.sizes[0])
         op.require((channels % share).eq(0), f"{op.name}(): the groups do not divide the channels")
         each, outputs = channels // share, w.sizes[1] * share
-        b = None if _absent(bias) else op.numeric_tensor(bias)
-        if b is not None:
-            same_type(op, x, b)
-            op.same(b.sizes[0], outputs)
+        b = bias_of(op, bias, x, outputs)
 
         def body(index: list[Scalar]) -> Scalar:
             *lane, channel = index[: x.rank - n]

@@ -9,7 +9,7 @@ from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.reductions import norm_of
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, Static, Struct, Value
+from ksc.frontend.values import FALSE, NONE, Static, Struct, Value, is_none
 from ksc.ir.types import Integer
 
 HALVINGS = 62
@@ -140,7 +140,7 @@ def powers(op: Op, x: Tensor, count: Scalar, *, increasing: bool) -> Tensor:
 
 
 def _count(op: Op, value: Value, x: Tensor) -> Scalar:
-    if isinstance(value, Static) and value.value is None:
+    if is_none(value):
         return x.sizes[-1]
     return op.require_size(op.integer(value, "N"), "N")
 

@@ -10,7 +10,7 @@ from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import NONE, Static, Struct, Value
+from ksc.frontend.values import NONE, Static, Struct, Value, is_none
 from ksc.ir.types import Bool
 
 Labels = Sequence[Hashable]
@@ -212,7 +212,7 @@ def linear(op: Op, input: Value, weight: Value, bias: Value = NONE) -> Value:
     own = ["o", "k"][2 - w.rank :]
     made = contract(op, [x, w], [[*outer_labels, "k"], own], [*outer_labels, *own[:-1]], strict=True)
     result = op.result(made)
-    if isinstance(bias, Static) and bias.value is None:
+    if is_none(bias):
         return result
     return operators.binary(op.frame, ast.Add(), result, bias, op.node)
 
@@ -224,7 +224,7 @@ def bilinear(op: Op, input1: Value, input2: Value, weight: Value, bias: Value = 
     batch = [f"b{k}" for k in range(x.rank - 1)]
     made = contract(op, [x, w, y], [[*batch, "i"], ["o", "i", "j"], [*batch, "j"]], [*batch, "o"], strict=True)
     result = op.result(made)
-    if isinstance(bias, Static) and bias.value is None:
+    if is_none(bias):
         return result
     return operators.binary(op.frame, ast.Add(), result, bias, op.node)
 

@@ -9,7 +9,7 @@ from ksc.frontend.tensors.padding import padded
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.windows import Window
-from ksc.frontend.values import NONE, Static, Value
+from ksc.frontend.values import NONE, Static, Value, is_none
 
 
 def _convolution(n: int) -> Callable[..., Value]:
@@ -23,10 +23,7 @@ def _convolution(n: int) -> Callable[..., Value]:
         dilation: Value = Static(1),
         groups: Value = Static(1),
     ) -> Value:
-        x, w = op.numeric_tensor(input), op.numeric_tensor(weight)
-        same_type(op, x, w)
-        if w.rank != n + 2 or x.rank not in (n + 1, n + 2):
-            op.refuse(f"needs an input of {n + 1} or {n + 2} and a weight of {n + 2} dimensions", "reshape them")
+        x, w = operands(op, input, weight, n)
         batched = x.rank == n + 2
         window = Window.read(op, w.sizes[2:], stride, dilation)
         ends = _ends(op, padding, window)
@@ -41,10 +38,7 @@ def _convolution(n: int) -> Callable[..., Value]:
         outputs = w.sizes[0]
         per_group = outputs if share.is_(1) else outputs // share
         op.require((outputs % share).eq(0), f"{op.name}(): the groups do not divide the output channels")
-        b = None if isinstance(bias, Static) and bias.value is None else op.numeric_tensor(bias)
-        if b is not None:
-            same_type(op, x, b)
-            op.same(b.sizes[0], outputs)
+        b = bias_of(op, bias, x, outputs)
 
         def body(index: list[Scalar]) -> Scalar:
             lane, (channel, *at) = (index[:1], index[1:]) if batched else ([], index)
@@ -61,6 +55,30 @@ def _convolution(n: int) -> Callable[..., Value]:
     return function
 
 
+def operands(op: Op, input: Value, weight: Value, n: int) -> tuple[Tensor, Tensor]:
+    """The input and the weight of a convolution over ``n`` dimensions."""
+    x, w = op.numeric_tensor(input), op.numeric_tensor(weight)
+    same_type(op, x, w)
+    if w.rank != n + 2 or x.rank not in (n + 1, n + 2):
+        op.refuse(f"needs an input of {n + 1} or {n + 2} and a weight of {n + 2} dimensions", "reshape them")
+    return x, w
+
+
+def bias_of(op: Op, bias: Value, x: Tensor, outputs: Scalar) -> Tensor | None:
+    """The numbers that are added to the output channels, if there are any."""
+    if is_none(bias):
+        return None
+    b = op.numeric_tensor(bias)
+    same_type(op, x, b)
+    op.same(b.sizes[0], outputs)
+    return b
+
+
+def paddings(op: Op, padding: Value, n: int) -> list[Scalar]:
+    """How many zeros stand before, and as many after, each of ``n`` dimensions."""
+    return [op.require_size(end, "the padding") for end in op.integers(padding, "padding", count=n)]
+
+
 def same_type(op: Op, x: Tensor, other: Tensor) -> None:
     """Refuse tensors of different types."""
     if x.type != other.type:
@@ -71,8 +89,7 @@ def _ends(op: Op, padding: Value, window: Window) -> list[tuple[Scalar, Scalar]]
     """How many zeros stand before and after each dimension."""
     n = len(window.widths)
     if not (isinstance(padding, Static) and isinstance(padding.value, str)):
-        ends = op.integers(padding, "padding", count=n)
-        return [(op.require_size(end, "the padding"),) * 2 for end in ends]
+        return [(end, end) for end in paddings(op, padding, n)]
     zero = op.number(0)
     if op.choice(padding, "padding", ("valid", "same")) == "valid":
         return [(zero, zero)] * n

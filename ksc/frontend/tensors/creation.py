@@ -16,7 +16,7 @@ from ksc.frontend.tensors.joining import chosen, flattened
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import NONE, Rows, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.values import NONE, Rows, Static, Struct, Value, describe, is_none, scalar_type
 from ksc.ir.types import Float, Integer, Type
 
 PLACEMENT = {
@@ -139,7 +139,7 @@ def new_full(op: Op, input: Value, size: Value, fill_value: Value, *, dtype: Val
 def eye(op: Op, n: Value, m: Value = NONE, *, dtype: Value = NONE) -> Value:
     """Ones on the diagonal of zeros."""
     rows = op.integer(n, "a size")
-    columns = rows if isinstance(m, Static) and m.value is None else op.integer(m, "a size")
+    columns = rows if is_none(m) else op.integer(m, "a size")
     type_ = op.dtype(dtype, Float)
     one, zero = converted(op, op.number(1), type_), op.zero(type_)
     sizes = op.require_shape([rows, columns])
@@ -149,7 +149,7 @@ def eye(op: Op, n: Value, m: Value = NONE, *, dtype: Value = NONE) -> Value:
 @factory("torch.arange")
 def arange(op: Op, start: Value, end: Value = NONE, step: Value = Static(1), *, dtype: Value = NONE) -> Value:
     """The numbers from ``start`` to before ``end``."""
-    if isinstance(end, Static) and end.value is None:
+    if is_none(end):
         start, end = Static(0), start
     first, last, pace = op.scalar(start), op.scalar(end), op.scalar(step)
     given = operators.wider(first.type, last.type, pace.type, Integer)

@@ -9,7 +9,7 @@ from ksc.frontend.tensors.op import Op
 from ksc.frontend.tensors.reductions import Element, over, over_many
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, Static, Value, scalar_type
+from ksc.frontend.values import FALSE, NONE, Static, Value, is_none, scalar_type
 from ksc.ir.types import Bool, Float, Integer
 
 Extremum = namedtuple("Extremum", ["values", "indices"])
@@ -150,7 +150,7 @@ def _max(name: str, *, largest: bool) -> Callable[..., Value]:
     def function(op: Op, input: Value, dim: Value = NONE, keepdim: Value = FALSE, *, other: Value = NONE) -> Value:
         if op.is_tensor(dim) or (isinstance(dim, Static) and scalar_type(dim) == Float):
             dim, other = NONE, dim
-        if not (isinstance(other, Static) and other.value is None):
+        if not is_none(other):
             return _paired(op, name, input, other)
         x = op.tensor(input)
         if op.static(dim, "dim") is None:

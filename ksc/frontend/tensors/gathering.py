@@ -9,7 +9,7 @@ from ksc.frontend.tensors.joining import at_least, flattened, unravelled
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, Static, Value
+from ksc.frontend.values import FALSE, NONE, Static, Value, is_none
 from ksc.ir.types import Bool, Integer
 
 
@@ -55,6 +55,12 @@ def equal_ranks(op: Op, *tensors: Tensor) -> None:
     """Refuse tensors of different numbers of dimensions."""
     if len({tensor.rank for tensor in tensors}) > 1:
         op.refuse("needs tensors of equal numbers of dimensions", "add dimensions with unsqueeze() or expand()")
+
+
+def equal_types(op: Op, x: Tensor, source: Tensor) -> None:
+    """Refuse elements of another type than those of the tensor that takes them."""
+    if source.type != x.type:
+        op.refuse(f"of a tensor of {x.type} and one of {source.type}", "give both the same dtype")
 
 
 def within(op: Op, small: Tensor, large: Tensor, place: int | None) -> None:
@@ -152,7 +158,7 @@ def scatter(
     reduce: Value = NONE,
 ) -> Value:
     """The tensor with elements written at indices along a dimension; a later one wins."""
-    given = src if not (isinstance(src, Static) and src.value is None) else value
+    given = src if not is_none(src) else value
     how = op.static(reduce, "reduce")
     joins: dict[object, Callable[[Scalar, Scalar], Scalar] | None] = {
         None: None,

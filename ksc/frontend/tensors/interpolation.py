@@ -16,7 +16,7 @@ from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.pooling import adaptive_mean
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, TRUE, Static, Value
+from ksc.frontend.values import FALSE, NONE, TRUE, Static, Value, is_none
 
 CUBIC = -0.75
 """The parameter of torch's cubic convolution: Keys, Cubic convolution interpolation for digital image processing."""
@@ -114,10 +114,6 @@ def resampled(op: Op, x: Tensor, dims: Sequence[Resampled], taps: Callable[[Resa
     return op.build([*x.sizes[:-n], *(dim.count for dim in dims)], body)
 
 
-def _absent(value: Value) -> bool:
-    return isinstance(value, Static) and value.value is None
-
-
 def _factors(op: Op, scale_factor: Value, n: int) -> list[float]:
     """The scale factors, known at compile time: one, or one for each dimension."""
     given = op.static(scale_factor, "scale_factor")
@@ -164,9 +160,9 @@ def interpolate(
     recompute = op.static(recompute_scale_factor, "recompute_scale_factor")
     inputs = x.sizes[2:]
     factors: list[float] | list[None] = [None] * n
-    if _absent(size) == _absent(scale_factor):
+    if is_none(size) == is_none(scale_factor):
         op.refuse("needs one of size and scale_factor", "give either of them")
-    if _absent(size):
+    if is_none(size):
         known = _factors(op, scale_factor, n)
         counts = [_scaled(op, extent, factor) for extent, factor in zip(inputs, known, strict=True)]
         if not recompute and how != "area":
@@ -179,7 +175,7 @@ def interpolate(
         return op.result(adaptive_mean(op, x, counts))
     for extent in (*inputs, *counts):
         op.require(extent > 0, "interpolate(): a size is zero")
-    aligned = not _absent(align_corners) and op.flag(align_corners, "align_corners")
+    aligned = not is_none(align_corners) and op.flag(align_corners, "align_corners")
     dims = [
         Resampled(op, extent, count, None if aligned else _ratio(op, extent, count, factor))
         for extent, count, factor in zip(inputs, counts, factors, strict=True)
@@ -193,7 +189,7 @@ def _require_mode(op: Op, how: str, n: int, align_corners: Value) -> None:
     if n not in (1, 2, 3) or n != wanted:
         needed = f"{wanted + 2}" if 1 <= wanted <= 3 else "3 to 5"
         op.refuse(f"with mode={how!r} needs {needed} dimensions, not {n + 2}", "add dimensions, or use another mode")
-    if how in ("nearest", "nearest-exact", "area") and not _absent(align_corners):
+    if how in ("nearest", "nearest-exact", "area") and not is_none(align_corners):
         op.refuse(f"with mode={how!r} has no corners to align", "leave align_corners out")
 
 

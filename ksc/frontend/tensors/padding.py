@@ -6,7 +6,7 @@ from ksc.frontend.tensors.creation import converted
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import NONE, Static, Value
+from ksc.frontend.values import NONE, Static, Value, is_none
 
 
 @torch_function("F.pad")
@@ -18,7 +18,7 @@ def pad(op: Op, input: Value, pad: Value, mode: Value = Static("constant"), valu
     if len(widths) % 2 or len(widths) > 2 * x.rank:
         op.refuse(f"with {len(widths)} widths", "give two for each of the last dimensions")
     filler = op.zero(x.type)
-    if not (isinstance(value, Static) and value.value is None):
+    if not is_none(value):
         filler = converted(op, op.scalar(value), x.type)
     ends = {x.rank - 1 - k: (widths[2 * k], widths[2 * k + 1]) for k in range(len(widths) // 2)}
     return op.result(padded(op, x, ends, how, filler))

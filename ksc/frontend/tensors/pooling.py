@@ -9,7 +9,7 @@ from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.windows import Window
-from ksc.frontend.values import FALSE, NONE, TRUE, Static, Struct, Value
+from ksc.frontend.values import FALSE, NONE, TRUE, Static, Struct, Value, is_none
 from ksc.ir.types import Float
 from ksc.ir.values import INTEGER_MIN
 
@@ -30,7 +30,7 @@ class Pool:
         op.require(op.product(x.sizes[x.rank - n - 1 :]) > 0, f"{op.name}() of no elements")
         self.op, self.n = op, n
         self.inputs = x.sizes[-n:]
-        absent = not stride.items if isinstance(stride, Struct) else isinstance(stride, Static) and stride.value is None
+        absent = not stride.items if isinstance(stride, Struct) else is_none(stride)
         widths = op.integers(kernel, "kernel_size", count=n)
         self.window = Window.read(op, widths, kernel if absent else stride, dilation)
         self.ends = op.integers(padding, "padding", count=n)
@@ -171,7 +171,7 @@ def _adaptive_sizes(op: Op, x: Tensor, n: int, output_size: Value) -> list[Scala
     if len(given) != n:
         op.refuse(f"needs {n} numbers as output_size, not {len(given)}", f"give {n}")
     return [
-        size if isinstance(value, Static) and value.value is None else op.require_size(op.integer(value, "output_size"))
+        size if is_none(value) else op.require_size(op.integer(value, "output_size"))
         for value, size in zip(given, x.sizes[-n:], strict=True)
     ]
 

@@ -8,7 +8,7 @@ from ksc.frontend import operators
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, Dynamic, Static, Value
+from ksc.frontend.values import FALSE, NONE, Dynamic, Static, Value, is_none
 from ksc.ir.types import Bool, Float, Integer, Type
 
 Element = Callable[[Sequence[Scalar]], Scalar]
@@ -168,7 +168,7 @@ def _spread(finish: Callable[[Op, Scalar, Scalar], Sequence[Scalar]]) -> Callabl
             dim, unbiased = NONE, dim
         biased = isinstance(unbiased, Static) and unbiased.value is False
         lost = op.number(0 if biased else 1)
-        if not (isinstance(correction, Static) and correction.value is None):
+        if not is_none(correction):
             lost = op.scalar(correction)
         x = op.float_tensor(input)
         dims = op.dims(dim, x.rank)

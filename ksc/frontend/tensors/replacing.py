@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from ksc.frontend.tensors.array import sizes_of
 from ksc.frontend.tensors.assignment import assign_place, augmented_place
 from ksc.frontend.tensors.creation import converted
-from ksc.frontend.tensors.gathering import added, scattered
+from ksc.frontend.tensors.gathering import added, equal_types, scattered
 from ksc.frontend.tensors.indexing import Place, Slice, place_index, place_of, place_sizes
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.views import source as source_of
-from ksc.frontend.values import FALSE, NONE, Array, Ref, Static, Struct, Value
+from ksc.frontend.values import FALSE, NONE, Array, Ref, Static, Struct, Value, is_none
 
 
 def _require_sizes(op: Op, source: Tensor, sizes: Sequence[Scalar]) -> None:
@@ -50,7 +50,7 @@ def select_scatter(op: Op, input: Value, src: Value, dim: Value, index: Value) -
 
 def _bound(op: Op, value: Value, size: Scalar, default: Scalar) -> Scalar:
     """A bound of a slice, counted from the front and within the size."""
-    if isinstance(value, Static) and value.value is None:
+    if is_none(value):
         return default
     bound = op.integer(value, "a bound")
     wrapped = (bound < 0).select(bound + size, bound)
@@ -109,12 +109,11 @@ def diagonal_scatter(
 def index_put(op: Op, input: Value, indices: Value, values: Value, accumulate: Value = FALSE) -> Value:
     """The tensor with values written at tensors of indices, or a mask; added where they are to ``accumulate``."""
     x, new = op.tensor(input), op.tensor(values)
-    if new.type != x.type:
-        op.refuse(f"of a tensor of {x.type} and one of {new.type}", "give both the same dtype")
+    equal_types(op, x, new)
     if not isinstance(indices, Struct):
         op.refuse("needs a tuple of tensors of indices", "write `(index,)` for one")
     whole = Slice(NONE, NONE, NONE)
-    items = [whole if isinstance(item, Static) and item.value is None else item for item in indices.items]
+    items = [whole if is_none(item) else item for item in indices.items]
     made = op.result(op.copied(x))
     assert isinstance(made, Ref | Array)
     place = place_of(op.frame, made, items, op.node)

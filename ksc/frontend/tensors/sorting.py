@@ -10,7 +10,7 @@ from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.scans import RowElement, along
 from ksc.frontend.tensors.table import torch_function
-from ksc.frontend.values import FALSE, NONE, TRUE, Static, Value
+from ksc.frontend.values import FALSE, NONE, TRUE, Static, Value, is_none
 from ksc.ir.types import Float, Integer
 
 Sorted = namedtuple("Sorted", ["values", "indices"])
@@ -165,7 +165,7 @@ def searchsorted(
     rows, x = op.tensor(sorted_sequence), op.tensor(input)
     if op.flag(out_int32, "out_int32"):
         op.refuse("with out_int32", "leave it out: Integers have 64 bits")
-    given = None if isinstance(side, Static) and side.value is None else op.choice(side, "side", ("left", "right"))
+    given = None if is_none(side) else op.choice(side, "side", ("left", "right"))
     if given == "left" and op.flag(right, "right"):
         op.refuse("with side='left' and right=True", "give one of them")
     upper = op.flag(right, "right") or given == "right"
@@ -176,7 +176,7 @@ def searchsorted(
         for k in range(x.rank - 1):
             sizes[k] = op.same(sizes[k], rows.sizes[k])
 
-    order = None if isinstance(sorter, Static) and sorter.value is None else op.tensor(sorter)
+    order = None if is_none(sorter) else op.tensor(sorter)
     if order is not None:
         if order.rank != rows.rank or order.type != Integer:
             op.refuse("needs a sorter of Integers with the sizes of what it sorts", "use torch.argsort()")
