@@ -107,7 +107,8 @@ class Case:
         return flat(self.function(*point))
 
     def points(self) -> list[Point]:
-        return [Point(self, tuple(point)) for point in self.random.points]
+        """The points where Python runs the program; some divide by what happens to be zero."""
+        return [point for args in self.random.points if (point := Point(self, tuple(args))).runs]
 
 
 @dataclass
@@ -121,6 +122,14 @@ class Point:
     def values(self) -> list[Number]:
         """The results by Python."""
         return self.case.python(self.args)
+
+    @property
+    def runs(self) -> bool:
+        """Whether Python gets to the end."""
+        try:
+            return bool(self.values)
+        except ZeroDivisionError:
+            return False
 
     @property
     def cotangents(self) -> list[float]:
