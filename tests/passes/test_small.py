@@ -205,3 +205,25 @@ def test_what_a_while_carries_is_held_everywhere_or_nowhere():
     for x in (0.5, 1.5):
         args = [x, 0, np.array([2.0])]
         assert interpret(held, args) == interpret(program, args)
+
+
+def swept(m, k):
+    """Rows cleared of a row that is known at run time only."""
+    a = m * 1.0
+    b = m * 2.0
+    for i in range(4):
+        for j in range(4):
+            a[i, j] = a[i, j] - b[k, j] * a[k, j]
+            b[i, j] = b[i, j] + a[i, k]
+    return a, b
+
+
+def test_a_tensor_in_memory_is_not_put_together_for_each_element_that_changes():
+    matrix = TensorType(2, Float, (4, 4))
+    program = hold_small_tensors(optimise(traced(swept, matrix, Integer)))
+    verify(program)
+    assert len([op for op in ops(program) if op == "update"]) <= 2 * 16
+    assert len([op for op in ops(program) if op == "build"]) <= 2
+    args = [np.arange(16.0).reshape(4, 4) / 7.0, 2]
+    for found, wanted in zip(interpret(program, args), interpret(traced(swept, matrix, Integer), args), strict=True):
+        np.testing.assert_array_equal(found, wanted)

@@ -52,6 +52,7 @@ def plan(function: Function) -> Plan:
     """What is done in one function."""
     survey = _Survey()
     survey.lost.update(function.params)
+    survey.foreign.update(function.params)
     survey.block(function.body)
     return survey.plan()
 
@@ -63,6 +64,10 @@ class _Survey:
         self.needs: dict[Var, set[Eqn]] = {}
         self.linked: list[tuple[Var, Var]] = []
         self.flows: list[tuple[Atom, Var]] = []
+        # Each update, as the tensor that it changes and the one that it gives.
+        self.updates: list[tuple[Var, Var]] = []
+        # What is not the function's to change in place: its parameters and their parts.
+        self.foreign: set[Var] = set()
         # The loops that the value of an integer or truth value depends on, where it is known in each iteration.
         self.known: dict[Var, frozenset[Eqn]] = {}
         self.extents: dict[Eqn, int | None] = {}
@@ -72,7 +77,7 @@ class _Survey:
         self.reading: set[Eqn] = set()
 
     def plan(self) -> Plan:
-        self.join_linked(self.lost)
+        self.lose()
         worth = self.used - self.lost
         self.join_linked(worth)
         # What a scalar comes from is best a scalar itself; sources stand before what is made of them.
@@ -88,6 +93,21 @@ class _Survey:
         if sum(self.extent(loop) or 0 for loop in loops) > MOST_IN_ALL:
             return Plan(frozenset(), frozenset())
         return Plan(held, loops)
+
+    def lose(self) -> None:
+        """Let whatever cannot be held take with it what is linked to it, and what is made by changing it in place.
+
+        A tensor in memory takes one store for each element that changes; in scalars it would be read and written whole.
+        """
+        before = -1
+        while len(self.lost) != before:
+            before = len(self.lost)
+            self.join_linked(self.lost)
+            self.lost.update(
+                out
+                for source, out in self.updates
+                if source not in self.foreign and (source in self.lost or source not in self.needs)
+            )
 
     def join_linked(self, found: set[Var]) -> None:
         """Add what is linked to what was found."""
@@ -181,6 +201,8 @@ class _Survey:
                 self.enter(eqn.outs[0])
                 self.element(eqn.outs[0], eqn.args[1:-1])
                 self.flows += ((eqn.args[0], eqn.outs[0]), (eqn.args[-1], eqn.outs[0]))
+                if isinstance(eqn.args[0], Var):
+                    self.updates.append((eqn.args[0], eqn.outs[0]))
             case "acc_add":
                 self.element(eqn.args[0], eqn.args[1:-1])
                 if isinstance(eqn.args[0], Var):
@@ -202,9 +224,12 @@ class _Survey:
 
     def part(self, eqn: Eqn) -> None:
         (out,), source = eqn.outs, eqn.args[0]
-        if isinstance(out.type, TensorType) and isinstance(source, Var) and source in self.needs:
-            self.enter(out)
-            self.linked.append((source, out))
+        if isinstance(out.type, TensorType) and isinstance(source, Var):
+            if source in self.needs:
+                self.enter(out)
+                self.linked.append((source, out))
+            elif source in self.foreign:
+                self.foreign.add(out)
 
     def loop(self, eqn: Eqn) -> None:
         counted = eqn.blocks[0].params[: len(eqn.args)] if eqn.op != "for" else eqn.blocks[0].params[:1]
