@@ -78,15 +78,16 @@ inline void put_rows(runtime &rt, const tensor<T, rank + 1> &to, int64_t first, 
         for (int64_t k = 0; k < count; ++k) {
             copy_elements(rt, place + k * size, value.data, size);
         }
-        return;
-    } else if constexpr (std::is_floating_point_v<T>) {
-        if (count == Lanes::lanes) {
-            packs_to_rows(value.data, size, place);
-            return;
+    } else {
+        if constexpr (std::is_floating_point_v<T>) {
+            if (count == Lanes::lanes) {
+                packs_to_rows(value.data, size, place);
+                return;
+            }
         }
-    }
-    for (int64_t i = 0; i < size; ++i) {
-        put<T>(value[i], reinterpret_cast<char *>(place + i), size * static_cast<int64_t>(sizeof(T)), count);
+        for (int64_t i = 0; i < size; ++i) {
+            put<T>(value[i], reinterpret_cast<char *>(place + i), size * static_cast<int64_t>(sizeof(T)), count);
+        }
     }
 }
 

@@ -44,6 +44,7 @@ class Analysis:
         self._uses: dict[Var, list[Use]] = {}
         self._loop_of: dict[Var, int] = {}
         self._loops = 0
+        self._indices: set[Var] = set()
         self._places: dict[int, int] = {}
         self._place_of: dict[Var, int] = {}
         self._place = 0
@@ -81,6 +82,10 @@ class Analysis:
         if len(uses) == 1 and uses[0].loop == self._loop_of.get(var):
             return uses[0]
         return None
+
+    def is_index(self, var: Var) -> bool:
+        """Whether the variable counts the iterations of a loop, whose head reads it."""
+        return var in self._indices
 
     def place(self, eqn: Eqn) -> int:
         """The number of a live equation in the order of the text."""
@@ -182,6 +187,7 @@ class Analysis:
             repeated = eqn.op in ("for", "while", "build", "reduce")
             if repeated:
                 self._loops += 1
+                self._indices.update(inner.params[: len(inner.params) - carries])
             self._count(inner, self._loops if repeated else loop, self.needed_results(eqn, inner))
             if eqn.op == "withacc":
                 for atom in self.needed_results(eqn, inner):

@@ -440,17 +440,23 @@ def element(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None
     reads = value.reads.union(*(index.reads for index in values))
     if whole and isinstance(tensor, Var):
         reads |= {tensor}
-    only = _only_dimension(tensor.type) if whole and p.packing is None and p.walk is None else None
+    only = _only_dimension(p, tensor.type, indices) if whole and p.packing is None and p.walk is None else None
     places = f"({', '.join(index.text for index in values)})" if only is None else f"[{values[only].text}]"
     return Expr(
         CppExpr(f"{value.cpp.within(PRIMARY)}{access}{places}"), reads, None, span, folded=origins(value, *values)
     )
 
 
-def _only_dimension(type_: TensorType) -> int | None:
-    """The dimension that is not known to be of size 1, if there is one of several: the elements lie side by side."""
+def _only_dimension(p: Printer, type_: TensorType, indices: Sequence[Atom]) -> int | None:
+    """The dimension that is not known to be of size 1, if there is one of several: the elements lie side by side.
+
+    Indices of the others are not written, so nothing but loops may have made variables of them.
+    """
     others = [dim for dim, size in enumerate(type_.sizes) if size != 1]
-    return others[0] if type_.rank > 1 and len(others) == 1 else None
+    if type_.rank < 2 or len(others) != 1:
+        return None
+    unread = (index for dim, index in enumerate(indices) if dim != others[0] and isinstance(index, Var))
+    return others[0] if all(map(p.analysis.is_index, unread)) else None
 
 
 def _of_each_lane(p: Printer, tensor: Atom, indices: Sequence[Atom], span: Span | None) -> Expr:
