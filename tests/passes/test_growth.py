@@ -16,6 +16,7 @@ from ksc.transforms import vjp
 
 HEAD = "import math\n\nimport torch\n\n"
 VECTOR = TensorType(1, Float)
+MATRIX = TensorType(2, Float)
 
 
 def program_of(tmp_path, params, lines, result):
@@ -110,6 +111,14 @@ NESTS = {
         "s = s + 1.0",
     ),
     "if": ("x: float", [Float], "s = x", ["if s < {k}.0:"], ["s = s + math.sin(s)"], "s = s * x"),
+    "carried tensor": (
+        "x: torch.Tensor",
+        [VECTOR],
+        "s = torch.zeros_like(x)",
+        ["for i{k} in range(x.shape[0]):"],
+        ["s = s * x[i{k}] + torch.sin(s)"],
+        "s = s + 1.0",
+    ),
 }
 
 
@@ -125,7 +134,7 @@ def test_what_is_nested_deeper_is_not_gone_through_twice_for_each_level(nest, tm
         lines += ["    " * (k + 1) + last.format(k=k) for k in reversed(range(depth))]
         return stages_of(program_of(tmp_path, params, lines, "s"), types)
 
-    (small, few), (large, many) = nested(4), nested(8)
+    (small, few), (large, many) = nested(4), nested(7 if nest == "carried tensor" else 8)
     growth = many / few
     assert growth < 5
     slow = {name: (small[name], large[name]) for name in small if large[name] > 1.8 * growth * small[name] + 2000}
@@ -140,6 +149,20 @@ def test_sizes_of_slices_of_slices_are_not_followed_along_every_way(tmp_path):
     large, many = stages(tmp_path, "slices", 8)
     assert many < 2.5 * few
     assert {name: (small[name], large[name]) for name in small if large[name] > 5 * small[name] + 2000} == {}
+
+
+def test_layers_whose_sizes_are_asserted_equal(tmp_path):
+    """Each assert of two sizes is one more rule about sizes, and may stand before the loops of the layers before it."""
+
+    def layers(size):
+        weights = ", ".join(f"w{k}: torch.Tensor, b{k}: torch.Tensor" for k in range(size))
+        lines = [f"x = torch.relu(x @ w{k} + b{k})" for k in range(size)]
+        types = [MATRIX, *[MATRIX, VECTOR] * size]
+        return stages_of(program_of(tmp_path, f"x: torch.Tensor, {weights}", lines, "torch.mean(x * x)"), types)
+
+    (small, few), (large, many) = layers(4), layers(8)
+    assert many < 2.2 * few
+    assert {name: (small[name], large[name]) for name in small if large[name] > 2.5 * small[name] + 2000} == {}
 
 
 def test_the_reverse_of_a_list_of_elements_grows_with_the_list(tmp_path):

@@ -12,15 +12,10 @@ FROZEN = Var("frozen", Float)
 
 
 class Aliases:
-    """A symmetric relation between variables; binding one anew forgets what held of it.
-
-    Attributes:
-        freezings: how often a variable was frozen that was not.
-    """
+    """A symmetric relation between variables; binding one anew forgets what held of it."""
 
     def __init__(self) -> None:
         self._others: dict[Var, set[Var]] = {}
-        self.freezings = 0
 
     def of(self, var: Var) -> set[Var]:
         """The variable and all that may share memory with it."""
@@ -43,8 +38,6 @@ class Aliases:
         """The two may share memory; ``other`` may be FROZEN."""
         if var is other:
             return
-        if other is FROZEN:
-            self.freezings += not self.frozen(var)
         self._others.setdefault(var, set()).add(other)
         if other is not FROZEN:
             self._others.setdefault(other, set()).add(var)

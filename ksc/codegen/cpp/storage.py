@@ -155,6 +155,7 @@ class _Follower:
         self.written: set[Var] = set()
         self.plan = Storage()
         self._free: dict[int, Live] = {}
+        self._owned: dict[tuple[int, object], tuple[list[int], set[Var]]] = {}
         self._bound: dict[int, set[Var]] = {}
 
     def function(self, function: Function, *, own: bool) -> Storage:
@@ -419,9 +420,15 @@ class _Follower:
         held = [k for k in range(carries) if needed[k] and holds_memory(params[k].type)]
         around = {**live, **self.free(eqn)}
         self.written -= set(params)
-        followed = self._state
-        owned, meeting = self._rounds(eqn, {k: set() for k in held}, set(), around)
-        changed = self._changed(params, body.results, held)
+        seen = self._seen(eqn, around)
+        known = self._owned.get((id(eqn), seen))
+        settled = False
+        if known is None:
+            owned, meeting, known = self._were_own(eqn, held, around)
+            self._owned[id(eqn), seen] = known
+            settled = not any((*owned.values(), meeting)) and self._seen(eqn, around) == seen
+        changed, written = known
+        self.written |= written
         for k in held:
             self.plan.changed.discard((id(eqn), k))
             self.plan.copied.pop((id(eqn), first + k), None)
@@ -441,9 +448,11 @@ class _Follower:
             for j in held
             if j < i and i not in changed and j not in changed and self.meet(inits[i], inits[j])
         }
-        alone = not any((*owned.values(), meeting, *groups.values(), pairs))
-        if not alone or followed != self._state:
+        if any((*groups.values(), pairs)) or not settled:
+            seen = self._seen(eqn, around)
             groups, pairs = self._rounds(eqn, groups, pairs, around)
+            if self._seen(eqn, around) != seen:
+                groups, pairs = self._rounds(eqn, groups, pairs, around)
         for k in held:
             init, result = inits[k], body.results[k]
             steady = isinstance(result, Var) and self.plan.root(result) is params[k]
@@ -459,10 +468,30 @@ class _Follower:
         for out in eqn.outs[carries:]:
             self.own(out)
 
-    @property
-    def _state(self) -> tuple[int, int]:
-        """What the decisions in a loop depend on, but for what its carries may share memory with."""
-        return self.aliases.freezings, len(self.apart)
+    def _were_own(
+        self, eqn: Eqn, held: Sequence[int], around: Live
+    ) -> tuple[dict[int, set[Var]], set[tuple[int, int]], tuple[list[int], set[Var]]]:
+        """Follow the body as if its carries were its own: what they may share memory with then, as ``_rounds`` does;
+        which of them it changes in place, and all variables whose memory it changes.
+        """
+        params = eqn.blocks[-1].params[-eqn.params["carries"] or len(eqn.blocks[-1].params) :]
+        before, self.written = self.written, set()
+        owned, meeting = self._rounds(eqn, {k: set() for k in held}, set(), around)
+        changed = self._changed(params, eqn.blocks[-1].results, held)
+        written, self.written = self.written, before
+        return owned, meeting, (changed, written)
+
+    def _seen(self, eqn: Eqn, around: Live) -> object:
+        """All that the decisions in a loop depend on, but for what its carries may share memory with.
+
+        Where it is as it was, the loop is not followed once more as if its carries were its own: otherwise loops in
+        loops would be followed twice as often for each level.
+        """
+        inner = self.bound_inside(eqn)
+        shared = {var: frozenset(self.aliases.of(var) - inner) for var in self.free(eqn)}
+        near = set[Var]().union(*shared.values())
+        later = frozenset((var, span) for var, span in around.items() if var in near)
+        return frozenset(shared.items()), later, len(self.apart)
 
     def _changed(self, params: Sequence[Var], results: Sequence[Atom], held: Sequence[int]) -> list[int]:
         """The carries whose start is changed in place, in the first iteration or after it was handed on to another."""

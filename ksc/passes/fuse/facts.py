@@ -9,9 +9,10 @@ from itertools import takewhile
 from ksc.ir.nodes import Atom, Const, Eqn, Function, Var, const
 from ksc.ir.types import Bool, Integer
 from ksc.passes.fuse.choices import Goal
+from ksc.passes.fuse.equalities import NONE, Rules
 from ksc.passes.fuse.extremes import Clause, Extremes, clause_of, quotient
 from ksc.passes.fuse.polynomial import Polynomial, Symbol
-from ksc.passes.fuse.sizes import Place, Rule, Size, Sizes, rewritten
+from ksc.passes.fuse.sizes import Place, Size, Sizes
 
 _STEPS = 16
 
@@ -29,6 +30,7 @@ class Facts(Sizes):
     goals: dict[object, Goal] = field(default_factory=dict)
     _judged: set[Var] = field(default_factory=set)
     _extremes: dict[tuple[Place, int], Extremes] = field(default_factory=dict)
+    _rules: dict[Place, Rules] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: Function, *, early: bool = False) -> tuple[Facts, Place]:
@@ -187,14 +189,14 @@ class Facts(Sizes):
         self,
         polynomial: Polynomial,
         least: Mapping[Symbol, int],
-        rules: Sequence[Rule] = (),
+        rules: Rules = NONE,
         replaced: frozenset[Var] = frozenset(),
     ) -> bool:
         """Whether the polynomial cannot be negative; ``least`` gives lower bounds of symbols.
 
         A ``min`` is ``replaced`` once at most: an argument of it may be known as a sum with the very ``min``.
         """
-        polynomial = rewritten(polynomial, rules)
+        polynomial = rules.rewritten(polynomial)
         for _ in range(_STEPS):
             negative = [(m, f) for m, f in polynomial.terms.items() if f < 0 and m]
             bounded = [(s, c) for m, _ in negative for s in m if (c := self.count(s)) is not None]
@@ -205,7 +207,7 @@ class Facts(Sizes):
             if factor is None or not self.is_natural(-factor):
                 return False
             polynomial = polynomial - factor * Polynomial.symbol(symbol) + factor * count.plus(-1)
-            polynomial = rewritten(polynomial, rules)
+            polynomial = rules.rewritten(polynomial)
         for symbol, bound in least.items():
             factor = polynomial.coefficient(symbol)
             if factor is not None and factor.terms:
@@ -238,15 +240,15 @@ class Facts(Sizes):
         if isinstance(index, Var) and index in self.counts and self.resolve(self.counts[index]) == size:
             return True
         at, most = self.polynomial(index), self.polynomial(size)
-        rules = [rule for inside in place.around() for rule in self._equal.get(inside, ())]
-        size_symbol = rewritten(most, rules).single
+        rules = self._rules_at(place)
+        size_symbol = rules.rewritten(most).single
         least: dict[Symbol, int] = {} if size_symbol is None else {size_symbol: 0}
         for around in place.around():
             owner = around.owner
             if owner is not None and owner.op in ("build", "reduce", "for"):
                 counts = owner.args[:1] if owner.op == "for" else owner.args
                 for count in counts:
-                    symbol = rewritten(self.polynomial(self.resolve(count)), rules).single
+                    symbol = rules.rewritten(self.polynomial(self.resolve(count))).single
                     if symbol is not None:
                         least[symbol] = 1
         if self._at_least_zero(at, least, rules) and self._at_least_zero(most - at.plus(1), least, rules):
@@ -291,7 +293,17 @@ class Facts(Sizes):
 
     def equated(self, polynomial: Polynomial, place: Place) -> Polynomial:
         """The polynomial in terms of what the asserts around a place say is equal."""
-        return rewritten(polynomial, [rule for inside in place.around() for rule in self._equal.get(inside, ())])
+        return self._rules_at(place).rewritten(polynomial)
+
+    def _rules_at(self, place: Place) -> Rules:
+        """What the asserts around a place say is equal, save those of the outermost block."""
+        around = [inside for inside in place.around() if inside in self._equal]
+        if len(around) <= 1:
+            return self._equal[around[0]] if around else NONE
+        known = self._rules.get(around[0])
+        if known is None:
+            known = self._rules[around[0]] = Rules(self._equal[inside] for inside in around)
+        return known
 
 
 def _is_straight(eqn: Eqn) -> bool:

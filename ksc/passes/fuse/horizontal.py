@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from ksc.ir.liveness import has_effect
-from ksc.ir.nodes import Block, Eqn, Function, Program, Var, walk
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import assemble, effectful_functions, read_vars, substitute_block, with_blocks, with_eqns
 from ksc.passes.fuse.changes import changed_tensors
 from ksc.passes.fuse.cost import fails
@@ -36,11 +36,38 @@ def fuse_neighbours(program: Program) -> Program:
     return assemble(functions, program.entry, program.boxes, renew=False)
 
 
+class _Segment:
+    """Equations in a row none of which has an effect, but for asserts that can be made before all of its loops."""
+
+    def __init__(self) -> None:
+        self.eqns: list[Eqn] = []
+        self.made: set[Atom] = set()
+        self.has_loops = False
+        self._judged = 0
+
+    def add(self, eqn: Eqn) -> None:
+        """The next equation; what loops give, and what is computed of that, is ``made`` in it."""
+        self.eqns.append(eqn)
+        self.has_loops |= bool(eqn.blocks)
+        if eqn.blocks or not self.made.isdisjoint(eqn.args):
+            self.made.update(eqn.outs)
+
+    def fails(self, place: Place, facts: Facts) -> bool:
+        """Whether an equation of it other than the asserts may stop the kernel; one that may not is asked once."""
+        while self._judged < len(self.eqns):
+            eqn = self.eqns[self._judged]
+            if eqn.op != "assert" and fails(eqn, place, facts):
+                return True
+            self._judged += 1
+        return False
+
+
 class _Neighbours:
     def __init__(self, function: Function, effectful: Collection[str]) -> None:
         self.function = function
         self.effectful = effectful
         self.known: tuple[Facts, Place] | None = None
+        self._reads: dict[int, tuple[Eqn, Collection[Var]]] = {}
 
     def run(self) -> Function:
         function = self.function
@@ -49,37 +76,30 @@ class _Neighbours:
     def block(self, block: Block, around: Sequence[Eqn]) -> Block:
         """The block with neighbours merged, here and inside; ``around`` are the equations that it is in."""
         done: list[Eqn] = []
-        segment: list[Eqn] = []
+        segment = _Segment()
         for eqn in block.eqns:
             if not has_effect(eqn, self.effectful, ()) or self.may_be_first(eqn, segment, around):
-                segment.append(eqn)
+                segment.add(eqn)
             else:
-                done += [*self.merged(segment), eqn]
-                segment = []
-        done += self.merged(segment)
+                done += [*self.merged(segment.eqns), eqn]
+                segment = _Segment()
+        done += self.merged(segment.eqns)
         # Inside afterwards, so that what two merged bodies have in common still looks alike.
         eqns = [with_blocks(eqn, [self.block(inner, (*around, eqn)) for inner in eqn.blocks]) for eqn in done]
         return with_eqns(block, eqns)
 
-    def may_be_first(self, eqn: Eqn, segment: Sequence[Eqn], around: Sequence[Eqn]) -> bool:
+    def may_be_first(self, eqn: Eqn, segment: _Segment, around: Sequence[Eqn]) -> bool:
         """Whether this is an assert that can be made before the loops of ``segment``."""
-        loops = [before for before in segment if before.blocks]
-        if eqn.op != "assert":
+        if eqn.op != "assert" or not segment.made.isdisjoint(eqn.args):
             return False
-        made = {out for loop in loops for out in loop.outs}
-        for before in segment:
-            if not made.isdisjoint(before.args):
-                made.update(before.outs)
-        if not made.isdisjoint(eqn.args):
-            return False
-        if self.known is None and loops:
+        if self.known is None and segment.has_loops:
             self.known = Facts.of(self.function)
         if self.known is None:
             return True
         facts, place = self.known
         for owner in around:
             place = Place(owner, place)
-        return not any(fails(before, place, facts) for before in segment if before.op != "assert")
+        return not segment.fails(place, facts)
 
     def merged(self, eqns: list[Eqn]) -> list[Eqn]:
         keys = Counter(key for eqn in eqns if (key := _key(eqn)) is not None)
@@ -100,7 +120,7 @@ class _Neighbours:
         ranked: list[tuple[int, Eqn]] = []
         added = 0
         for eqn in eqns[first:last]:
-            used = read_vars([eqn])
+            used = self.read_by(eqn)
             own = max((depth.get(var, 0) for var in used), default=0)
             # What reads a tensor stays before what may change it in place, lest it be copied.
             own = max((own, *(read.get(var, 0) for var in changed_tensors(eqn))))
@@ -122,6 +142,13 @@ class _Neighbours:
                 middle.append(eqn)
             previous = rank
         return [*eqns[:first], *middle, *eqns[last:]]
+
+    def read_by(self, eqn: Eqn) -> Collection[Var]:
+        """What an equation reads, found once although loops of several kinds stand around it."""
+        known = self._reads.get(id(eqn))
+        if known is None:
+            known = self._reads[id(eqn)] = eqn, read_vars([eqn])
+        return known[1]
 
     def together(self, first: Eqn, second: Eqn) -> Eqn:
         a, b = first.blocks[0], second.blocks[0]

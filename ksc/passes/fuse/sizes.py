@@ -12,13 +12,11 @@ from itertools import takewhile
 
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
 from ksc.ir.types import Integer, TensorType, is_scalar
-from ksc.passes.fuse.polynomial import MOST_TERMS, Monomial, Polynomial, Symbol
+from ksc.passes.fuse.equalities import Rules
+from ksc.passes.fuse.polynomial import MOST_TERMS, Polynomial, Symbol
 
 Size = Const | Var | tuple[Var, int]
 """A size: a constant, an Integer variable, or the size of a dimension of a tensor of which no more is known."""
-
-Rule = tuple[Monomial, Polynomial]
-"""A product of symbols, and what is equal to it."""
 
 _STEPS = 16
 
@@ -73,13 +71,13 @@ class Sizes:
     counts: dict[Var, Atom] = field(default_factory=dict)
     carries: dict[Var, tuple[Eqn, int]] = field(default_factory=dict)
     is_extended: bool = False
-    _equal: dict[Place, list[Rule]] = field(default_factory=dict)
+    _equal: dict[Place, Rules] = field(default_factory=dict)
     _sizes: dict[tuple[Var, int], Size] = field(default_factory=dict)
     _polynomials: dict[Var, Polynomial] = field(default_factory=dict)
     _choices: dict[Var, tuple[Polynomial, ...]] = field(default_factory=dict)
     _bounded: dict[Var, bool] = field(default_factory=dict)
     _naturals: dict[Var, bool] = field(default_factory=dict)
-    _top: list[Rule] = field(default_factory=list)
+    _top: Rules = field(default_factory=Rules)
     _asked: list[tuple[Var, int]] = field(default_factory=list)
     _blocks: dict[int, Place] = field(default_factory=dict)
     _starts: dict[Var, Atom] = field(default_factory=dict)
@@ -105,7 +103,7 @@ class Sizes:
 
     def _equate_all(self, checks: Iterable[tuple[Var, Place]]) -> None:
         for cond, place in checks:
-            rules = self._equal.setdefault(place, [])
+            rules = self._equal.setdefault(place, Rules())
             for pair in self.equalities(cond):
                 self._equate(rules, *(self.polynomial(self.resolve(arg)) for arg in pair))
 
@@ -119,19 +117,19 @@ class Sizes:
             yield eqn.args[0], eqn.args[1]
 
     @staticmethod
-    def _equate(rules: list[Rule], a: Polynomial, b: Polynomial) -> None:
-        a, b = (rewritten(polynomial, rules) for polynomial in (a, b))
+    def _equate(rules: Rules, a: Polynomial, b: Polynomial) -> None:
+        a, b = map(rules.rewritten, (a, b))
         for left, right in ((b, a), (a, b)):
             if len(left.terms) == 1 and left != right:
                 ((monomial, factor),) = left.terms.items()
                 if monomial and factor == 1 and not set(monomial) & set(right.symbols()):
-                    rules.append((monomial, right))
+                    rules.add(monomial, right)
                     return
         difference = a - b
         for monomial, factor in difference.terms.items():
             rest = difference - Polynomial({monomial: factor})
             if len(monomial) == 1 and abs(factor) == 1 and monomial[0] not in rest.symbols():
-                rules.append((monomial, -rest if factor == 1 else rest))
+                rules.add(monomial, -rest if factor == 1 else rest)
                 return
 
     def enter(self, eqn: Eqn, place: Place) -> None:
@@ -314,12 +312,12 @@ class Sizes:
         """Whether two sizes are known to be the same once what the body of a loop asserts has held."""
         if self.equal(a, b):
             return True
-        rules: list[Rule] = []
+        rules = Rules()
         for eqn in body.eqns:
             if eqn.op == "assert":
                 for pair in self.equalities(eqn.args[0]):
                     self._equate(rules, *(self.polynomial(self.resolve(arg)) for arg in pair))
-        return rewritten(self.polynomial(a), rules) == rewritten(self.polynomial(b), rules)
+        return rules.rewritten(self.polynomial(a)) == rules.rewritten(self.polynomial(b))
 
     def equal(self, a: Size | None, b: Size | None) -> bool:
         """Whether two sizes are known to be the same."""
@@ -333,10 +331,10 @@ class Sizes:
             case Const(value=value):
                 return Polynomial.constant(int(value))
             case tuple():
-                return rewritten(Polynomial.symbol(size), self._top)
+                return self._top.rewritten(Polynomial.symbol(size))
         known = self._polynomials.get(size)
         if known is None:
-            known = rewritten(self._find_polynomial(size), self._top)
+            known = self._top.rewritten(self._find_polynomial(size))
             self._polynomials[size] = known
         return known
 
@@ -377,12 +375,3 @@ class Sizes:
         self._choices.clear()
         self._bounded.clear()
         self._naturals.clear()
-
-
-def rewritten(polynomial: Polynomial, rules: Sequence[Rule]) -> Polynomial:
-    """The polynomial with products of symbols replaced by what is equal to them."""
-    for monomial, other in rules:
-        factor = polynomial.factor_of(monomial)
-        if factor.terms:
-            polynomial = polynomial - factor * Polynomial({monomial: 1}) + factor * other
-    return polynomial
