@@ -1,10 +1,11 @@
 """Derivations: a string of letters names what is made of a program, and a pipeline of transforms makes it.
 
 One letter a transform, the leftmost applied first: ``v`` the vjp, ``j`` the jvp, ``b`` the vjp together with the value,
-``m`` the vmap over a new first dimension.
+``m`` the vmap over a new first dimension, ``r`` the vjp that is handed results beside the arguments.
 ``""`` is the program itself, ``vj`` the jvp of its vjp. Digits after ``v`` or ``j`` say of each cotangent or tangent
 that it would take whether it is taken (1) or zero (0): zero times an infinite derivative is then no NaN. Digits after
-``m`` say of each argument whether it is mapped (1) or shared by all lanes (0).
+``m`` say of each argument whether it is mapped (1) or shared by all lanes (0). Those after ``r`` say of each result
+that has a cotangent whether it is handed over, and then of each whether its cotangent is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ksc.timings import timed
 from ksc.torch.spec import derivation_steps
 from ksc.transforms import jvp, vjp, vmap
 
-_TRANSFORMS = {"v": "vjp", "b": "vjp with the value", "j": "jvp", "m": "vmap"}
+_TRANSFORMS = {"v": "vjp", "b": "vjp with the value", "j": "jvp", "m": "vmap", "r": "vjp with results at hand"}
 
 
 def derive(program: Program, derivation: str, *, prepared: bool = True) -> Program:
@@ -63,6 +64,12 @@ def _transformed(program: Program, letter: str, seeds: str) -> Program:
     if letter == "m":
         return vmap(program, [0 if digit == "1" else None for digit in seeds] if seeds else None)
     results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
+    if letter == "r":
+        count = len(results)
+        given = _chosen(results, seeds[:count]) if seeds else results
+        cotangents = [digit == "1" for digit in seeds[count:]] if seeds else [True] * count
+        owners = [*given, *(i for i, taken in zip(results, cotangents, strict=True) if taken)]
+        return state_cotangent_sizes(program, vjp(program, given=given, seeds=cotangents), owners)
     source = _with_results(program, _chosen(results, seeds)) if seeds else program
     return state_cotangent_sizes(source, vjp(source, with_value=letter == "b"))
 

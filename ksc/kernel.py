@@ -180,14 +180,14 @@ class Kernel(Inside, FastCallable, Generic[P, R]):
         """
         special, leaves = self.example(example_inputs)
         inputs = float_dtype(leaves) if example_inputs is not None else torch.get_default_dtype()
-        wanted = list(special.usual if derivations is None else derivations)
+        wanted = list(special.likely if derivations is None else derivations)
         special.build_all(wanted, dtype or inputs, device)
         return self
 
     def load(self, dtype: torch.dtype | None = None) -> Kernel:
         """Build, as ``compile()`` does, and open what was built, so that the first call has nothing to wait for."""
         special = self._annotated()
-        for derivation in special.usual:
+        for derivation in special.likely:
             special.loaded(derivation, dtype or torch.get_default_dtype())
         return self
 

@@ -26,14 +26,14 @@ from ksc.compiler.cached_build import BuiltKernel, find_or_build
 from ksc.compiler.library import load
 from ksc.compiler.toolchain import generator_digest
 from ksc.diagnostics import without_own_frames
-from ksc.errors import ArgumentError, UnsupportedError
+from ksc.errors import ArgumentError, DifferentiationError, UnsupportedError
 from ksc.frontend.values import Abstract, Value
 from ksc.mapping import Flags, Mapping
 from ksc.recall.memory import Memory
 from ksc.timings import is_recording, timed
 from ksc.torch.devices import ACCELERATORS
 from ksc.torch.operator import Operator, OperatorCall, declare, declared, look_for_dtensors
-from ksc.torch.spec import LoadedEntry
+from ksc.torch.spec import LoadedEntry, backward_derivation
 from ksc.uncollected import uncollected
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Specialisation:
         """The declared operator; functions that are the same program share one."""
         operator = declared(self.spec.name)
         if operator is None:
-            operator = declare(self.spec, self.loaded, self.loaded_on)
+            operator = declare(self.spec, self.loaded, self.loaded_on, self.handed_results)
         else:
             # Its kernels are built already, so that no other time comes.
             self._keep(self._facts.generator or generator_digest())
@@ -162,6 +162,34 @@ class Specialisation:
         if not (self.spec.float_args and self.spec.float_results) or self._facts.calls_back:
             return ("",)
         return ("", "v")
+
+    @property
+    def likely(self) -> tuple[str, ...]:
+        """The same with the derivation that autograd takes, where that is another one."""
+        handed = self.handed_results()
+        return self.usual if not handed else (*self.usual, backward_derivation(handed))
+
+    @without_own_frames
+    def handed_results(self) -> str:
+        """Which of its results backward is handed, see ``ksc.handing``."""
+        with self._lock:
+            if self._facts.handed is None:
+                self._facts = replace(self._facts, handed=self._found_handed())
+                if self._is_kept and self._memory is not None:
+                    self._memory.remember(replace(self._facts, generator=self._facts.generator or generator_digest()))
+            return self._facts.handed or ""
+
+    def _found_handed(self) -> str:
+        if self._facts.calls_back or self._mapping.backend == "interpret":
+            return ""
+        from ksc.handing import handed_results
+
+        try:
+            with self._nest_refused(), uncollected():
+                return handed_results(self.program)
+        except (DifferentiationError, UnsupportedError):
+            # Backward raises it, if it comes to that.
+            return ""
 
     @property
     def calls_back(self) -> bool:
@@ -291,7 +319,9 @@ class Specialisation:
         """
         if self.takes_tensors or self._facts.calls_back:
             return (derivation,)
-        together = ("", "v", "b") if self.spec.float_args and self.spec.float_results else ("",)
+        together: tuple[str, ...] = ("",)
+        if self.spec.float_args and self.spec.float_results:
+            together = tuple(dict.fromkeys(("", "v", "b", backward_derivation(self.handed_results()))))
         return together if derivation in together else (derivation,)
 
     def loaded(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:

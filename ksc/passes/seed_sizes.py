@@ -24,8 +24,12 @@ MESSAGE = "a cotangent has the sizes of its result, a tangent those of its param
 _TOTAL = frozenset({"add", "sub", "mul", "min", "max"})
 
 
-def state_cotangent_sizes(source: Program, derived: Program) -> Program:
-    """The vjp of ``source`` with asserts that each cotangent has the sizes of its result."""
+def state_cotangent_sizes(source: Program, derived: Program, owners: Sequence[int] | None = None) -> Program:
+    """The vjp of ``source`` with asserts that each cotangent has the sizes of its result.
+
+    ``owners`` says of each parameter that the vjp adds which result has its sizes; all that have a cotangent where it
+    is None.
+    """
     if not any(isinstance(type_, TensorType) for type_ in source.main.result_types):
         return derived
     try:
@@ -35,8 +39,9 @@ def state_cotangent_sizes(source: Program, derived: Program) -> Program:
     params = derived.main.params
     builder = Builder(derived.main.span)
     sizes = _Sizes(known, params, builder)
-    seeds = [k for k, type_ in enumerate(source.main.result_types) if is_differentiable(type_)]
-    for k, seed in zip(seeds, params[len(source.main.params) :], strict=True):
+    if owners is None:
+        owners = [k for k, type_ in enumerate(source.main.result_types) if is_differentiable(type_)]
+    for k, seed in zip(owners, params[len(source.main.params) :], strict=True):
         for dim, position in enumerate(known.results[k]):
             size = sizes.emit(position)
             if size is not None:

@@ -34,6 +34,7 @@ class Facts:
         guards: what was read from outside the function.
         generator: a hash of the code that makes a source of the program; "" for that of this process.
         calls_back: whether the program calls functions of Python.
+        handed: which results backward is handed, see ``ksc.handing``; None where that was not asked yet.
     """
 
     spec: OpSpec
@@ -43,6 +44,7 @@ class Facts:
     guards: tuple[Guard, ...] = ()
     generator: str = ""
     calls_back: bool = False
+    handed: str | None = None
 
 
 def to_json(facts: Facts, classes: Sequence[type]) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def to_json(facts: Facts, classes: Sequence[type]) -> dict[str, Any]:
         "lane_ranks": list(facts.lane_ranks),
         "exact": facts.exact,
         "generator": facts.generator,
+        "handed": facts.handed,
     }
 
 
@@ -77,7 +80,8 @@ def from_json(data: dict[str, Any], classes: Sequence[type], guards: tuple[Guard
         span=Span(**data["span"]) if data["span"] is not None else None,
     )
     result = _read_value(data["result"], classes)
-    return Facts(spec, result, tuple(data["lane_ranks"]), data["exact"], guards, data["generator"])
+    ranks = tuple(data["lane_ranks"])
+    return Facts(spec, result, ranks, data["exact"], guards, data["generator"], handed=data["handed"])
 
 
 def _fields(obj: Any) -> dict[str, Any]:

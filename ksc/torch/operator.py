@@ -31,7 +31,7 @@ CallKind = Literal["primal", "vjp", "jvp", "value_and_vjp"]
 # Overloads that exist from the start; the rest are declared when a deeper derivative is first taken.
 _EAGER_DERIVATIONS = ("v", "j", "vv", "vj", "jv", "jj")
 
-_DERIVATION = re.compile("(?:[vjm][01]*)+")
+_DERIVATION = re.compile("(?:[vjmr][01]*)+")
 
 _declared: dict[str, Operator] = {}
 _declare_lock = threading.Lock()
@@ -147,7 +147,13 @@ class Operator:
             the first that pickles is taken. The same function in two modules is one operator.
     """
 
-    def __init__(self, spec: OpSpec, loader: Loader, device_loader: DeviceLoader | None = None) -> None:
+    def __init__(
+        self,
+        spec: OpSpec,
+        loader: Loader,
+        device_loader: DeviceLoader | None = None,
+        handed: Callable[[], str] = lambda: "",
+    ) -> None:
         self.spec = spec
         self.references: dict[str, Callable[[], tuple[Any, ...]]] = {}
         self._loader = loader
@@ -172,6 +178,7 @@ class Operator:
             self._load,
             self._error,
             self._derived,
+            handed,
         )
         getattr(torch.ops.knossos, spec.name).__class__ = Overloads
         self.op = self.overload("")
@@ -276,10 +283,17 @@ def _table(shapes: ShapeProgram) -> tuple[Any, ...]:
     return ops, shapes.results, shapes.lines
 
 
-def declare(spec: OpSpec, loader: Loader, device_loader: DeviceLoader | None = None) -> Operator:
+def declare(
+    spec: OpSpec,
+    loader: Loader,
+    device_loader: DeviceLoader | None = None,
+    handed: Callable[[], str] = lambda: "",
+) -> Operator:
     """Registers a kernel as ``torch.ops.knossos.<spec.name>`` with its derivatives, and gives its handle.
 
-    Nothing is compiled: ``loader`` is called when an instance is first run on the CPU, ``device_loader`` elsewhere. A
+    Nothing is compiled: ``loader`` is called when an instance is first run on the CPU, ``device_loader`` elsewhere, and
+    ``handed`` when a call is first recorded for backward: a digit for each float result, 1 where autograd is to keep it
+    and hand it to the derivation ``r``; "" where backward takes the arguments alone. A
     name stands for one program: where it is declared already with an equal signature, that operator is given. Raises
     ArgumentError where the signature differs.
     """
@@ -287,7 +301,7 @@ def declare(spec: OpSpec, loader: Loader, device_loader: DeviceLoader | None = N
         look_for_dtensors()
         known = _declared.get(spec.name)
         if known is None:
-            known = _declared[spec.name] = Operator(spec, loader, device_loader)
+            known = _declared[spec.name] = Operator(spec, loader, device_loader, handed)
         elif replace(known.spec, doc=spec.doc, span=spec.span) != spec:
             raise ArgumentError(f"the operator knossos::{spec.name} is declared already, with another signature")
         return known

@@ -61,7 +61,8 @@ class Roles:
             return Roles(args, tuple(_mapped(role, True) for role in self.results))
         inner = tuple(role for role in self.args if role.is_float)
         outer = tuple(role for role in self.results if role.is_float)
-        seeded, given = (outer, inner) if letter == "v" else (inner, outer)
+        seeded, given = (inner, outer) if letter == "j" else (outer, inner)
+        seeded = (*seeded, *seeded) if letter == "r" else seeded
         seeds = [role for k, role in enumerate(seeded) if not digits or digits[k] == "1"]
         return Roles((*self.args, *seeds), given)
 

@@ -118,14 +118,16 @@ string of letters, leftmost applied first: ``""`` the primal, ``"v"`` its vjp, `
 vjp; a last ``"b"`` gives the results and then the cotangents. Where ``partial_seeds`` holds, a letter may be followed
 by one digit for each seed (each float result for ``v``, each float argument for ``j``): the entry takes only the seeds
 with a 1, and the others are zero. Of a tensor kernel there is also ``"m"``, its vmap, followed by a digit for each
-argument, 1 where it is mapped; by none where all are. It is called once for each pair, on any thread; what it raises
+argument, 1 where it is mapped; by none where all are. And ``"r"`` is the vjp whose entry takes results between the
+arguments and the cotangents: a digit for each float result says whether it is handed over, and after these one for each
+whether its cotangent is; none where all are. It is called once for each pair, on any thread; what it raises
 reaches the caller.
 """
 
 DeviceLoader = Callable[[str, "torch.dtype", str], LoadedEntry]
 """``device_loader(derivation, dtype, device_type)``: the same on an accelerator, such as ``"cuda"``."""
 
-_STEP = re.compile(r"([vjbm])([01]*)")
+_STEP = re.compile(r"([vjbmr])([01]*)")
 
 
 def derivation_steps(derivation: str) -> Iterator[tuple[str, str]]:
@@ -134,3 +136,10 @@ def derivation_steps(derivation: str) -> Iterator[tuple[str, str]]:
         raise ValueError(f"{derivation!r} is not a derivation")
     for step in _STEP.finditer(derivation):
         yield step[1], step[2]
+
+
+def backward_derivation(handed: str) -> str:
+    """What autograd calls where all results have a cotangent; ``handed`` says which it is handed, "" for none."""
+    if not handed:
+        return "v"
+    return "r" if "0" not in handed else f"r{handed}{'1' * len(handed)}"

@@ -7,7 +7,7 @@ from ksc.passes import optimise
 from ksc.transforms import jvp, vjp
 from tests.strategies.cases import Case, assert_close, check, examples, run
 from tests.strategies.programs import RandomProgram, programs
-from tests.transforms.oracle import active, checked, float_results
+from tests.transforms.oracle import active, checked, float_results, handed
 
 
 def _agree(program, args, rng):
@@ -18,6 +18,8 @@ def _agree(program, args, rng):
     pulled, pushed = run(reverse, (*args, *w)), run(forward, (*args, *v))
     assert_close(run(checked(optimise(reverse)), (*args, *w)), pulled, 1e-10)
     assert_close(run(checked(optimise(forward)), (*args, *v)), pushed, 1e-10)
+    values = float_results(program, run(program, args))
+    assert_close(run(checked(optimise(handed(program))), (*args, *values, *w)), pulled, 1e-10)
     if np.isfinite(pulled).all() and np.isfinite(pushed).all():
         terms = np.abs(np.multiply(pulled, v)).sum() + np.abs(np.multiply(w, pushed)).sum()
         assert abs(np.dot(pulled, v) - np.dot(w, pushed)) <= 1e-9 * max(1.0, terms)

@@ -7,7 +7,7 @@ from ksc.ir.interpret import interpret
 from ksc.ir.verify import verify
 from ksc.passes import optimise
 from ksc.transforms import jvp, vjp
-from tests.transforms.oracle import active, checked, flat, float_results, random_like
+from tests.transforms.oracle import active, checked, flat, float_results, handed, random_like
 from tests.transforms.tensor_strategy import arguments, tensor_programs
 
 LIMITS = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
@@ -35,6 +35,7 @@ def agree(program, args, rng):
     assert abs(pulled @ flat(dots) - flat(bars) @ pushed) <= 1e-10 * scale
     small = flat(interpret(checked(optimise(reverse)), [*args, *bars]))
     np.testing.assert_allclose(small, pulled, rtol=1e-10, atol=1e-10 * scale)
+    np.testing.assert_array_equal(flat(interpret(handed(program), [*args, *values, *bars])), pulled)
     return reverse, [*args, *bars], dots, pushed
 
 

@@ -27,6 +27,7 @@ ENTRY_NAMES = frozenset({"host", "data", "strides", "n", "results", "arguments",
 DERIVED_SUFFIXES = {
     "rev": "_vjp",
     "valrev": "_value_and_vjp",
+    "resrev": "_backward",
     "fwd": "_jvp",
     "valfwd": "_value_and_jvp",
     "suffwdpass": "_fwdpass",

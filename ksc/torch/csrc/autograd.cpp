@@ -19,20 +19,27 @@ namespace {
 namespace autograd = torch::autograd;
 using autograd::variable_list;
 
-// The seeds of a derivative: those that are defined, and zeros for the others where the kernels know no other way.
+// The seeds of a derivative: those that are defined, and zeros for the others where the kernels know no other way. Before
+// them the results that it is handed, of which `handed` tells which these are.
 class Seeds {
   public:
-    Seeds(Operator& op, char letter, c10::ArrayRef<at::Tensor> seeds) {
+    Seeds(
+        Operator& op,
+        char letter,
+        c10::ArrayRef<at::Tensor> seeds,
+        std::vector<bool> handed = {},
+        Tensors results = {})
+        : values(std::move(results)) {
+        const bool partial = op.family().partial_seeds();
         const at::Tensor* defined = nullptr;
-        std::vector<bool> active;
+        std::vector<bool> active = std::move(handed);
         for (const at::Tensor& seed : seeds) {
-            active.push_back(seed.defined());
+            active.push_back(seed.defined() || !partial);
             if (seed.defined() && defined == nullptr) {
                 defined = &seed;
             }
         }
         TORCH_INTERNAL_ASSERT(defined != nullptr);
-        const bool partial = op.family().partial_seeds();
         for (const at::Tensor& seed : seeds) {
             if (seed.defined()) {
                 values.push_back(seed);
@@ -40,7 +47,7 @@ class Seeds {
                 values.push_back(at::zeros({}, defined->options()));
             }
         }
-        derivative = partial ? &op.derived(letter, active) : &op.derived(letter);
+        derivative = &op.derived(letter, active);
     }
 
     Operator* derivative;
@@ -84,6 +91,24 @@ class OperatorBackward final : public autograd::Node {
         }
     }
 
+    // Keeps the results that the vjp is handed. Those in half precision are rounded, and what is computed of them would be
+    // less than what is computed of the arguments.
+    void keep(const Tensors& results) {
+        if (!op_.is_primal()) {
+            return;
+        }
+        const at::ScalarType dtype = results[op_.float_results().front()].scalar_type();
+        if (dtype != at::kFloat && dtype != at::kDouble) {
+            return;
+        }
+        const std::vector<bool>& handed = op_.family().handed_results();
+        for (size_t k = 0; k < handed.size(); ++k) {
+            if (handed[k]) {
+                results_.emplace_back(results[op_.float_results()[k]], /*is_output=*/true);
+            }
+        }
+    }
+
     variable_list apply(variable_list&& cotangents) override {
         const std::lock_guard<std::mutex> lock(mutex_);
         variable_list result(op_.float_args().size());
@@ -98,7 +123,7 @@ class OperatorBackward final : public autograd::Node {
         for (const Saved& input : inputs_) {
             inputs.push_back(input.number.isNone() ? c10::IValue(input.tensor.unpack()) : input.number);
         }
-        const Seeds seeds(op_, 'v', cotangents);
+        const Seeds seeds = results_.empty() ? Seeds(op_, 'v', cotangents) : seeds_with_results(cotangents);
         Tensors given = call(*seeds.derivative, std::move(inputs), seeds.values);
         for (size_t i = 0; i < result.size(); ++i) {
             if (task_should_compute_output(i)) {
@@ -113,6 +138,9 @@ class OperatorBackward final : public autograd::Node {
         for (Saved& input : inputs_) {
             input.tensor.reset_data();
         }
+        for (autograd::SavedVariable& result : results_) {
+            result.reset_data();
+        }
     }
 
     std::string name() const override {
@@ -126,8 +154,17 @@ class OperatorBackward final : public autograd::Node {
         c10::IValue number;  // in its place, where the argument is a number
     };
 
+    Seeds seeds_with_results(const variable_list& cotangents) {
+        Tensors results;
+        for (const autograd::SavedVariable& result : results_) {
+            results.push_back(result.unpack(holder_of(this)));
+        }
+        return {op_, 'r', cotangents, op_.family().handed_results(), std::move(results)};
+    }
+
     Operator& op_;
     std::vector<Saved> inputs_;
+    std::vector<autograd::SavedVariable> results_;
 };
 
 bool any_requires_grad(const Operator& op, const Values& args) {
@@ -188,6 +225,10 @@ Tensors with_autograd(Operator& op, const Values& args, Compute&& compute) {
     }
     if (any_tangent(op, args) && !op.float_results().empty()) {
         set_tangents(op, args, results);
+    }
+    if (node && !op.float_results().empty()) {
+        // With their tangents, so that backward has a derivative in that direction.
+        node->keep(results);
     }
     return results;
 }

@@ -28,6 +28,16 @@ auto make_node(Args&&... args) {
     }
 }
 
+// A pointer that holds a node, made inside of it.
+template <class T>
+auto holder_of(T* node) {
+    if constexpr (node_is_intrusive<T>) {
+        return c10::intrusive_ptr<torch::autograd::Node>::reclaim_copy(node);
+    } else {
+        return node->shared_from_this();
+    }
+}
+
 // Streams of all backends say since 2.13 what they are to the backend, and whether they record a graph.
 #if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 13
 inline void* native_handle(const c10::Stream& stream) { return stream.native_handle(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <c10/core/DeviceType.h>
 #include <c10/core/ScalarType.h>
@@ -18,6 +19,10 @@ class KernelHost {
     // The compiled entry of a derivation in a dtype, asked for on any thread; for an accelerator its ks_cuda_kernel. Raises
     // where there is none.
     virtual void* load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) = 0;
+
+    // Of each float result whether the vjp of the function, or of a vmap of it, is handed that result, as the derivation
+    // 'r' is; none where it computes what it needs. Asked for on any thread, when a call is first recorded.
+    virtual std::vector<bool> handed_results() { return {}; }
 
     // A derivation has become an operator, on any thread.
     virtual void declared(const std::string&) {}

@@ -80,14 +80,15 @@ PyObject* declare(PyObject*, PyObject* args) {
     PyObject* loader = nullptr;
     PyObject* error = nullptr;
     PyObject* declared = nullptr;
+    PyObject* handed = nullptr;
     if (!PyArg_ParseTuple(
-            args, "sO!O!OpOOO", &name, &PyTuple_Type, &arg_slots, &PyTuple_Type, &result_slots, &shapes, &partial_seeds,
-            &loader, &error, &declared)) {
+            args, "sO!O!OpOOOO", &name, &PyTuple_Type, &arg_slots, &PyTuple_Type, &result_slots, &shapes, &partial_seeds,
+            &loader, &error, &declared, &handed)) {
         return nullptr;
     }
     declare_family(
         kNamespace, name, {parse_slots(arg_slots), parse_slots(result_slots)}, parse_shapes(shapes), partial_seeds != 0,
-        std::make_unique<PythonHost>(loader, error, declared));
+        std::make_unique<PythonHost>(loader, error, declared, handed));
     Py_RETURN_NONE;
     END_HANDLE_TH_ERRORS
 }
@@ -107,7 +108,7 @@ PyObject* declare_derivation(PyObject*, PyObject* args) {
     for (size_t i = 0; i < derivation.size();) {
         const char letter = derivation[i++];
         TORCH_CHECK_VALUE(
-            letter == 'v' || letter == 'j' || (letter == 'm' && family->takes_tensors()), "the derivation ", derivation,
+            letter == 'v' || letter == 'j' || letter == 'r' || (letter == 'm' && family->takes_tensors()), "the derivation ", derivation,
             " is not known");
         std::vector<bool> seeds;
         for (; i < derivation.size() && (derivation[i] == '0' || derivation[i] == '1'); ++i) {
@@ -121,7 +122,8 @@ PyObject* declare_derivation(PyObject*, PyObject* args) {
 
 PyMethodDef methods[] = {
     {"declare", declare, METH_VARARGS,
-     "declare(name, args, results, shapes, partial_seeds, loader, error, declared): register torch.ops.knossos.NAME"},
+     "declare(name, args, results, shapes, partial_seeds, loader, error, declared, handed): register "
+     "torch.ops.knossos.NAME"},
     {"declare_derivation", declare_derivation, METH_VARARGS,
      "declare_derivation(name, derivation): register its overload, if it is not yet there"},
     {"set_callback_host", set_callback_host, METH_O, "set_callback_host(host): what callbacks of kernels run"},

@@ -108,11 +108,13 @@ Signature derive(const Operator& op, char letter, const std::vector<bool>& seeds
     const auto& given = letter == 'j' ? op.float_results() : op.float_args();
     const auto& given_slots = letter == 'j' ? op.results() : op.args();
     const char* const suffix = letter == 'j' ? "_dot" : "_bar";
-    for (size_t i = 0; i < seeded.size(); ++i) {
-        if (!seeds[i]) {
+    const size_t handed = letter == 'r' ? seeded.size() : 0;
+    for (size_t k = 0; k < seeds.size(); ++k) {
+        if (!seeds[k]) {
             continue;
         }
-        std::string name = seeded_slots[seeded[i]].name + suffix;
+        const size_t i = k < handed ? k : k - handed;
+        std::string name = seeded_slots[seeded[i]].name + (k < handed ? "" : suffix);
         while (!taken.insert(name).second) {
             name += '_';
         }
@@ -164,7 +166,7 @@ std::string Operator::qualified_name() const {
 }
 
 Operator& Operator::derived(char letter) {
-    auto& known = derived_[letter == 'v' ? 0 : letter == 'j' ? 1 : letter == 'b' ? 2 : 3];
+    auto& known = derived_[letter == 'v' ? 0 : letter == 'j' ? 1 : letter == 'b' ? 2 : letter == 'm' ? 3 : 4];
     if (Operator* op = known.load(std::memory_order_acquire)) {
         return *op;
     }
@@ -174,7 +176,12 @@ Operator& Operator::derived(char letter) {
 }
 
 size_t Operator::seed_count(char letter) const {
-    return letter == 'm' ? args().size() : letter == 'j' ? float_args_.size() : float_results_.size();
+    switch (letter) {
+        case 'm': return args().size();
+        case 'j': return float_args_.size();
+        case 'r': return 2 * float_results_.size();
+        default: return float_results_.size();
+    }
 }
 
 Operator& Operator::derived(char letter, const std::vector<bool>& seeds) {
@@ -282,6 +289,19 @@ Operator& Family::find_or_declare(const Operator& from, char letter, const std::
         host_->declared(derivation);
     }
     return *op;
+}
+
+const std::vector<bool>& Family::handed_results() {
+    const std::vector<bool>* known = handed_.load(std::memory_order_acquire);
+    if (known == nullptr) {
+        // Python's lock is not waited for with ours held: two threads may ask, and one of the answers is kept.
+        auto found = std::make_unique<const std::vector<bool>>(host_->handed_results());
+        TORCH_INTERNAL_ASSERT(found->empty() || found->size() == primal_->float_results().size());
+        if (handed_.compare_exchange_strong(known, found.get(), std::memory_order_acq_rel)) {
+            known = found.release();
+        }
+    }
+    return *known;
 }
 
 Family* find_family(const std::string& name) {

@@ -86,12 +86,16 @@ class Operator {
     const c10::OperatorHandle& handle() const { return *handle_; }
     std::string qualified_name() const;
 
+    // Whether it is the function itself, mapped or not.
+    bool is_primal() const { return from_ == nullptr || (letter_ == 'm' && from_->is_primal()); }
+
     // The derivation with one more letter; declared when first asked for.
     Operator& derived(char letter);
 
     // The same where only some seeds (cotangents of the float results for 'v', tangents of the float arguments for 'j')
     // are not known to be zero: the operator takes those alone. The letter is followed by a digit for each seed. For 'm',
-    // which maps over a new first dimension, the digits say which arguments have it.
+    // which maps over a new first dimension, the digits say which arguments have it. 'r' is a 'v' that takes float results
+    // before the cotangents: a digit for each of these results, and then one for each cotangent.
     Operator& derived(char letter, const std::vector<bool>& seeds);
 
     // The compiled entry for a dtype of kFloatDtypes on a kind of device; compiled through the family's loader when first
@@ -129,7 +133,7 @@ class Operator {
     std::optional<c10::OperatorHandle> handle_;
     std::array<std::atomic<void*>, (1 + kAccelerators.size()) * kFloatDtypes.size()> instances_{};
     KnownScratch scratch_;
-    std::array<std::atomic<Operator*>, 4> derived_{};  // v, j, b, m
+    std::array<std::atomic<Operator*>, 5> derived_{};  // v, j, b, m, r
 };
 
 // A declared function, with all its derivations. Lives until the process ends, as operators do.
@@ -153,6 +157,9 @@ class Family {
     Operator& primal() const { return *primal_; }
     KernelHost& host() const { return *host_; }
 
+    // What the host says of them, asked for once.
+    const std::vector<bool>& handed_results();
+
     Operator& find_or_declare(const Operator& from, char letter, const std::vector<bool>& seeds);
 
   private:
@@ -168,6 +175,7 @@ class Family {
     std::optional<ShapeTable> shapes_;
     bool partial_seeds_;
     std::unique_ptr<KernelHost> host_;
+    std::atomic<const std::vector<bool>*> handed_{nullptr};
     std::mutex mutex_;
     std::map<std::string, std::unique_ptr<Operator>> operators_;
     Operator* primal_;

@@ -7,8 +7,11 @@
 
 namespace ksc {
 
-PythonHost::PythonHost(PyObject* loader, PyObject* error, PyObject* declared)
-    : loader_(Py_NewRef(loader)), error_(Py_NewRef(error)), declared_(Py_NewRef(declared)) {}
+PythonHost::PythonHost(PyObject* loader, PyObject* error, PyObject* declared, PyObject* handed)
+    : loader_(Py_NewRef(loader)),
+      error_(Py_NewRef(error)),
+      declared_(Py_NewRef(declared)),
+      handed_(Py_NewRef(handed)) {}
 
 void* PythonHost::load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) {
     const WithGil gil;
@@ -27,6 +30,22 @@ void* PythonHost::load(const std::string& derivation, at::ScalarType dtype, c10:
         throw_python_error();
     }
     return pointer;
+}
+
+std::vector<bool> PythonHost::handed_results() {
+    const WithGil gil;
+    PyObject* const digits = PyObject_CallNoArgs(handed_);
+    const char* const text = digits != nullptr ? PyUnicode_AsUTF8(digits) : nullptr;
+    if (text == nullptr) {
+        Py_XDECREF(digits);
+        throw_python_error();
+    }
+    std::vector<bool> handed;
+    for (const char* digit = text; *digit != '\0'; ++digit) {
+        handed.push_back(*digit == '1');
+    }
+    Py_DECREF(digits);
+    return handed;
 }
 
 void PythonHost::declared(const std::string& derivation) {

@@ -10,10 +10,11 @@ namespace ksc {
 class PythonHost final : public KernelHost {
   public:
     // `loader(derivation, dtype, device) -> address`, `error(code, line, message) -> exception` and `declared(derivation)`
-    // are kept.
-    PythonHost(PyObject* loader, PyObject* error, PyObject* declared);
+    // are kept, as is `handed() -> digits`, "" where no result is handed to the vjp.
+    PythonHost(PyObject* loader, PyObject* error, PyObject* declared, PyObject* handed);
 
     void* load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) override;
+    std::vector<bool> handed_results() override;
     void declared(const std::string& derivation) override;
     [[noreturn]] void raise(int code, int line, const std::string& message) override;
 
@@ -22,6 +23,7 @@ class PythonHost final : public KernelHost {
     PyObject* const loader_;
     PyObject* const error_;
     PyObject* const declared_;
+    PyObject* const handed_;
 };
 
 }  // namespace ksc

@@ -228,12 +228,13 @@ std::optional<Misfit> find_misfit(const Operator& op, const ShapeArgs<Int>& args
     AllDims<Int> owners = op.letter() == 'j' ? before.sizes : result_sizes(*from, before);
     const auto& positions = op.letter() == 'j' ? from->float_args() : from->float_results();
     size_t next = count;
-    for (size_t k = 0; k < positions.size(); ++k) {
+    for (size_t k = 0; k < op.seeds().size(); ++k) {
         if (!op.seeds()[k]) {
             continue;
         }
-        if (!same_sizes(args.sizes[next], owners[positions[k]])) {
-            return Misfit{next, "the shape " + written(owners[positions[k]])};
+        const Dims<Int>& owner = owners[positions[k % positions.size()]];
+        if (!same_sizes(args.sizes[next], owner)) {
+            return Misfit{next, "the shape " + written(owner)};
         }
         ++next;
     }

@@ -281,6 +281,8 @@ def reverse_elements(
         type_ = body.results[position].type
         value = inner.builder.emit("index", [values, *at], [type_], names=[values.name])[0]
         sweep.unpack(body, position, value, env, inner)
+    if eqn.op == "build":
+        sweep.give_elements(body, eqn.outs, at, env, inner)
     eqns, results = sweep.recompute(body, env, inner)
     for k, result in enumerate(results):
         if k not in saved and inner.wants(result):

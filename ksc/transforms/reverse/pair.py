@@ -9,7 +9,7 @@ from typing import Any
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import NO_PARAMS, Atom, Block, Eqn, Function, Var, walk
-from ksc.ir.rewrite import clone_function, free_vars
+from ksc.ir.rewrite import Env, clone_function, free_vars, replace, substitute_eqn
 from ksc.ir.types import Bool, BoxType, TensorType, Type
 from ksc.transforms.module import Mask, Module, differentiable_results
 from ksc.transforms.reductions import lower_reductions
@@ -153,20 +153,35 @@ class Pairs:
             pair.backward[seeds] = Second(name, unsure)
         return pair.backward[seeds]
 
-    def rev(self, name: str, active: Mask, with_value: bool) -> Function:
-        """Both sweeps in one function: ``[rev f]``, or ``[valrev f]`` with the results of f before the cotangents."""
+    def rev(
+        self, name: str, active: Mask, with_value: bool, given: Sequence[int] = (), seeds: Mask | None = None
+    ) -> Function:
+        """Both sweeps in one function: ``[rev f]``, or ``[valrev f]`` with the results of f before the cotangents.
+
+        With results ``given`` it is ``[resrev f]``, which takes these between the parameters and the cotangents, and
+        reads of them what it would compute. ``seeds`` says of the results in D which have a cotangent.
+        """
         primal = self.module.functions[name]
         forward = self._forward(primal, active)
         function = forward.function
-        backward = self._backward(forward, (True,) * len(differentiable_results(function)))
+        own = {out for eqn in forward.eqns for out in eqn.outs}
+        handed: list[Var] = []
+        env: Env = {}
+        for k in given:
+            result = function.body.results[k]
+            handed.append(Var(result_name(result), result.type))
+            if isinstance(result, Var) and result in own:
+                env[result] = handed[-1]
+        forward.sweep.given.update(env)
+        backward = self._backward(forward, seeds or (True,) * len(differentiable_results(function)))
         values = function.body.results if with_value else ()
         block = Block(
-            (*function.params, *backward.cotangents),
-            (*forward.eqns, *backward.eqns),
-            (*values, *backward.results),
+            (*function.params, *handed, *backward.cotangents),
+            tuple(substitute_eqn(eqn, env) for eqn in (*forward.eqns, *backward.eqns)),
+            tuple(replace(result, env) for result in (*values, *backward.results)),
             function.body.span,
         )
-        derived = self.module.new_name(f"[{'valrev' if with_value else 'rev'} {name}]")
+        derived = self.module.new_name(f"[{'valrev' if with_value else 'resrev' if given else 'rev'} {name}]")
         self._make_wanted()
         block = self._without_unread(prune_block(block, self.module.effectful))
         self._define_all()

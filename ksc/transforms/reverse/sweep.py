@@ -8,7 +8,7 @@ they are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from typing import TYPE_CHECKING
@@ -71,6 +71,7 @@ class Sweep:
         saved: the equations that are not run again, since they contain a call that is not.
         carried: what was found of the cotangents of a loop's carries, see ``reverse_carries``.
         acc_bars: for an accumulator of the primal the cotangent of its final value, and whether that is there.
+        given: the variables whose values are read of the results that the derivative is handed; copies likewise.
     """
 
     def __init__(self, pairs: Pairs, function: Function, active: Mask) -> None:
@@ -93,6 +94,7 @@ class Sweep:
         self._origins: dict[Eqn, Eqn] = {}
         self.carried: dict[tuple[Eqn, tuple[int, ...]], tuple[list[int], set[int], list[list[int]]]] = {}
         self.acc_bars: dict[Var, tuple[Atom | None, Presence]] = {}
+        self.given: set[Var] = set()
 
     def augment(self, eqns: Sequence[Eqn]) -> list[Eqn]:
         """The forward sweep over a block."""
@@ -202,7 +204,7 @@ class Sweep:
         eqns = self.copies(block.eqns, env)
         self.copy_knowledge(env)
         scope.own(eqns, [image for _, image in before if isinstance(image, Var)])
-        again = without_effects(eqn for eqn in eqns if eqn not in self.saved)
+        again = without_effects(self._without_given(eqn for eqn in eqns if eqn not in self.saved))
         scope.builder.eqns.extend(read_through_updates(again))
         return eqns, [replace(result, env) for result in block.results]
 
@@ -210,6 +212,30 @@ class Sweep:
         """Enter the images of varied and of finite variables among them."""
         for known in (self.varied, self.finite):
             known.update(new for old, new in env.items() if isinstance(new, Var) and old in known)
+
+    # Values that are handed to the derivative.
+
+    def give_elements(self, body: Block, outs: Sequence[Var], at: Sequence[Var], env: Env, scope: Scope) -> None:
+        """Read what the body of a loop gives at indices where its results ``outs`` are at hand; enter it in ``env``."""
+        own = {out for eqn in body.eqns for out in eqn.outs}
+        for result, out in zip(body.results, outs, strict=False):
+            if out in self.given and result in own and result not in env:
+                assert isinstance(result, Var)
+                (value,) = scope.builder.emit("index", [out, *at], [result.type], names=[result.name])
+                env[result] = value
+                self.given.add(value)
+
+    def _without_given(self, eqns: Iterable[Eqn]) -> Iterator[Eqn]:
+        """The equations that bind what is not at hand, under other names where they bind something that is."""
+        for eqn in eqns:
+            known = [out in self.given for out in eqn.outs]
+            if any(known):
+                outs = tuple(
+                    Var(out.name, out.type) if there else out for out, there in zip(eqn.outs, known, strict=True)
+                )
+                eqn = with_fields(eqn, outs=outs)
+            if not known or not all(known):
+                yield eqn
 
     # Saving values out of blocks.
 

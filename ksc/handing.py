@@ -1,0 +1,52 @@
+"""Which of its results the reverse of a kernel is handed: those that spare it work, as PyTorch's own backward has them.
+
+    y = (tanh x)        x_bar = (mul y_bar (sub 1.0 (mul (tanh x) (tanh x))))        [rev f]
+                        x_bar = (mul y_bar (sub 1.0 (mul y y)))                      [resrev f]
+
+What it spares is counted in the derivatives as they are before any pass: loops, calls, and functions that cost much.
+Where that is nothing, no result is kept.
+"""
+
+from __future__ import annotations
+
+from ksc.derive import derive
+from ksc.ir.nodes import Program, walk
+from ksc.ir.types import is_differentiable
+from ksc.ops import PRIMITIVES
+from ksc.passes import prepare
+
+
+def handed_results(program: Program) -> str:
+    """A digit for each result that has a cotangent, 1 where the reverse is to be handed that result; "" where none is.
+
+    Raises what the transform does.
+    """
+    count = sum(map(is_differentiable, program.main.result_types))
+    if count == 0 or not any(is_differentiable(param.type) for param in program.main.params):
+        return ""
+    cotangents = "1" * count
+    program = prepare(program)
+    handed = derive(program, "r", prepared=False)
+    digits = _read(handed, len(program.main.params), count)
+    least = _work(handed)
+    if "1" not in digits or least >= _work(derive(program, "v", prepared=False)):
+        return ""
+    for k in range(count):
+        fewer = digits[:k] + "0" + digits[k + 1 :]
+        if digits[k] == "1" and "1" in fewer:
+            without = derive(program, f"r{fewer}{cotangents}", prepared=False)
+            digits = fewer if _work(without) <= least else digits
+    return digits
+
+
+def _read(handed: Program, first: int, count: int) -> str:
+    """Which of the results that a program takes from parameter ``first`` on it reads, apart from their sizes."""
+    read = {arg for eqn in walk(handed.main.body) if eqn.op != "size" for arg in eqn.args}
+    return "".join("01"[param in read] for param in handed.main.params[first : first + count])
+
+
+def _work(program: Program) -> int:
+    """How many loops, calls and expensive functions there are."""
+    eqns = [eqn for function in program.functions.values() for eqn in walk(function.body)]
+    dear = [eqn for eqn in eqns if eqn.op in PRIMITIVES and PRIMITIVES[eqn.op].cost == "expensive"]
+    return len(dear) + sum(bool(eqn.blocks) or eqn.op == "call" for eqn in eqns)
