@@ -16,8 +16,9 @@ from dataclasses import replace
 from ksc.ir.nodes import Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import callees
 from ksc.ir.types import is_differentiable
-from ksc.passes import PIPELINE, preparation, prepare
+from ksc.passes import PIPELINE, optimise, preparation, prepare
 from ksc.passes.forget_rules import forget_rules
+from ksc.passes.quotients import gives_quotients, read_quotients
 from ksc.passes.seed_sizes import state_cotangent_sizes, state_tangent_sizes
 from ksc.timings import timed
 from ksc.torch.spec import derivation_steps
@@ -31,10 +32,12 @@ def derive(program: Program, derivation: str, *, prepared: bool = True) -> Progr
 
     Where it is not ``prepared``, nothing is fused before it is differentiated: every statement keeps its own equations.
     """
-    for letter, seeds in derivation_steps(derivation):
+    steps = list(derivation_steps(derivation))
+    for k, (letter, seeds) in enumerate(steps):
         program = prepare(program) if prepared else program
         with timed(f"transform {_TRANSFORMS[letter]}"):
-            program = _transformed(program, letter, seeds)
+            last = letter == "r" and k == len(steps) - 1
+            program = (_reading_quotients(program, seeds) if last else None) or _transformed(program, letter, seeds)
     return program
 
 
@@ -65,13 +68,31 @@ def _transformed(program: Program, letter: str, seeds: str) -> Program:
         return vmap(program, [0 if digit == "1" else None for digit in seeds] if seeds else None)
     results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
     if letter == "r":
-        count = len(results)
-        given = _chosen(results, seeds[:count]) if seeds else results
-        cotangents = [digit == "1" for digit in seeds[count:]] if seeds else [True] * count
-        owners = [*given, *(i for i, taken in zip(results, cotangents, strict=True) if taken)]
-        return state_cotangent_sizes(program, vjp(program, given=given, seeds=cotangents), owners)
+        return _handed(program, results, seeds, with_value=False)
     source = _with_results(program, _chosen(results, seeds)) if seeds else program
     return state_cotangent_sizes(source, vjp(source, with_value=letter == "b"))
+
+
+def _handed(program: Program, results: list[int], seeds: str, *, with_value: bool) -> Program:
+    """The vjp that is handed results, of those at these positions."""
+    count = len(results)
+    given = _chosen(results, seeds[:count]) if seeds else results
+    cotangents = [digit == "1" for digit in seeds[count:]] if seeds else [True] * count
+    owners = [*given, *(i for i, taken in zip(results, cotangents, strict=True) if taken)]
+    derived = vjp(program, given=given, seeds=cotangents, with_value=with_value)
+    return state_cotangent_sizes(program, derived, owners)
+
+
+def _reading_quotients(program: Program, seeds: str) -> Program | None:
+    """The same, reading quotients of the results too, and optimised in part; None where that spares it no work."""
+    if not gives_quotients(program):
+        return None
+    main = program.main
+    results = [i for i, type_ in enumerate(main.result_types) if is_differentiable(type_)]
+    both = optimise(forget_rules(_handed(program, results, seeds, with_value=True)))
+    given = _chosen(results, seeds[: len(results)]) if seeds else results
+    holders = dict(zip(given, both.main.params[len(main.params) :], strict=False))
+    return read_quotients(both, len(main.result_types), holders)
 
 
 def _chosen(positions: list[int], seeds: str) -> list[int]:

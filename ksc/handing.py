@@ -3,7 +3,7 @@
     y = (tanh x)        x_bar = (mul y_bar (sub 1.0 (mul (tanh x) (tanh x))))        [rev f]
                         x_bar = (mul y_bar (sub 1.0 (mul y y)))                      [resrev f]
 
-What it spares is counted in the derivatives as they are before any pass: loops, calls, and functions that cost much.
+What it spares is counted in the derivatives before they are optimised: loops, calls, and functions that cost much.
 Where that is nothing, no result is kept.
 """
 
@@ -12,8 +12,10 @@ from __future__ import annotations
 from ksc.derive import derive
 from ksc.ir.nodes import Program, walk
 from ksc.ir.types import is_differentiable
-from ksc.ops import PRIMITIVES
 from ksc.passes import prepare
+from ksc.passes.cost import burden
+from ksc.passes.dce import remove_dead_code
+from ksc.passes.simplify import simplify
 
 
 def handed_results(program: Program) -> str:
@@ -28,14 +30,14 @@ def handed_results(program: Program) -> str:
     program = prepare(program)
     handed = derive(program, "r", prepared=False)
     digits = _read(handed, len(program.main.params), count)
-    least = _work(handed)
-    if "1" not in digits or least >= _work(derive(program, "v", prepared=False)):
+    least = _burden(handed)
+    if "1" not in digits or least >= _burden(derive(program, "v", prepared=False)):
         return ""
     for k in range(count):
         fewer = digits[:k] + "0" + digits[k + 1 :]
         if digits[k] == "1" and "1" in fewer:
             without = derive(program, f"r{fewer}{cotangents}", prepared=False)
-            digits = fewer if _work(without) <= least else digits
+            digits = fewer if _burden(without) <= least else digits
     return digits
 
 
@@ -45,8 +47,6 @@ def _read(handed: Program, first: int, count: int) -> str:
     return "".join("01"[param in read] for param in handed.main.params[first : first + count])
 
 
-def _work(program: Program) -> int:
-    """How many loops, calls and expensive functions there are."""
-    eqns = [eqn for function in program.functions.values() for eqn in walk(function.body)]
-    dear = [eqn for eqn in eqns if eqn.op in PRIMITIVES and PRIMITIVES[eqn.op].cost == "expensive"]
-    return len(dear) + sum(bool(eqn.blocks) or eqn.op == "call" for eqn in eqns)
+def _burden(program: Program) -> int:
+    """What is to compute, but for tensors of which nothing but the sizes are read."""
+    return burden(remove_dead_code(simplify(program)))

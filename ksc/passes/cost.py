@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ksc.ir.nodes import Atom, Block, Const, Eqn
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, walk
 from ksc.ir.types import Integer
 from ksc.ops import PRIMITIVES
 from ksc.passes.simplify.scalar import LARGEST_POWER
@@ -27,6 +27,13 @@ def work(body: Block) -> int:
             varying.update(eqn.outs)
             total += _work_of(eqn)
     return total
+
+
+def burden(program: Program) -> int:
+    """How many loops, branches, calls and expensive functions a program is made of."""
+    eqns = [eqn for function in program.functions.values() for eqn in walk(function.body)]
+    dear = sum(eqn.op in PRIMITIVES and PRIMITIVES[eqn.op].cost == "expensive" for eqn in eqns)
+    return dear + sum(bool(eqn.blocks) or eqn.op == "call" for eqn in eqns)
 
 
 def _work(eqns: Iterable[Eqn]) -> int:

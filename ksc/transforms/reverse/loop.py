@@ -16,6 +16,7 @@ from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const
 from ksc.ir.rewrite import Env, bound_vars
 from ksc.ir.types import AccType, Bool, Float, Integer, TensorType, Type
 from ksc.transforms.reverse.closing import counted, counter_step
+from ksc.transforms.reverse.given import give_elements
 from ksc.transforms.reverse.presence import ABSENT, Presence, as_bool, both, either, there_if
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
@@ -282,7 +283,7 @@ def reverse_elements(
         value = inner.builder.emit("index", [values, *at], [type_], names=[values.name])[0]
         sweep.unpack(body, position, value, env, inner)
     if eqn.op == "build":
-        sweep.give_elements(body, eqn.outs, at, env, inner)
+        give_elements(sweep, body, eqn.outs, at, env, inner)
     eqns, results = sweep.recompute(body, env, inner)
     for k, result in enumerate(results):
         if k not in saved and inner.wants(result):

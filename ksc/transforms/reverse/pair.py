@@ -9,11 +9,12 @@ from typing import Any
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import NO_PARAMS, Atom, Block, Eqn, Function, Var, walk
-from ksc.ir.rewrite import Env, clone_function, free_vars, replace, substitute_eqn
+from ksc.ir.rewrite import clone_function, free_vars, replace, substitute_eqn
 from ksc.ir.types import Bool, BoxType, TensorType, Type
 from ksc.transforms.module import Mask, Module, differentiable_results
 from ksc.transforms.reductions import lower_reductions
 from ksc.transforms.reverse.by_hand import define_by_hand
+from ksc.transforms.reverse.given import given_results
 from ksc.transforms.reverse.presence import PERHAPS, Presence, Seeds, as_bool, there_if
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Sweep
@@ -159,29 +160,26 @@ class Pairs:
         """Both sweeps in one function: ``[rev f]``, or ``[valrev f]`` with the results of f before the cotangents.
 
         With results ``given`` it is ``[resrev f]``, which takes these between the parameters and the cotangents, and
-        reads of them what it would compute. ``seeds`` says of the results in D which have a cotangent.
+        reads of them what it would compute, but for the values that it gives. ``seeds`` says of the results in D which
+        have a cotangent.
         """
         primal = self.module.functions[name]
         forward = self._forward(primal, active)
         function = forward.function
-        own = {out for eqn in forward.eqns for out in eqn.outs}
-        handed: list[Var] = []
-        env: Env = {}
-        for k in given:
-            result = function.body.results[k]
-            handed.append(Var(result_name(result), result.type))
-            if isinstance(result, Var) and result in own:
-                env[result] = handed[-1]
+        at_hand = [function.body.results[k] for k in given]
+        handed = [Var(result_name(result), result.type) for result in at_hand]
+        first = Builder(function.span)
+        env = given_results(at_hand, forward.eqns, first, handed)
         forward.sweep.given.update(env)
         backward = self._backward(forward, seeds or (True,) * len(differentiable_results(function)))
         values = function.body.results if with_value else ()
         block = Block(
             (*function.params, *handed, *backward.cotangents),
-            tuple(substitute_eqn(eqn, env) for eqn in (*forward.eqns, *backward.eqns)),
-            tuple(replace(result, env) for result in (*values, *backward.results)),
+            (*first.eqns, *(substitute_eqn(eqn, env) for eqn in (*forward.eqns, *backward.eqns))),
+            (*values, *(replace(result, env) for result in backward.results)),
             function.body.span,
         )
-        derived = self.module.new_name(f"[{'valrev' if with_value else 'resrev' if given else 'rev'} {name}]")
+        derived = self.module.new_name(f"[{'resrev' if given else 'valrev' if with_value else 'rev'} {name}]")
         self._make_wanted()
         block = self._without_unread(prune_block(block, self.module.effectful))
         self._define_all()

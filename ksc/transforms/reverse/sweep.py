@@ -8,7 +8,7 @@ they are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from typing import TYPE_CHECKING
@@ -200,11 +200,13 @@ class Sweep:
 
         ``env`` gives the parameters and the values that were saved. Effects and saved equations are not run again.
         """
+        from ksc.transforms.reverse.given import without_given
+
         before = list(env.items())
         eqns = self.copies(block.eqns, env)
         self.copy_knowledge(env)
         scope.own(eqns, [image for _, image in before if isinstance(image, Var)])
-        again = without_effects(self._without_given(eqn for eqn in eqns if eqn not in self.saved))
+        again = without_effects(without_given(self, (eqn for eqn in eqns if eqn not in self.saved)))
         scope.builder.eqns.extend(read_through_updates(again))
         return eqns, [replace(result, env) for result in block.results]
 
@@ -212,30 +214,6 @@ class Sweep:
         """Enter the images of varied and of finite variables among them."""
         for known in (self.varied, self.finite):
             known.update(new for old, new in env.items() if isinstance(new, Var) and old in known)
-
-    # Values that are handed to the derivative.
-
-    def give_elements(self, body: Block, outs: Sequence[Var], at: Sequence[Var], env: Env, scope: Scope) -> None:
-        """Read what the body of a loop gives at indices where its results ``outs`` are at hand; enter it in ``env``."""
-        own = {out for eqn in body.eqns for out in eqn.outs}
-        for result, out in zip(body.results, outs, strict=False):
-            if out in self.given and result in own and result not in env:
-                assert isinstance(result, Var)
-                (value,) = scope.builder.emit("index", [out, *at], [result.type], names=[result.name])
-                env[result] = value
-                self.given.add(value)
-
-    def _without_given(self, eqns: Iterable[Eqn]) -> Iterator[Eqn]:
-        """The equations that bind what is not at hand, under other names where they bind something that is."""
-        for eqn in eqns:
-            known = [out in self.given for out in eqn.outs]
-            if any(known):
-                outs = tuple(
-                    Var(out.name, out.type) if there else out for out, there in zip(eqn.outs, known, strict=True)
-                )
-                eqn = with_fields(eqn, outs=outs)
-            if not known or not all(known):
-                yield eqn
 
     # Saving values out of blocks.
 
