@@ -177,3 +177,87 @@ def test_what_no_lane_does_cannot_fail_and_the_first_to_fail_does():
     with pytest.raises(KernelRuntimeError, match="index 7"):
         looked_up(x, 7)
     torch.testing.assert_close(looked_up(x, 1)[:33], looked_up(x[:33], 1))
+
+
+@knossos.vmap(in_dims=(0, None, None))
+def undistorted(x: Tensor, k: Tensor, most: int) -> Tensor:
+    """Newton's method, with as many steps as a lane needs; all lanes add to the cotangents of ``k``."""
+    if x[0] > 0:
+        far = torch.sqrt(x @ x) * k[1]
+    else:
+        far = torch.sqrt(x @ x)
+    r = far
+    n = 0
+    while n < most:
+        step = (r * (1 + k[0] * r * r) - far) / (1 + 3 * k[0] * r * r)
+        r = r - step
+        n += 1
+        if abs(step) < 1e-14:
+            break
+    return x * (r / far)
+
+
+def undistorted_in_torch(x: Tensor, k: Tensor, most: int) -> Tensor:
+    far = torch.linalg.norm(x, dim=1) * torch.where(x[:, 0] > 0, k[1], 1.0)
+    r = far
+    for _ in range(most):
+        r = r - (r * (1 + k[0] * r * r) - far) / (1 + 3 * k[0] * r * r)
+    return x * (r / far)[:, None]
+
+
+@pytest.mark.parametrize("n", COUNTS)
+def test_lanes_that_end_apart_add_to_what_they_share(n):
+    torch.manual_seed(n)
+    x = torch.randn(n, 2, dtype=torch.float64).requires_grad_()
+    k = torch.tensor([0.3, 1.2], dtype=torch.float64).requires_grad_()
+    agree(undistorted, undistorted_in_torch, (x, k), 40)
+
+
+def test_a_pack_that_is_given_up_has_added_nothing():
+    k = torch.tensor([0.3, 1.2], dtype=torch.float64).requires_grad_()
+    x = torch.full((75, 2), 0.01, dtype=torch.float64)
+    x[40] = 1e7  # so far out that steps never get small enough
+    (found,) = torch.autograd.grad(undistorted(x, k, 3000).sum(), k)
+    alone = [torch.autograd.grad(undistorted(row[None], k, 3000).sum(), k)[0] for row in x]
+    torch.testing.assert_close(found, sum(alone))
+    assert "k_bar_sum = k_bar_lanes;" in undistorted._annotated().source("v", torch.float64).text
+
+
+@knossos.register
+def robust(points: Tensor, w: Tensor) -> float:
+    """Branches in which iterations add to elements of a tensor that they share."""
+    total = 0.0
+    for p in points:
+        c = p[0]
+        for _ in range(w.shape[0]):
+            c = torch.sin(c)
+            if c > p[1]:
+                for j in range(w.shape[0]):
+                    c = w[j] * torch.sin(c)
+        total = total + c
+    return total
+
+
+def robust_in_torch(points: Tensor, w: Tensor) -> Tensor:
+    c = points[:, 0]
+    for _ in range(len(w)):
+        c = torch.sin(c)
+        other = c
+        for j in range(len(w)):
+            other = w[j] * torch.sin(other)
+        c = torch.where(c > points[:, 1], other, c)
+    return c.sum()
+
+
+@pytest.mark.parametrize("n", COUNTS)
+def test_branches_that_add_to_a_shared_tensor(n):
+    torch.manual_seed(n)
+    points = torch.randn(n, 3, dtype=torch.float64).requires_grad_()
+    w = torch.randn(5, dtype=torch.float64).requires_grad_()
+    agree(robust, robust_in_torch, (points, w))
+
+
+def test_they_run_side_by_side_too():
+    kernel = knossos.grad(robust, argnums=1)
+    kernel(torch.randn(40, 3), torch.randn(5))
+    assert "+= ks::sum(ks::select(taken, " in kernel.cpp

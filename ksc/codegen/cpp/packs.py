@@ -93,7 +93,7 @@ def _packing_of_rows(p: Printer, eqn: Eqn) -> Packing | None:
     ):
         return None
     p.records |= found.records
-    return dataclasses.replace(found, loop=eqn, shared=found.shared or bool(sums))
+    return dataclasses.replace(found, loop=eqn, sums=bool(sums))
 
 
 def _fills_registers(eqn: Eqn) -> bool:
@@ -154,13 +154,20 @@ def print_packs(
     if found.whole_rows:
         found = dataclasses.replace(found, count=scope.declare("count"))
     names = [scope.declare(f"{total}_lanes") for total in totals]
+    for number in found.totals:
+        totals = [*totals, p.value(number).text]
+        found.totals[number] = scope.declare(f"{totals[-1]}_lanes")
+        names.append(found.totals[number])
     inner = at.writer.fork()
     try:
         with _packed(p, found, region):
-            _print_body(p, eqn, found, Context(inner, Scope(scope)), lambda inside: body(names, inside))
+            carried = names[: len(names) - len(found.totals)]
+            _print_body(p, eqn, found, Context(inner, Scope(scope)), lambda inside: body(carried, inside))
         leaves = found.leaves or any("throw ks::one_by_one" in line.text for line in inner.lines)
         if leaves and found.shared:
             raise NotPackedError
+        if found.whole_rows and mentions_runtime(inner.lines) and not found.shared:
+            p.needs_runtime = leaves = True
         found = dataclasses.replace(found, leaves=leaves)
     except NotPackedError:
         return
@@ -169,31 +176,45 @@ def print_packs(
     if not found.whole_rows or _elements(p, found).isdigit():
         region.work = work_of(p, eqn, packed=True).text()
     zero = "0.0f" if p.float_type == "float" else "0.0"
-    for name in names:
+    # What a pack has added counts once it has come to its end.
+    whole = [scope.declare(f"{total}_sum") for total in totals] if found.whole_rows and found.leaves else names
+    for name in whole:
         at.writer.line(f"{pack} {name} = {zero};", eqn.span)
     if found.whole_rows:
-        _print_loop_of_rows(p, eqn, found, region, inner, at)
+        _print_loop_of_rows(p, eqn, found, region, _to_the_end(pack, whole, names, inner), at)
     else:
         fits = f"{pack}::fits({region.first}, {region.last})"
         at.writer.line(f"for (; {fits}; {region.first} += {pack}::lanes) {{", eqn.span)
         at.writer.lines.extend(inner.lines)
         at.writer.line("}", eqn.span)
-    for total, name in zip(totals, names, strict=True):
+    for total, name in zip(totals, whole, strict=True):
         at.writer.line(f"{total} += ks::sum({name});", eqn.span)
 
 
-def _print_loop_of_rows(p: Printer, eqn: Eqn, found: Packing, region: Region, body: Writer, at: Context) -> None:
+def _to_the_end(pack: str, whole: Sequence[str], names: Sequence[str], body: Writer) -> list[str | Line]:
+    """The body of a pack, which adds to ``whole`` at its end what it added to ``names``."""
+    if whole == names:
+        return [*body.lines]
+    begun = [f"{INDENT}{pack} {name} = {total};" for name, total in zip(names, whole, strict=True)]
+    ended = [f"{INDENT}{total} = {name};" for name, total in zip(names, whole, strict=True)]
+    return [*begun, *body.lines, *ended]
+
+
+def _print_loop_of_rows(
+    p: Printer, eqn: Eqn, found: Packing, region: Region, body: Sequence[str | Line], at: Context
+) -> None:
     """The loop over packs of iterations that have rows, if these are short; what is left runs one by one."""
     first, last, pack = region.first, region.last, found.pack
-    remaining = f"{pack}::fits({first}, {last})" if found.shared else f"{first} < {last}"
-    held = f"{pack}::lanes" if found.shared else f"ks::lanes_left<{pack}>({first}, {last})"
+    adds = found.shared or found.sums or found.totals
+    remaining = f"{pack}::fits({first}, {last})" if adds else f"{first} < {last}"
+    held = f"{pack}::lanes" if adds else f"ks::lanes_left<{pack}>({first}, {last})"
     lines: list[str | Line] = [
         f"for (; {remaining}; {first} += {pack}::lanes) {{",
         f"{INDENT}const int64_t {found.count} = {held};",
-        *body.lines,
+        *body,
         "}",
     ]
-    if found.leaves or (mentions_runtime(body.lines) and not found.shared):
+    if found.leaves:
         p.needs_runtime = True
         lines = [
             "rt.limit(ks::memory_of_pack);",

@@ -112,7 +112,9 @@ class Packing:
         rows: tensors that are read at the index, with the names of those that hold rows side by side.
         pack: the C++ type of numbers side by side.
         whole_rows: whether ``rows`` holds all that is read and written at the index, in packs.
-        shared: whether iterations add to what they share.
+        shared: whether iterations add to tensors that they share.
+        totals: numbers that they add to, with the names of those that hold what a pack of them adds.
+        sums: whether they carry sums on.
         leaves: whether they may yet have to run one after the other.
         records: the structs of records that hold packs, with their members.
         count: the C++ variable for the number of iterations side by side.
@@ -126,6 +128,8 @@ class Packing:
     pack: str
     whole_rows: bool = False
     shared: bool = False
+    totals: dict[Var, str] = field(default_factory=dict)
+    sums: bool = False
     leaves: bool = False
     records: Mapping[str, Sequence[str]] = field(default_factory=dict)
     count: str = ""

@@ -99,12 +99,16 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
     acc, *indices, value = eqn.args
     target = p.value(acc).text
     amount = p.value(value)
+    assert isinstance(acc, Var)
     own = p.packing is not None and p.packing.whole_rows and p.packing.index in indices
-    if p.packing is not None and not own and not p.varies(acc):
+    total = p.packing.totals.get(acc) if p.packing is not None else None
+    if total is not None:
+        target = total
+    elif p.packing is not None and not own and not p.varies(acc):
         amount = _of_all_lanes(p, acc, value, amount)
     if own:
         check_range(p, acc, indices, eqn, at)
-        assert p.packing is not None and isinstance(acc, Var)
+        assert p.packing is not None
         target, indices = p.packing.rows[acc], indices[1:]
         places = ", ".join(p.value(i).text for i in indices)
         if indices:
@@ -120,9 +124,9 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
         p.walk.write("adds to an element", eqn.span)
         p.needs_runtime = True
         at.writer.statement(f"ks::add(rt, {target}, {amount.text});", eqn.span, amount.origins)
-    elif p.going_on is not None and (own or p.varies(acc)):
-        total = Expr(CppExpr(f"{target} + {amount.cpp.within(ADDITIVE + 1)}", ADDITIVE))
-        at.writer.statement(f"{target} = {chosen(p.going_on, total, target).text};", eqn.span, amount.origins)
+    elif p.going_on is not None and (own or total is not None or p.varies(acc)):
+        added = Expr(CppExpr(f"{target} + {amount.cpp.within(ADDITIVE + 1)}", ADDITIVE))
+        at.writer.statement(f"{target} = {chosen(p.going_on, added, target).text};", eqn.span, amount.origins)
     elif amount.text.startswith("-") and amount.infix is None:
         at.writer.statement(f"{target} -= {amount.text[1:]};", eqn.span, amount.origins)
     else:
@@ -131,11 +135,16 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
 
 def _of_all_lanes(p: Printer, acc: Atom, value: Atom, amount: Expr) -> Expr:
     """What iterations that run side by side add together to an accumulator that they share."""
+    assert p.packing is not None
+    if p.going_on is not None and acc not in p.packing.own:
+        zero = f"{p.packing.pack}(0)"
+        if not p.varies(value):
+            amount = replace(amount, cpp=CppExpr(f"{p.packing.pack}({amount.text})", PRIMARY))
+        return replace(amount, cpp=CppExpr(f"ks::sum({chosen(p.going_on, amount, zero).text})", PRIMARY), infix=None)
     if p.varies(value):
         minus = amount.text.startswith("-") and amount.infix is None
         text = f"-ks::sum({amount.text[1:]})" if minus else f"ks::sum({amount.text})"
         return replace(amount, cpp=CppExpr(text, UNARY if minus else PRIMARY), infix=None)
-    assert p.packing is not None
     if acc in p.packing.own:
         return amount
     return replace(amount, cpp=CppExpr(f"{p.packing.pack}::lanes * {amount.cpp.within(PRIMARY)}", UNARY), infix=None)

@@ -45,8 +45,8 @@ class Varying:
     Variables that are ``linked`` are the same memory, or one C++ variable. ``ways`` says whether iterations may part
     ways; ``apart`` counts the branches and loops around that only some of them run, ``ragged`` is what loops keep that
     some leave sooner. With ``whole_rows`` iterations read and write rows of their own, all of which are side by side
-    before and after; ``shared`` is what they add to together, ``leaves`` says whether they may yet have to run one
-    after the other. ``fields`` stand for the fields of records.
+    before and after; ``shared`` are tensors that they add to together, ``totals`` numbers, ``leaves`` says whether they
+    may yet have to run one after the other. ``fields`` stand for the fields of records.
     """
 
     p: Printer
@@ -63,6 +63,7 @@ class Varying:
     deepest: int = 0
     whole_rows: bool = False
     shared: set[Var] = field(default_factory=set)
+    totals: dict[Var, None] = field(default_factory=dict)
     leaves: bool = False
     fields: dict[tuple[str, int], Var] = field(default_factory=dict)
 
@@ -83,7 +84,11 @@ class Varying:
         found = Packing(self.index, frozenset(self.varying), frozenset(self.own), rows, pack)
         if not self.whole_rows:
             return found
-        return replace(found, whole_rows=True, shared=bool(self.shared), leaves=self.leaves, records=self.records(pack))
+        totals = dict.fromkeys(self.totals, "")
+        records = self.records(pack)
+        return replace(
+            found, whole_rows=True, shared=bool(self.shared), totals=totals, leaves=self.leaves, records=records
+        )
 
     def records(self, pack: str) -> dict[str, list[str]]:
         """The structs of records whose fields vary, with their members."""
@@ -333,8 +338,11 @@ class Varying:
             if self.apart or self.is_varying(value):
                 self.mark(acc)
             return
-        self.need(isinstance(value.type, FloatType) and not self.apart and acc not in self.rows)
-        self.shared.add(acc)
+        self.need(isinstance(value.type, FloatType) and acc not in self.rows and (self.whole_rows or not self.apart))
+        if at or not self.whole_rows:
+            self.shared.add(acc)
+        else:
+            self.totals[acc] = None
 
     def loop(self, eqn: Eqn, loops: _Loops) -> None:
         (body,) = eqn.blocks
