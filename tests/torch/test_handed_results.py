@@ -19,8 +19,8 @@ def layer(x: torch.Tensor, w: torch.Tensor):
 
 
 @knossos.elementwise
-def ratio(x: float, k: float):
-    return torch.sigmoid(k * x) + 0.0 * x, torch.exp(x)
+def gate(x: float, k: float):
+    return torch.sigmoid(k * x)
 
 
 @knossos.register
@@ -53,7 +53,7 @@ def taken(kernel, *args) -> set[str]:
 def test_results_are_handed_where_that_spares_work():
     assert special(layer, *inputs()).handed_results() == "10"
     assert special(polynomial, torch.rand(3)).handed_results() == ""
-    assert special(ratio, torch.rand(3), 2.0).handed_results() == "01"
+    assert special(gate, torch.rand(3), 2.0).handed_results() == "1"
 
 
 def test_backward_reads_them_and_agrees_to_the_second_order():
@@ -65,8 +65,8 @@ def test_backward_reads_them_and_agrees_to_the_second_order():
     assert_close(second(layer, args), second(reference, args))
     assert "r1010" in taken(layer, *args) and "v10" not in taken(layer, *args)
     x = torch.randn(4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: ratio(x, 2.0), [x], check_batched_grad=True)
-    assert torch.autograd.gradgradcheck(lambda x: ratio(x, 2.0), [x], check_fwd_over_rev=True)
+    assert torch.autograd.gradcheck(lambda x: gate(x, 2.0), [x], check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: gate(x, 2.0), [x], check_fwd_over_rev=True)
 
 
 def test_a_result_without_cotangent():
@@ -105,9 +105,10 @@ def test_the_graph_is_kept_or_freed_and_holds_no_cycle():
 
 
 def test_half_precision_computes_from_the_arguments():
-    args = inputs(torch.bfloat16)
-    layer(*args)[0].sum().backward()
-    assert "r1010" not in {d for d, dtype, _ in special(layer, *args).operator._entries if dtype == torch.bfloat16}
+    x = torch.randn(4).to(torch.bfloat16).requires_grad_()
+    gate(x, 2.0).sum().backward()
+    ran = {derivation for derivation, dtype, _ in special(gate, x, 2.0).operator._entries if dtype == torch.bfloat16}
+    assert ran == {"", "v"}
 
 
 def test_func_transforms_and_compile():
@@ -117,14 +118,14 @@ def test_func_transforms_and_compile():
     def of_layer(f):
         return torch.func.vmap(torch.func.grad(lambda x: f(x, w)[0].sum()))(batch)
 
-    def of_ratio(f):
+    def of_gate(f):
         def mapped(x):
-            return torch.func.vmap(lambda x: f(x)[1].sin())(x).sum()
+            return torch.func.vmap(lambda x: f(x).sin())(x).sum()
 
         return torch.func.hessian(mapped)(x), torch.func.grad(mapped)(x)
 
     assert_close(of_layer(layer), of_layer(reference))
-    assert_close(of_ratio(lambda x: ratio(x, 2.0)), of_ratio(lambda x: (torch.sigmoid(2.0 * x), x.exp())))
+    assert_close(of_gate(lambda x: gate(x, 2.0)), of_gate(lambda x: torch.sigmoid(2.0 * x)))
     compiled = torch.compile(lambda x, w: layer(x, w)[0].sin(), fullgraph=True, backend="aot_eager")
     args = inputs()
     want = torch.autograd.grad(reference(*args)[0].sin().sum(), args)
