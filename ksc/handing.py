@@ -3,11 +3,13 @@
     y = (tanh x)        x_bar = (mul y_bar (sub 1.0 (mul (tanh x) (tanh x))))        [rev f]
                         x_bar = (mul y_bar (sub 1.0 (mul y y)))                      [resrev f]
 
-What it spares is counted in the derivatives before they are optimised: loops, calls, and functions that cost much.
-Where that is nothing, no result is kept.
+What it spares is counted: loops, calls, and functions that cost much; in the derivatives before they are optimised, and
+where that promises something, in the optimised ones, which share more. Where it is nothing, no result is kept.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from ksc.derive import derive
 from ksc.ir.nodes import Program, walk
@@ -16,12 +18,13 @@ from ksc.passes import prepare
 from ksc.passes.cost import burden
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.simplify import simplify
+from ksc.torch.spec import backward_derivation
 
 
-def handed_results(program: Program) -> str:
+def handed_results(program: Program, optimised: Callable[[str], Program]) -> str:
     """A digit for each result that has a cotangent, 1 where the reverse is to be handed that result; "" where none is.
 
-    Raises what the transform does.
+    ``optimised`` gives the optimised program of a derivation. Raises what the transform does.
     """
     count = sum(map(is_differentiable, program.main.result_types))
     if count == 0 or not any(is_differentiable(param.type) for param in program.main.params):
@@ -38,7 +41,7 @@ def handed_results(program: Program) -> str:
         if digits[k] == "1" and "1" in fewer:
             without = derive(program, f"r{fewer}{cotangents}", prepared=False)
             digits = fewer if _burden(without) <= least else digits
-    return digits
+    return digits if burden(optimised(backward_derivation(digits))) < burden(optimised("v")) else ""
 
 
 def _read(handed: Program, first: int, count: int) -> str:

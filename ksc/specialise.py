@@ -186,7 +186,7 @@ class Specialisation:
 
         try:
             with self._nest_refused(), uncollected():
-                return handed_results(self.program)
+                return handed_results(self.program, self.program_of)
         except (DifferentiationError, UnsupportedError):
             # Backward raises it, if it comes to that.
             return ""
