@@ -33,11 +33,10 @@ def derive(program: Program, derivation: str, *, prepared: bool = True) -> Progr
     Where it is not ``prepared``, nothing is fused before it is differentiated: every statement keeps its own equations.
     """
     steps = list(derivation_steps(derivation))
-    for k, (letter, seeds) in enumerate(steps):
+    for k, (letter, seeds) in enumerate(steps, 1):
         program = prepare(program) if prepared else program
         with timed(f"transform {_TRANSFORMS[letter]}"):
-            last = letter == "r" and k == len(steps) - 1
-            program = (_reading_quotients(program, seeds) if last else None) or _transformed(program, letter, seeds)
+            program = _transformed(program, letter, seeds, is_last=k == len(steps))
     return program
 
 
@@ -47,11 +46,12 @@ def stages(program: Program, derivation: str) -> Iterator[tuple[str, Program]]:
     The last one is what code is generated for.
     """
     yield "as traced", program
-    for letter, seeds in derivation_steps(derivation):
+    steps = list(derivation_steps(derivation))
+    for k, (letter, seeds) in enumerate(steps, 1):
         for step in preparation(program):
             program = step.run(program)
             yield f"{step.name}: {step.why}", program
-        program = _transformed(program, letter, seeds)
+        program = _transformed(program, letter, seeds, is_last=k == len(steps))
         yield _TRANSFORMS[letter], program
     program = forget_rules(program)
     for step in PIPELINE:
@@ -59,7 +59,7 @@ def stages(program: Program, derivation: str) -> Iterator[tuple[str, Program]]:
         yield f"{step.name}: {step.why}", program
 
 
-def _transformed(program: Program, letter: str, seeds: str) -> Program:
+def _transformed(program: Program, letter: str, seeds: str, *, is_last: bool) -> Program:
     if letter == "j":
         params = [i for i, param in enumerate(program.main.params) if is_differentiable(param.type)]
         wrt = _chosen(params, seeds) if seeds else params
@@ -68,7 +68,8 @@ def _transformed(program: Program, letter: str, seeds: str) -> Program:
         return vmap(program, [0 if digit == "1" else None for digit in seeds] if seeds else None)
     results = [i for i, type_ in enumerate(program.main.result_types) if is_differentiable(type_)]
     if letter == "r":
-        return _handed(program, results, seeds, with_value=False)
+        found = _reading_quotients(program, results, seeds) if is_last else None
+        return found or _handed(program, results, seeds, with_value=False)
     source = _with_results(program, _chosen(results, seeds)) if seeds else program
     return state_cotangent_sizes(source, vjp(source, with_value=letter == "b"))
 
@@ -83,12 +84,11 @@ def _handed(program: Program, results: list[int], seeds: str, *, with_value: boo
     return state_cotangent_sizes(program, derived, owners)
 
 
-def _reading_quotients(program: Program, seeds: str) -> Program | None:
+def _reading_quotients(program: Program, results: list[int], seeds: str) -> Program | None:
     """The same, reading quotients of the results too, and optimised in part; None where that spares it no work."""
     if not gives_quotients(program):
         return None
     main = program.main
-    results = [i for i, type_ in enumerate(main.result_types) if is_differentiable(type_)]
     both = optimise(forget_rules(_handed(program, results, seeds, with_value=True)))
     given = _chosen(results, seeds[: len(results)]) if seeds else results
     holders = dict(zip(given, both.main.params[len(main.params) :], strict=False))

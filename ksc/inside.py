@@ -29,10 +29,14 @@ class Inside:
         return self._mapped("")
 
     def stages(self, derivation: str = "") -> Iterator[tuple[str, str]]:
-        """The IR as text after each pass on the way to a derivation, each with its title, see ``ksc.derive``."""
+        """The IR as text after each pass on the way to a derivation, each with its title, see ``ksc.derive``.
+
+        ``"backward"`` names the derivation that autograd takes.
+        """
         from ksc.derive import stages
 
-        return ((title, _text(program)) for title, program in stages(self._annotated().program, derivation))
+        special = self._annotated()
+        return ((title, _text(program)) for title, program in stages(special.program, special.named(derivation)))
 
     @property
     def ir(self) -> str:
@@ -43,6 +47,11 @@ class Inside:
     def vjp_ir(self) -> str:
         """The IR of the vjp as text."""
         return _text(self._mapped("v"))
+
+    @property
+    def backward_ir(self) -> str:
+        """The IR of what autograd runs as text: the vjp, or one that is handed results where that spares it work."""
+        return _text(self._mapped("backward"))
 
     @property
     def jvp_ir(self) -> str:
@@ -71,7 +80,7 @@ class Inside:
         from ksc.transforms import vmap
 
         special = self._annotated()
-        program = special.program_of(derivation)
+        program = special.program_of(special.named(derivation))
         return program if self.mapping.lift == "scalar" or special.takes_tensors else vmap(program)
 
 

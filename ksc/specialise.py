@@ -166,8 +166,7 @@ class Specialisation:
     @property
     def likely(self) -> tuple[str, ...]:
         """The same with the derivation that autograd takes, where that is another one."""
-        handed = self.handed_results()
-        return self.usual if not handed else (*self.usual, backward_derivation(handed))
+        return tuple(dict.fromkeys((*self.usual, *([self.named("backward")] if len(self.usual) > 1 else ()))))
 
     @without_own_frames
     def handed_results(self) -> str:
@@ -178,6 +177,10 @@ class Specialisation:
                 if self._is_kept and self._memory is not None:
                     self._memory.remember(replace(self._facts, generator=self._facts.generator or generator_digest()))
             return self._facts.handed or ""
+
+    def named(self, derivation: str) -> str:
+        """The derivation of that name: ``"backward"`` is the one that autograd takes."""
+        return backward_derivation(self.handed_results()) if derivation == "backward" else derivation
 
     def _found_handed(self) -> str:
         if self._facts.calls_back or self._mapping.backend == "interpret":

@@ -16,11 +16,12 @@ STAGES: dict[str, Callable[[Kernel], object]] = {
     "ir": lambda kernel: kernel.ir,
     "vjp": lambda kernel: kernel.vjp_ir,
     "jvp": lambda kernel: kernel.jvp_ir,
+    "backward": lambda kernel: kernel.backward_ir,
     "cpp": lambda kernel: kernel.cpp,
     "cuda": lambda kernel: kernel.cuda,
 }
 
-DERIVATIONS = {"ir": "", "cpp": "", "cuda": "", "vjp": "v", "jvp": "j"}
+DERIVATIONS = {"ir": "", "cpp": "", "cuda": "", "vjp": "v", "jvp": "j", "backward": "backward"}
 """The derivation whose passes lead to a stage, see ``ksc.derive``."""
 
 
@@ -32,7 +33,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--stage",
         choices=tuple(STAGES),
         default="ir",
-        help="ir: as traced; vjp, jvp: its derivatives; cpp, cuda: the generated source (default: ir)",
+        help="ir: as traced; vjp, jvp: its derivatives; backward: what autograd runs; cpp, cuda: the generated source "
+        "(default: ir)",
     )
     parser.add_argument(
         "--passes", action="store_true", help="print the IR after each pass on the way to the stage, and what it is for"

@@ -11,7 +11,14 @@ RELU3 = Path(__file__).resolve().parents[2] / "examples" / "dl-activations" / "r
 @pytest.mark.parametrize("name", ["vrelu3", "relu3"])
 @pytest.mark.parametrize(
     ("stage", "expected"),
-    [("ir", "relu3"), ("vjp", "_bar"), ("jvp", "_dot"), ("cpp", "#include"), ("cuda", "__device__")],
+    [
+        ("ir", "relu3"),
+        ("vjp", "_bar"),
+        ("jvp", "_dot"),
+        ("backward", "_bar"),
+        ("cpp", "#include"),
+        ("cuda", "__device__"),
+    ],
 )
 def test_shows_each_stage(name: str, stage: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", f"{RELU3}:{name}", "--stage", stage]) == 0
