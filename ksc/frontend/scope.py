@@ -34,9 +34,13 @@ class After:
 
 def bound_names(nodes: Iterable[ast.AST]) -> Names:
     """The names that ``nodes`` bind in the scope they stand in."""
+    return EMPTY.union(*map(_bound_by, nodes))
+
+
+@lru_cache(maxsize=_KEPT)
+def _bound_by(node: ast.AST) -> Names:
     names: set[str] = set()
-    for node in nodes:
-        _collect_bound(node, names)
+    _collect_bound(node, names)
     return frozenset(names)
 
 
@@ -76,12 +80,13 @@ def read_names(node: ast.AST) -> Names:
 
 def captured_names(body: Iterable[ast.AST]) -> Names:
     """The names that functions nested in ``body`` read: they may be read whenever such a function is called."""
-    names: set[str] = set()
-    for node in body:
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.FunctionDef | ast.Lambda | ast.GeneratorExp):
-                names |= read_names(inner)
-    return frozenset(names)
+    return EMPTY.union(*map(_captured_by, body))
+
+
+@lru_cache(maxsize=_KEPT)
+def _captured_by(node: ast.AST) -> Names:
+    functions = (n for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.Lambda | ast.GeneratorExp))
+    return EMPTY.union(*map(read_names, functions))
 
 
 @lru_cache(maxsize=_KEPT)

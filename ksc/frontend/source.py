@@ -47,8 +47,26 @@ class Source:
         return offset if text.isascii() else len(text.encode()[:offset].decode(errors="ignore"))
 
 
-@lru_cache(maxsize=64)
-def _parse(file: str, lines: tuple[str, ...]) -> Source:
+_KEPT = 64
+"""The number of files whose syntax trees are kept."""
+
+_parsed: dict[str, tuple[list[str], Source]] = {}
+
+
+def _parse(file: str, lines: list[str]) -> Source:
+    """The syntax tree of a file; ``linecache`` gives the same list as long as the file is the same."""
+    known = _parsed.get(file)
+    if known is not None and known[0] is lines:
+        return known[1]
+    source = _parse_text(file, tuple(lines))
+    if len(_parsed) >= _KEPT:
+        _parsed.clear()
+    _parsed[file] = lines, source
+    return source
+
+
+@lru_cache(maxsize=_KEPT)
+def _parse_text(file: str, lines: tuple[str, ...]) -> Source:
     return Source(file, lines, ast.parse("".join(lines), file))
 
 
@@ -61,14 +79,15 @@ def function_source(fn: FunctionType) -> tuple[Source, FunctionNode]:
     if code.co_filename == "<string>" and sys.argv[:1] == ["-c"]:
         _enter_command_line()
     linecache.checkcache(code.co_filename)
-    lines = tuple(linecache.getlines(code.co_filename, fn.__globals__))
+    lines = linecache.getlines(code.co_filename, fn.__globals__)
     if not lines:
         _refuse_without_source(fn)
     try:
         source = _parse(code.co_filename, lines)
     except SyntaxError as error:
         refuse(None, f"the source of {fn.__qualname__!r} cannot be parsed: {error}", ORDINARY_REMEDY, code="KS109")
-    candidates = [node for node in _functions(source) if _matches(node, code)]
+    written = _functions(source).get((code.co_name, code.co_firstlineno), ())
+    candidates = [node for node in written if _has_parameters(node, code)]
     if len(candidates) > 1:
         wanted = _positions(code)
         candidates = [node for node in candidates if _positions(_compiled(node, source.file)) == wanted]
@@ -106,7 +125,7 @@ def _enter_command_line() -> None:
             linecache.cache.setdefault("<string>", (len(text), None, text.splitlines(keepends=True), "<string>"))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_KEPT)
 def _code_of(source: Source, futures: int) -> dict[tuple[str, int], list[CodeType]]:
     """The code of all functions of a file, by name and first line, under these flags of ``__future__``."""
     found: dict[tuple[str, int], list[CodeType]] = {}
@@ -120,6 +139,7 @@ def _code_of(source: Source, futures: int) -> dict[tuple[str, int], list[CodeTyp
     return found
 
 
+@lru_cache(maxsize=1024)
 def _is_what_runs(source: Source, code: CodeType) -> bool:
     """Whether the file still holds what ``code`` was compiled from."""
     # What exec compiles inherits the future statements of its caller.
@@ -141,20 +161,20 @@ def _same(a: object, b: object) -> bool:
     return a == b if isinstance(a, frozenset) else repr(a) == repr(b)
 
 
-@lru_cache(maxsize=64)
-def _functions(source: Source) -> tuple[FunctionNode | ast.AsyncFunctionDef, ...]:
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-    return tuple(node for node in ast.walk(source.tree) if isinstance(node, kinds))
+@lru_cache(maxsize=_KEPT)
+def _functions(source: Source) -> dict[tuple[str, int], list[FunctionNode | ast.AsyncFunctionDef]]:
+    """The functions of a file by what their code says of them: the name, and the first line."""
+    found: dict[tuple[str, int], list[FunctionNode | ast.AsyncFunctionDef]] = {}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Lambda):
+            found.setdefault(("<lambda>", node.lineno), []).append(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            found.setdefault((node.name, first), []).append(node)
+    return found
 
 
-def _matches(node: FunctionNode | ast.AsyncFunctionDef, code: CodeType) -> bool:
-    if isinstance(node, ast.Lambda):
-        if code.co_name != "<lambda>" or node.lineno != code.co_firstlineno:
-            return False
-    else:
-        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-        if code.co_name != node.name or first != code.co_firstlineno:
-            return False
+def _has_parameters(node: FunctionNode | ast.AsyncFunctionDef, code: CodeType) -> bool:
     names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
     declared = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     return len(names) == len(declared) and all(a == b or b.endswith(a) for a, b in zip(names, declared, strict=True))

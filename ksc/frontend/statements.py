@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ksc.frontend.assign import assign
+from ksc.frontend.chains import chain_of, run_chain
 from ksc.frontend.expressions import evaluate, truth
 from ksc.frontend.flow import BREAK, CONTINUE, GO_ON, Flow, branch, end_of, return_flow, sequence
 from ksc.frontend.frame import Frame
@@ -48,8 +49,12 @@ def _run_if(frame: Frame, stmt: ast.If, rest: Sequence[ast.stmt], after: After, 
 
     The names that are ``live`` may be read by what follows.
     """
-    cond = truth(frame, stmt.test)
     inner = after.inner(live) if rest else after
+    chain = chain_of(stmt, rest)
+    if chain is not None:
+        inner = after if chain.leaves else inner
+        return run_chain(frame, chain, inner, lambda body: run_block(frame, body, inner)), inner is after
+    cond = truth(frame, stmt.test)
     if isinstance(cond, Static):
         chosen = stmt.body if cond.value else stmt.orelse
         if may_leave(chosen):
