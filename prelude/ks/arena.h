@@ -7,6 +7,7 @@
 #include <initializer_list>
 
 #include "ks/guarded.h"
+#include "ks/macros.h"
 #include "ks/message.h"
 #include "ks/runtime.h"
 
@@ -36,13 +37,13 @@ class runtime {
     explicit runtime(const ks_runtime *host, const ks_tensor *results = nullptr) : host_(host), results_(results) {}
 
     // Records an error at a line of the user's file and leaves the kernel.
-    [[noreturn]] __attribute__((cold, noinline)) void fail(int code, int line, const char *message) {
+    [[noreturn]] KS_COLD void fail(int code, int line, const char *message) {
         host_->error(host_, code, line, message);
         throw stop();
     }
 
     // Fails for the first of the indices into a tensor that is out of range.
-    [[noreturn]] __attribute__((cold, noinline)) void fail_index(int line, const char *tensor, std::initializer_list<place> places) {
+    [[noreturn]] KS_COLD void fail_index(int line, const char *tensor, std::initializer_list<place> places) {
         error_text words;
         say_index(words, tensor, places.begin(), places.end());
         fail(KS_ERROR_INDEX, line, words.text());
@@ -82,17 +83,23 @@ class runtime {
 
     // Uninitialised memory for `count` values, gone at the end of the innermost `scratch`.
     template <class T> T *alloc(int64_t count) {
-        constexpr int64_t most = small_block / static_cast<int64_t>(sizeof(T));
-        if (count > 0 && count <= most) {
-            const int64_t wanted = (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
-            if (wanted <= end_ - next_) {
-                char *const place = next_;
-                next_ += wanted;
-                return reinterpret_cast<T *>(place);
-            }
-        }
-        return static_cast<T *>(bytes(count, sizeof(T)));
+        return static_cast<T *>(alloc_bytes(count, static_cast<int64_t>(sizeof(T))));
     }
+    void *alloc_bytes(int64_t count, int64_t size) {
+        char *const place = next_;
+        return cut(count * size, count <= small_block) ? place : bytes(count, static_cast<size_t>(size));
+    }
+
+    // Takes so many bytes from `next_piece()` on, if they are there, few, and `small`; memory of its own for none as well.
+    bool cut(int64_t bytes, bool small) {
+        const int64_t wanted = ((bytes - (bytes != 0)) | 63) + 1;
+        const bool fits = small & (wanted <= small_block) & (wanted <= end_ - next_);
+        if (__builtin_expect(fits, 1)) {
+            next_ += wanted;
+        }
+        return fits;
+    }
+    void *next_piece() const { return next_; }
 
     // Lets what follows have so many bytes at a time, or a little more; it is `one_by_one` where it asks for others.
     void limit(int64_t bytes) { room_ = bytes; }
@@ -110,7 +117,7 @@ class runtime {
     region *innermost() const { return innermost_; }
 
     // Lets what is allocated next live as long as what was made when `home` was the innermost region.
-    void keep_until(const region *home) const {
+    KS_NOINLINE void keep_until(const region *home) const {
         for (region *inner = innermost_; inner != home && inner != nullptr; inner = inner->outer) {
             inner->kept = true;
         }
@@ -126,7 +133,7 @@ class runtime {
   private:
     friend class scratch;
 
-    [[noreturn]] __attribute__((cold, noinline)) void too_deep(int line, const char *function) {
+    [[noreturn]] KS_COLD void too_deep(int line, const char *function) {
         error_text words;
         words << "recursion is too deep in " << function;
         fail(KS_ERROR_RECURSION, line, words.text());
@@ -159,6 +166,12 @@ class runtime {
             throw stop();
         }
         return blocks_.add(place, wanted);
+    }
+
+    KS_NOINLINE void give_back(const region &ended) {
+        blocks_.release(ended.blocks);
+        room_ = ended.room;
+        host_->release(host_, ended.mark);
     }
 
     // Regions in which nothing was allocated yet begin here.
@@ -204,9 +217,7 @@ class scratch {
         rt_.next_ = here_.next;
         rt_.end_ = here_.end;
         if (here_.marked) {
-            rt_.blocks_.release(here_.blocks);
-            rt_.room_ = here_.room;
-            rt_.host_->release(rt_.host_, here_.mark);
+            rt_.give_back(here_);
         }
     }
 

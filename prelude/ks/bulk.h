@@ -9,12 +9,17 @@
 
 namespace ks {
 
+// One element, or `count` of them; out of line, as compilers make some forty blocks of each such loop.
+template <class T> inline void store(runtime &, T &place, const T &value) { place = value; }
+template <class T> KS_NOINLINE void copy_elements(runtime &, T *to, const T *from, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+        to[i] = from[i];
+    }
+}
+
 template <class T, int rank> inline tensor<T, rank> copy(runtime &rt, const tensor<T, rank> &source) {
     const auto fresh = tensor<T, rank>::like(rt, source.size);
-    const int64_t count = source.count();
-    for (int64_t i = 0; i < count; ++i) {
-        fresh.data[i] = source.data[i];
-    }
+    copy_elements(rt, fresh.data, source.data, source.count());
     return fresh;
 }
 
@@ -31,10 +36,7 @@ inline void require_same_sizes(runtime &rt, const tensor<T, rank> &a, const tens
 template <class T, int rank>
 inline void put(runtime &rt, const tensor<T, rank> &target, const tensor<T, rank> &source, int line) {
     require_same_sizes(rt, target, source, line);
-    const int64_t count = source.count();
-    for (int64_t i = 0; i < count; ++i) {
-        target.data[i] = source.data[i];
-    }
+    copy_elements(rt, target.data, source.data, source.count());
 }
 
 // target[...] = operation(target[...], value[...])
@@ -57,14 +59,6 @@ template <class T, int rank> inline void fill(const tensor<T, rank> &target, T v
     const int64_t count = target.count();
     for (int64_t i = 0; i < count; ++i) {
         target.data[i] = value;
-    }
-}
-
-// One element, or `count` of them.
-template <class T> inline void store(runtime &, T &place, const T &value) { place = value; }
-template <class T> inline void copy_elements(runtime &, T *to, const T *from, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-        to[i] = from[i];
     }
 }
 

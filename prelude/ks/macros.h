@@ -21,6 +21,9 @@
 #endif
 #endif
 
+// Before a function that runs only where a kernel is about to stop.
+#define KS_COLD __attribute__((cold, noinline))
+
 // After the parameters of a lambda whose loops are to keep what it captures in registers: of a body that stays a function
 // of its own they read it again in each iteration, and GCC gathers elements at addresses that it cannot follow.
 #ifdef __OPTIMIZE__

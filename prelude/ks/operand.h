@@ -58,11 +58,12 @@ template <int rank> KS_KERNEL_FN bool is_empty(const int64_t *sizes) {
 
 // What is empty may be so in another dimension: a loop without iterations does not know the sizes of its elements.
 template <int rank, class Operand> KS_KERNEL_FN void require_sizes(runtime &rt, const Operand &operand, const int64_t *sizes) {
-    const bool empty = is_empty<rank>(sizes) && is_empty<rank>(operand.sizes);
+    bool same = true;
     for (int k = 0; k < rank; ++k) {
-        if (operand.sizes[k] != sizes[k] && !empty) {
-            rt.fail(KS_ERROR_SHAPE, 0, "a result has other sizes than were computed for it");
-        }
+        same = same && operand.sizes[k] == sizes[k];
+    }
+    if (!same && !(is_empty<rank>(sizes) && is_empty<rank>(operand.sizes))) {
+        rt.fail(KS_ERROR_SHAPE, 0, "a result has other sizes than were computed for it");
     }
 }
 

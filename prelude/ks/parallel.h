@@ -141,6 +141,34 @@ __attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t las
     copy(rt, first, last, own...);
 }
 
+// All ranges of a loop, on several threads.
+template <class Body, class... Own>
+__attribute__((noinline)) void run_divided(runtime &rt, const division &ranges, int parts, const Body &body, Own... own) {
+    const scratch region(rt);
+    (own.divide(rt, parts), ...);
+    const arithmetic_mode mode;
+    rt.run_parts(parts, [&](runtime &mine, int k) {
+        const computing_as caller(mode);
+        run_range(mine, ranges.first(k), ranges.last(k), body, own.part(k)...);
+    });
+    (own.merge(parts), ...);
+}
+
+// Into how many parts to divide `n` iterations that cost `total` together and share `shared` numbers.
+KS_NOINLINE inline int count_parts(const runtime &rt, int64_t n, double total, bool shares, double shared) {
+    double most = total / work_per_part;
+    if (!(most >= 2 && n > 1)) {
+        return 1;
+    }
+    const int threads = rt.threads();
+    // Threads that are late, or iterations that cost more than others, are made up for by smaller parts.
+    const int wanted = !shares && threads > 1 ? 4 * threads : threads;
+    most = most < wanted ? most : wanted;
+    most = most < static_cast<double>(n) ? most : static_cast<double>(n);
+    // What is combined in the end must not cost more than was saved.
+    return 4 * most * shared * work_per_shared > total ? 1 : static_cast<int>(most);
+}
+
 // Calls body(rt, first, last, own...) for ranges that make up [0, n), at once where `work`, about what an iteration costs
 // in additions for one number of a register, makes that worth while. `own` are the results that iterations share, each
 // `combined` or `summed`. The outcome depends on the number of threads, but not on what they happen to do. `lanes`
@@ -148,26 +176,10 @@ __attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t las
 template <int64_t lanes = 1, class Body, class... Own>
 inline void parallel(runtime &rt, int64_t n, int64_t work, const Body &body, Own... own) {
     const double total = static_cast<double>(n) * static_cast<double>(work);
-    double most = total / work_per_part;
-    if (most >= 2 && n > 1) {
-        const int threads = rt.threads();
-        // Threads that are late, or iterations that cost more than others, are made up for by smaller parts.
-        const int wanted = sizeof...(Own) == 0 && threads > 1 ? 4 * threads : threads;
-        most = most < wanted ? most : wanted;
-        most = most < static_cast<double>(n) ? most : static_cast<double>(n);
-        // What is combined in the end must not cost more than was saved.
-        const double shared = (own.size() + ... + 0.0) * work_per_shared;
-        const int parts = 4 * most * shared > total ? 1 : static_cast<int>(most);
+    if (total >= 2 * work_per_part) {
+        const int parts = count_parts(rt, n, total, sizeof...(Own) > 0, (own.size() + ... + 0.0));
         if (parts > 1) {
-            const scratch region(rt);
-            const division ranges(n, parts, lanes);
-            (own.divide(rt, parts), ...);
-            const arithmetic_mode mode;
-            rt.run_parts(parts, [&](runtime &mine, int k) {
-                const computing_as caller(mode);
-                run_range(mine, ranges.first(k), ranges.last(k), body, own.part(k)...);
-            });
-            (own.merge(parts), ...);
+            run_divided(rt, division(n, parts, lanes), parts, body, own...);
             return;
         }
     }

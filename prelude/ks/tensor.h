@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "ks/macros.h"
@@ -26,6 +27,26 @@ KS_KERNEL_FN bool too_large(int64_t a, int64_t b, int64_t *product) {
 #endif
 }
 
+// The number of elements of a temporary tensor.
+template <class... Size> KS_KERNEL_FN int64_t count_of(runtime &rt, Size... sizes) {
+    int64_t product = 1;
+    if (((sizes > largest_size || too_large(product, sizes, &product)) || ...)) {
+        rt.fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
+    }
+    return product;
+}
+
+#ifndef KS_CUDA
+// Whether the product of sizes, none below zero, surely is a size.
+template <class... Size> inline bool are_small(Size... sizes) { return ((sizes | ...) >> 48 / sizeof...(Size)) == 0; }
+
+// Uninitialised memory for a tensor where there is none at hand. Out of line: a long kernel makes hundreds, and compilers
+// take more than twice as long for twice the branches.
+template <class... Size> KS_NOINLINE void *memory_of(runtime &rt, int64_t element, Size... sizes) {
+    return rt.alloc_bytes(count_of(rt, sizes...), element);
+}
+#endif
+
 template <class T, int rank> struct tensor {
     T *data = nullptr;
     int64_t size[rank] = {};
@@ -35,7 +56,7 @@ template <class T, int rank> struct tensor {
     // Uninitialised; a size below zero counts as zero.
     template <class... Size> KS_KERNEL_FN explicit tensor(runtime &rt, Size... sizes) : size{(sizes > 0 ? int64_t{sizes} : 0)...} {
         static_assert(sizeof...(Size) == rank, "one size per dimension");
-        allocate(rt);
+        allocate<(std::is_same_v<Size, int> && ...)>(rt, std::make_index_sequence<rank>{});
     }
 
     KS_KERNEL_FN static tensor like(runtime &rt, const int64_t *sizes) {
@@ -43,7 +64,7 @@ template <class T, int rank> struct tensor {
         for (int k = 0; k < rank; ++k) {
             fresh.size[k] = sizes[k];
         }
-        fresh.allocate(rt);
+        fresh.template allocate<false>(rt, std::make_index_sequence<rank>{});
         return fresh;
     }
 
@@ -98,14 +119,19 @@ template <class T, int rank> struct tensor {
         return place;
     }
 
-    KS_KERNEL_FN void allocate(runtime &rt) {
-        int64_t product = 1;
-        for (int k = 0; k < rank; ++k) {
-            if (size[k] > largest_size || too_large(product, size[k], &product)) {
-                rt.fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
+    // Sizes that are numbers in the text are `known`: of the arithmetic with them nothing is left.
+    template <bool known, size_t... k> KS_KERNEL_FN void allocate(runtime &rt, std::index_sequence<k...>) {
+#ifndef KS_CUDA
+        if constexpr (!known) {
+            const int64_t bytes = (int64_t{sizeof(T)} * ... * size[k]);
+            data = static_cast<T *>(rt.next_piece());
+            if (!rt.cut(bytes, are_small(size[k]...))) {
+                data = static_cast<T *>(memory_of(rt, int64_t{sizeof(T)}, size[k]...));
             }
+            return;
         }
-        data = rt.alloc<T>(product);
+#endif
+        data = rt.alloc<T>(count_of(rt, size[k]...));
     }
 };
 

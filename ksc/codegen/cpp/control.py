@@ -386,7 +386,7 @@ def _place_carried(p: Printer, eqn: Eqn, names: Sequence[str | None]) -> None:
             p.in_range.same(param, init)
             p.in_range.same(eqn.outs[k], init)
         if is_carried(p, eqn, k):
-            place_in(p, body, result, partial(_next, name))
+            place_in(p, body, result, partial(_next, name), sides=True)
 
 
 def _next(name: str, sizes: Sequence[str]) -> str:
@@ -429,7 +429,8 @@ def _next_iteration(
             if kept is not None:
                 kept.put(p, eqn, atom, f"({index})", at)
         changing = [(k, name) for k, name in enumerate(names) if name is not None]
-        saved = [(name, results[k]) for k, name in changing if is_carried(p, eqn, k)]
+        # What stays as it is on the way that was taken is neither saved nor exchanged.
+        saved = [(name, results[k]) for k, name in changing if is_carried(p, eqn, k) and results[k] is not params[k]]
         for name, atom in saved:
             at.writer.statement(
                 f"{name}.keep({p.value(atom).text});",

@@ -20,7 +20,7 @@ from ksc.codegen.cpp.writer import Line, Writer
 from ksc.codegen.target import Target
 from ksc.errors import UnsupportedError
 from ksc.ir.nodes import EFFECTS, Atom, Eqn, Function, Program, Span, Var, walk
-from ksc.ir.types import Type, is_differentiable
+from ksc.ir.types import Bool, Integer, Type, is_differentiable
 from ksc.ops import PRIMITIVES, primitive
 from ksc.ops.cpp import CppForm
 from ksc.passes.fuse.facts import Facts
@@ -183,16 +183,23 @@ def print_function(
         parameters.insert(0, "ks::runtime &rt")
     done = replace(callee, needs_runtime=needs_runtime, walk=printer.walk)
     types = function.result_types
+    kind = target.checks if _only_checks(function) else target.function
     return CppFunction(
         name=function.name,
         callee=done,
         struct=[f"{declaration(t, f, width, const=False)};" for t, f in zip(types, callee.fields, strict=False)],
-        signature=signature(target.function, done, types, parameters, width),
+        signature=signature(kind, done, types, parameters, width),
         lines=writer.lines,
         copies=printer.copies,
         width=width,
         records=printer.records,
     )
+
+
+def _only_checks(function: Function) -> bool:
+    """Whether integers go in, and nothing but a stop comes out, as of what ``ksc.passes.explain`` makes."""
+    integers = all(param.type in (Integer, Bool) for param in function.params)
+    return integers and not function.result_types and any(eqn.op == "assert" for eqn in walk(function.body))
 
 
 def signature(kind: str, callee: Callee, results: Sequence[Type], parameters: Sequence[str], float_type: str) -> str:

@@ -258,13 +258,13 @@ class InRange:
         """Whether a polynomial cannot be negative at a place, by what was asserted before the line that is printed."""
         return self.sizes.never_negative(value, place, self._asserted)
 
-    def has_sizes(self, tensor: Atom, sizes: Sequence[Atom | None]) -> bool:
-        """Whether a tensor is known to have all of these sizes."""
+    def has_sizes(self, tensor: Atom, sizes: Sequence[Atom | None], *, skipped: int = 0) -> bool:
+        """Whether a tensor is known to have all of these sizes, after the first ``skipped`` dimensions."""
         if not isinstance(tensor, Var) or tensor in self._clipped:
             return False
         return all(
             size is not None and self._sum(size).plus(self._size(tensor, dim), -1) == Sum()
-            for dim, size in enumerate(sizes)
+            for dim, size in enumerate(sizes, skipped)
         )
 
     def is_size(self, atom: Atom) -> bool:

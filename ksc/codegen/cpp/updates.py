@@ -7,18 +7,19 @@
     ks::put(rt, t.part(b), row);
 
 A ``build`` in the same block makes the row, nothing else reads it, and the tensor is changed in place. Between the two,
-the loop itself included, nothing reads or changes memory that the tensor may share. Both have the same known sizes, and
-the place is known to be there before the loop.
+the loop itself included, nothing reads or changes memory that the tensor may share, save that an iteration may read the
+element that it makes, as in ``t[b] += x``. Both are known to have the same sizes, and the place is known to be there
+before the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.storage import Storage
-from ksc.ir.nodes import Eqn, Var
+from ksc.ir.nodes import Atom, Eqn, Var, walk
 from ksc.ir.rewrite import read_vars
 from ksc.ir.types import TensorType, is_scalar
 
@@ -38,25 +39,55 @@ def puts_of(eqns: Sequence[Eqn], storage: Storage, analysis: Analysis) -> Iterat
         value = eqn.args[-1] if eqn.op == "update" else None
         if isinstance(value, Var) and value in makers:
             first, k = makers[value]
-            if _may_be_made_there(eqns[first:n], eqn, value, storage, analysis):
+            rows = {e.outs[0] for e in eqns[:first] if e.op == "index" and e.args == eqn.args[:-1]}
+            if _may_be_made_there(eqns[first:n], eqn, value, rows, storage, analysis):
                 yield (id(eqns[first]), k), eqn
 
 
-def _may_be_made_there(before: Sequence[Eqn], update: Eqn, value: Var, storage: Storage, analysis: Analysis) -> bool:
-    """Whether the loop that ``before`` begins with could make the value in the tensor."""
+def _may_be_made_there(
+    before: Sequence[Eqn], update: Eqn, value: Var, rows: Collection[Var], storage: Storage, analysis: Analysis
+) -> bool:
+    """Whether the loop that ``before`` begins with could make the value in the tensor; ``rows`` are that part of it."""
     tensor, *at, _ = update.args
-    if not isinstance(tensor.type, TensorType) or not isinstance(value.type, TensorType):
-        return False
-    sizes = value.type.sizes
-    if None in sizes or tensor.type.sizes[len(at) :] != sizes or not is_scalar(tensor.type.elem):
+    if not isinstance(tensor.type, TensorType) or not is_scalar(tensor.type.elem):
         return False
     if (id(update), 0) in storage.copied or analysis.single_use(value) is None:
         return False
     seen = storage.writes.get(analysis.place(update))
     made = {out for eqn in before for out in eqn.outs}
-    if not seen or not made.isdisjoint((tensor, *at)):
+    if not seen or not made.isdisjoint((tensor, *at)) or not seen.isdisjoint(made):
         return False
-    return seen.isdisjoint(read_vars(before)) and seen.isdisjoint(made)
+    build, *between = before
+    if not seen.isdisjoint(read_vars(between)):
+        return False
+    # Of several results one may be stored before another one's expression reads what was there.
+    alone = [out for out in build.outs if analysis.is_read(out)] == [value]
+    own = {(tensor, *at), *((row,) for row in rows)}
+    return seen.isdisjoint(read_vars([build])) or (alone and _reads_its_own(build, seen, own))
+
+
+def _reads_its_own(build: Eqn, seen: frozenset[Var], rows: Collection[tuple[Atom, ...]]) -> bool:
+    """Whether each iteration reads nothing of ``seen`` but the element that it makes, of one of ``rows``.
+
+    One that takes a sine may run twice, see ``angles``.
+    """
+    (body,) = build.blocks
+    inside = list(walk(body))
+    elements = {(*row, *body.params) for row in rows}
+    if any(eqn.op in ("sin", "cos") for eqn in inside) or any(isinstance(r.type, TensorType) for r in body.results):
+        return False
+    bound = {result for result in body.results if result in seen}
+    return not bound and all(
+        eqn.op == "size" or (eqn.op == "index" and eqn.args in elements) or seen.isdisjoint(_own_reads(eqn))
+        for eqn in inside
+    )
+
+
+def _own_reads(eqn: Eqn) -> Iterator[Var]:
+    """What the equation and the ends of its blocks read, without what stands inside."""
+    for atom in (*eqn.args, *(result for block in eqn.blocks for result in block.results)):
+        if isinstance(atom, Var):
+            yield atom
 
 
 def make_in_place(p: Printer, eqn: Eqn, k: int, at: Context) -> None:
@@ -66,6 +97,8 @@ def make_in_place(p: Printer, eqn: Eqn, k: int, at: Context) -> None:
         return
     tensor, *indices, _ = update.args
     assert isinstance(tensor, Var)
+    if not p.in_range.has_sizes(tensor, eqn.args, skipped=len(indices)):
+        return
     if not all(p.in_range.is_safe(tensor, dim, index, update) for dim, index in enumerate(indices)):
         return
     part = f"{p.named(tensor, at)}.part({', '.join(p.value(index).text for index in indices)})"
