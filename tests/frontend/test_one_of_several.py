@@ -180,10 +180,36 @@ def read_by_else(u, n: int):
     return found
 
 
+def exchanged_by_min_and_max(u, n: int):
+    """Of two elements the less is one of them, so the greater may be overwritten before it is stored."""
+    v = u.clone()
+    a, b = v[0], v[1]
+    v[0], v[1] = min(a, b), max(a, b)
+    return v
+
+
+def least_of_what_changes(u, n: int):
+    v = u.clone()
+    least = v[0]
+    for i in range(n):
+        least = min(least, v[i])
+        v[i] = 0.0
+    return least
+
+
+def changed_least(u, n: int):
+    least = min(u[0], u[1], u[2])
+    least += 1.0
+    return u.sum()
+
+
 @pytest.mark.parametrize(
     ("fn", "code"),
     [
         (read_by_else, "KS112"),
+        (exchanged_by_min_and_max, "KS121"),
+        (least_of_what_changes, "KS121"),
+        (changed_least, "KS120"),
         (read_of_what_may_have_changed, "KS121"),
         (read_of_a_swapped_buffer, "KS121"),
         (may_be_the_argument, "KS120"),
@@ -195,3 +221,17 @@ def test_refused_where_it_is_not_known(fn, code):
     with pytest.raises(UnsupportedError) as caught:
         trace(fn, [described(given()), described(3)])
     assert caught.value.code == code
+
+
+def rows_in_turn(u, n: int):
+    """What the least of elements may be is known to be neither of the other's storage."""
+    before, row = u.clone(), u.clone()
+    for i in range(1, n):
+        least = min(before[i], row[i - 1], before[i - 1])
+        row[i] = least + u[i]
+        before[i - 1] = row[i] * 2.0
+    return before + row
+
+
+def test_the_least_of_two_tensors_makes_them_no_one_tensor():
+    check(rows_in_turn, given(), 3)

@@ -9,11 +9,12 @@ from types import FunctionType
 
 from ksc.frontend import operators
 from ksc.frontend.frame import Frame
+from ksc.frontend.storage import storages
 from ksc.frontend.tensors.inlining import inlined
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import Handler, torch_function
-from ksc.frontend.values import Static, Struct, Value, describe, scalar_type
+from ksc.frontend.values import Ref, Static, Struct, Value, describe, scalar_type
 from ksc.ir.types import Bool, Float, Integer
 from ksc.ops.library import integers
 
@@ -193,11 +194,16 @@ def single(frame: Frame, value: Value, node: ast.AST) -> Value:
 
 
 def first_or(frame: Frame, op: ast.cmpop, first: Value, second: Value, node: ast.AST) -> Value:
-    """What Python's min and max give of two tensors of one element: the second only where it wins."""
+    """What Python's min and max give of two tensors of one element: one of them, the second only where it wins."""
     call = Op(frame, "max" if isinstance(op, ast.Gt) else "min", node)
     a, b = (Scalar.of(call, single(frame, value, node)) for value in (first, second))
     wins = Scalar.of(call, operators.compare(frame, op, b.value, a.value, node))
-    return call.result(call.rank_0(wins.select(b, a)))
+    made = call.result(call.rank_0(wins.select(b, a)))
+    assert isinstance(made, Ref)
+    for cell in {*storages(first), *storages(second)}:
+        for one in (cell, *cell.others):
+            made.cell.may_be(one)
+    return made
 
 
 def truth(frame: Frame, value: Value, node: ast.AST) -> Value:
