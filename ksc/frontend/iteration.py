@@ -12,7 +12,7 @@ from ksc.frontend.rows import count_of, item_of
 from ksc.frontend.tensors.array import same_size
 from ksc.frontend.tensors.integers import ONE, at_least, bounded, least, sub
 from ksc.frontend.values import Array, Dynamic, Iteration, Range, Ref, Rows, Static, Struct, Value, describe
-from ksc.ir.nodes import Const, Var
+from ksc.ir.nodes import Const, Var, const
 
 UNROLL_LIMIT = 1024
 """The most iterations that a loop over static items may have."""
@@ -98,15 +98,30 @@ def iteration_of(frame: Frame, value: Value, node: ast.AST) -> Iteration | None:
 
 
 def zipped(frame: Frame, values: Sequence[Value], strict: bool, node: ast.AST) -> Value | None:
-    """``zip`` of iterables one of which is lazy; None where one is a list of items."""
+    """``zip`` of iterables one of which is lazy; None where all lengths are known, and one is a list of items."""
     parts = [iteration_of(frame, value, node) for value in values]
-    found = [part for part in parts if part is not None]
-    if not found or len(found) < len(parts):
+    if None in parts and all(part is None or isinstance(part.count, Const) for part in parts):
         return None
+    lists = [static_items(frame, value, node) for part, value in zip(parts, values, strict=True) if part is None]
+    if not strict and not all(lists):
+        return Struct(tuple, ())
+    found = [part or _of_list(frame, value, node) for part, value in zip(parts, values, strict=True)]
     count = found[0].count
     for part in found[1:]:
         count = (same_size if strict else least)(frame, node, count, part.count)
     return Iteration(count, lambda inner, k: Struct(tuple, tuple(part.item(inner, k) for part in found)))
+
+
+def _of_list(frame: Frame, value: Value, node: ast.AST) -> Iteration:
+    """The items of a list or tuple of numbers, by an index that the arguments tell."""
+    from ksc.frontend.picking import stacked
+
+    items = tuple(static_items(frame, value, node))
+    rows, lists = stacked(frame, Struct(tuple, items), node)
+    if isinstance(value, Struct) and value.cell is not None:
+        for part in rows.parts:
+            part.cell.may_be(value.cell)
+    return Iteration(const(len(items)), lambda inner, k: item_of(inner, rows, k, node, lists))
 
 
 def enumerated(frame: Frame, value: Value, start: Value, node: ast.AST) -> Value | None:

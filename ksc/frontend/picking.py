@@ -1,4 +1,4 @@
-"""An item of a tuple or list of numbers at an index that the arguments tell: that of a tensor made of them."""
+"""Items of a tuple or list of numbers at an index that the arguments tell: those of a tensor made of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ksc.frontend.rows import item_of, item_template
 from ksc.frontend.storage import storages
 from ksc.frontend.tensors.joining import chosen
 from ksc.frontend.tensors.op import Op
-from ksc.frontend.values import Dynamic, Poison, Ref, Rows, Struct, Value, describe, leaves
+from ksc.frontend.values import Cell, Dynamic, Poison, Ref, Rows, Struct, Value, describe, leaves
 from ksc.ir.nodes import Atom
 from ksc.ir.types import is_scalar
 
@@ -21,7 +21,13 @@ _INSTEAD = "use a constant index, or choose with `if`; of tensors, `torch.stack(
 
 
 def picked(frame: Frame, xs: Struct, index: Value, node: ast.Subscript) -> Value:
-    """``xs[index]``, with the checks of an index into a tensor.
+    """``xs[index]``, with the checks of an index into a tensor; raises what ``stacked`` raises."""
+    rows, lists = stacked(frame, xs, node.slice)
+    return item_of(frame, rows, index, node, lists)
+
+
+def stacked(frame: Frame, xs: Struct, node: ast.AST) -> tuple[Rows, list[Cell]]:
+    """The items as tensors of numbers, and the storages of the lists in them.
 
     Raises UnsupportedError (KS111) where items are not numbers, or tuples of numbers that are alike.
     """
@@ -34,10 +40,10 @@ def picked(frame: Frame, xs: Struct, index: Value, node: ast.Subscript) -> Value
     template = reduce(lambda a, b: widened(a, b, conflict), known) if items and len(known) == len(items) else None
     if template is None or not all(is_scalar(leaf.type) for leaf in abstract_leaves(template)):
         reason = "the index of a tuple, list or dict must be known at compile time where its items are no numbers"
-        frame.refuse(node.slice, reason, _INSTEAD, code="KS111")
+        frame.refuse(node, reason, _INSTEAD, code="KS111")
     for leaf in leaves(template):
         if isinstance(leaf, Poison):
-            frame.refuse(node.slice, leaf.reason, leaf.instead, code=leaf.code)
+            frame.refuse(node, leaf.reason, leaf.instead, code=leaf.code)
     rows = [list(atoms_for(frame, template, item, node)) for item in items]
     parts = tuple(_stacked(Op(frame, "index", node), column) for column in zip(*rows, strict=True))
     for part in parts:
@@ -45,7 +51,7 @@ def picked(frame: Frame, xs: Struct, index: Value, node: ast.Subscript) -> Value
         for cell in cells:
             if cell not in lists:
                 part.cell.may_share(cell)
-    return item_of(frame, Rows(template, parts), index, node, lists)
+    return Rows(template, parts), lists
 
 
 def _stacked(op: Op, column: Sequence[Atom]) -> Ref:
