@@ -33,6 +33,8 @@ S, R, P = Shard(0), Replicate(), Partial()
         ("vv", [S, P, S], [S, R, None, S, S, R]),
         ("vv01", [S, P, S], [S, R, None, S, R]),
         ("vj", [S, P], [S, R, None, S, S, R, S]),
+        ("r", [S, P], [S, R, None, S, S]),
+        ("r01", [S, P], [S, R, None, S]),
         # The vmap has its own dimension in front, in which what is not mapped is not sharded either.
         ("m100", [Shard(1), Shard(1)], [Shard(1), R, None]),
         ("vm1101", [Shard(1), P], [Shard(1), R, None, Shard(1)]),
