@@ -75,10 +75,9 @@ def check_derivatives(program, args, order=2, tolerance=2e-6):
         np.testing.assert_allclose(pulled, flat(bars) @ truth, rtol=tolerance, atol=tolerance)
         np.testing.assert_allclose(pushed, truth @ flat(dots), rtol=tolerance, atol=tolerance)
         np.testing.assert_allclose(pulled @ flat(dots), flat(bars) @ pushed, rtol=1e-11, atol=1e-11)
-    with_results = handed(program)
-    for derived in (with_results, checked(optimise(with_results))):
-        read = flat(interpret(derived, [*args, *float_results(program, values), *bars]))
-        np.testing.assert_allclose(read, pulled, rtol=1e-10, atol=1e-10)
+    if order > 1:
+        read = interpret(checked(optimise(handed(program))), [*args, *float_results(program, values), *bars])
+        np.testing.assert_allclose(flat(read), pulled, rtol=1e-10, atol=1e-10)
     both = interpret(checked(vjp(program, with_value=True)), [*args, *bars])
     np.testing.assert_array_equal(flat(both[: len(values)]), flat(values))
     np.testing.assert_allclose(flat(both[len(values) :]), pulled, rtol=1e-13, atol=1e-13)

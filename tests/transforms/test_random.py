@@ -19,7 +19,7 @@ def _agree(program, args, rng):
     assert_close(run(checked(optimise(reverse)), (*args, *w)), pulled, 1e-10)
     assert_close(run(checked(optimise(forward)), (*args, *v)), pushed, 1e-10)
     values = float_results(program, run(program, args))
-    assert_close(run(checked(optimise(handed(program))), (*args, *values, *w)), pulled, 1e-10)
+    assert_close(run(handed(program), (*args, *values, *w)), pulled, 1e-10)
     if np.isfinite(pulled).all() and np.isfinite(pushed).all():
         terms = np.abs(np.multiply(pulled, v)).sum() + np.abs(np.multiply(w, pushed)).sum()
         assert abs(np.dot(pulled, v) - np.dot(w, pushed)) <= 1e-9 * max(1.0, terms)
