@@ -3,8 +3,8 @@
     y = (tanh x)        x_bar = (mul y_bar (sub 1.0 (mul (tanh x) (tanh x))))        [rev f]
                         x_bar = (mul y_bar (sub 1.0 (mul y y)))                      [resrev f]
 
-What it spares is counted: loops, calls, and functions that cost much; in the derivatives before they are optimised, and
-where that promises something, in the optimised ones, which share more. Where it is nothing, no result is kept.
+What it spares is counted in the derivatives before they are optimised: loops, calls, and functions that cost much.
+Where that is nothing, or the optimised derivative has more of these, no result is kept.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def handed_results(program: Program, optimised: Callable[[str], Program]) -> str
         if digits[k] == "1" and "1" in fewer:
             without = derive(program, f"r{fewer}{cotangents}", prepared=False)
             digits = fewer if _burden(without) <= least else digits
-    return digits if burden(optimised(backward_derivation(digits))) < burden(optimised("v")) else ""
+    return digits if burden(optimised(backward_derivation(digits))) <= burden(optimised("v")) else ""
 
 
 def _read(handed: Program, first: int, count: int) -> str:
