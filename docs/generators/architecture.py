@@ -62,11 +62,10 @@ def _without_comment(path: Path) -> str:
 
 def passes() -> str:
     """The pipeline, a pass a line."""
-    from ksc.passes import PIPELINE, PREPARE
+    from ksc.passes import GRID, PIPELINE, PREPARE
 
-    rows = [
-        ("before a derivative" if step in PREPARE else "", f"`{step.name}`", step.why) for step in (*PREPARE, *PIPELINE)
-    ]
+    parts = (("before a derivative", PREPARE), ("", PIPELINE), ("for a GPU", GRID))
+    rows = [(when, f"`{step.name}`", step.why) for when, steps in parts for step in steps]
     return table(("", "pass", "why it stands here"), rows)
 
 

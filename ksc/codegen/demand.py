@@ -101,18 +101,21 @@ class _Search:
         """Those of a loop; what is carried varies if it does after any iteration."""
         counted = eqn.op == "for"
         carries = eqn.params["carries"]
-        unknown = not counted or args[0] or bool(eqn.params.get("nested", False))
-        self.found |= unknown and (_makes_tensors(eqn, self.program) or len(eqn.outs) > carries)
-        carried = [v or not _has_sizes(o.type) for v, o in zip(args[1:] if counted else args, eqn.outs, strict=False)]
+        carried = args[1:] if counted else args
+        unknown = (counted and args[0]) or bool(eqn.params.get("nested", False))
         results: list[bool] = []
         for _ in range(len(carried) + 1):
             if not counted:
-                self.block(eqn.blocks[0], carried)
+                unknown |= self.block(eqn.blocks[0], carried)[0]
             results = self.block(eqn.blocks[-1], [False, *carried] if counted else carried)
             after = [a or b for a, b in zip(carried, results, strict=False)]
             if after == carried:
                 break
             carried = after
+        unknown |= not counted and len(eqn.outs) > carries
+        self.found |= unknown and (_makes_tensors(eqn, self.program) or len(eqn.outs) > carries)
+        # A number that is carried on for longer is another one.
+        carried = [varies or unknown for varies in carried]
         return [*carried, *(unknown or stacked for stacked in results[carries:])]
 
 

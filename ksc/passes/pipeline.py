@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ksc.ir.nodes import Program
 from ksc.passes.branch_values import reuse_branch_values
@@ -27,6 +28,7 @@ from ksc.passes.simplify import simplify
 from ksc.passes.small import hold_small_tensors
 from ksc.passes.starts import fill_starts
 from ksc.passes.stores import turn_accumulations_into_stores
+from ksc.passes.strips import strip_mine
 from ksc.passes.tabulate import tabulate_invariants
 from ksc.passes.through import add_through
 from ksc.timings import timed
@@ -96,6 +98,13 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("dce last", remove_dead_code, "only what is read is worth printing"),
 )
 
+GRID: tuple[Pass, ...] = (
+    Pass("strips", strip_mine, "loops are as they will be; a grid multiplies by tiles what lanes sum up one by one"),
+    Pass("fuse apart", partial(fuse, rows=False), "what lanes no longer sum up needs no rows; short loops divide well"),
+    Pass("dce of strips", remove_dead_code, "what went into products is not computed in lanes again"),
+)
+"""What is done after that for a GPU."""
+
 
 def preparation(program: Program) -> tuple[Pass, ...]:
     """The passes that come before a transform of this program: none where there are no tensors."""
@@ -114,6 +123,16 @@ def optimise(program: Program) -> Program:
     for step in PIPELINE:
         program = _run(step, program)
     return program
+
+
+def optimise_for_grid(program: Program) -> Program:
+    """Run what a GPU needs beyond the pipeline; the same program where that is nothing."""
+    first, *others = GRID
+    mined = _run(first, program)
+    if mined is not program:
+        for step in others:
+            mined = _run(step, mined)
+    return mined
 
 
 def _run(step: Pass, program: Program) -> Program:

@@ -271,3 +271,15 @@ def test_additions_become_a_product_and_all_of_it_if_nothing_else_is_added(
     for go in (True, False):
         (got,), (want,) = interpret(moved, (a, b, c, go)), interpret(program, (a, b, c, go))
         torch.testing.assert_close(torch.as_tensor(got), torch.as_tensor(want))
+
+
+@knossos.register
+def without_first_row(a: torch.Tensor, b: torch.Tensor):
+    return a[1:] @ b
+
+
+def test_what_a_product_multiplies_may_be_a_slice() -> None:
+    special, _ = without_first_row.example((torch.ones(20, 30), torch.ones(30, 20)))
+    for derivation, count in (("", 1), ("v", 2)):
+        made = [product_of(eqn) for eqn in walk(special.program_of(derivation).main.body)]
+        assert sum(product is not None for product in made) == count

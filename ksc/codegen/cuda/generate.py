@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ksc.codegen.cpp.generate import generate as generate_for
 from ksc.codegen.target import GPU
 from ksc.codegen.unit import GeneratedSource, Unit
+from ksc.passes import optimise_for_grid
 
 
 def generate(unit: Unit) -> GeneratedSource:
@@ -13,4 +16,7 @@ def generate(unit: Unit) -> GeneratedSource:
     Raises InvalidIRError where the IR has no form in CUDA; UnsupportedError where it prints, and (KS119) where it
     recurses, calls back into Python, or takes or gives a tensor of more than eight dimensions.
     """
+    if unit.kind == "tensor":
+        programs = [(derivation, optimise_for_grid(program)) for derivation, program in unit.programs]
+        unit = replace(unit, programs=programs)
     return generate_for(unit, GPU)

@@ -24,10 +24,11 @@ ROUNDS = 24
 """How often fusion is tried: what one round brings into one loop body is read once in the next."""
 
 
-def fuse(program: Program, since: Program | None = None) -> Program:
+def fuse(program: Program, since: Program | None = None, *, rows: bool = True) -> Program:
     """Fuse producers into their consumers as far as it goes; a program without tensors stays as it is.
 
-    Where the program ``since`` then was fused, functions that it has are left alone.
+    Where the program ``since`` then was fused, functions that it has are left alone. Without ``rows``, two loops of
+    which one reads what the other one made in the same iteration stay two.
     """
     if not has_tensors(program):
         return program
@@ -35,7 +36,7 @@ def fuse(program: Program, since: Program | None = None) -> Program:
     effectful = effectful_functions(program.functions)
     while True:
         functions = {
-            name: function if function in done else _fused(function, effectful)
+            name: function if function in done else _fused(function, effectful, rows=rows)
             for name, function in program.functions.items()
         }
         program = assemble(functions, program.entry, program.boxes, renew=False)
@@ -45,10 +46,10 @@ def fuse(program: Program, since: Program | None = None) -> Program:
         effectful, done = fewer, set()
 
 
-def _fused(function: Function, effectful: Collection[str]) -> Function:
+def _fused(function: Function, effectful: Collection[str], *, rows: bool) -> Function:
     function = _tidy(share_values(function, effectful), effectful)
     for _ in range(ROUNDS):
-        fused = _round(function, effectful)
+        fused = _round(function, effectful, rows=rows)
         tidy = _tidy(fused, effectful)
         if fused is function and _ops(tidy) == _ops(function):
             return tidy
@@ -56,7 +57,7 @@ def _fused(function: Function, effectful: Collection[str]) -> Function:
     return function
 
 
-def _round(function: Function, effectful: Collection[str]) -> Function:
+def _round(function: Function, effectful: Collection[str], *, rows: bool) -> Function:
     """One round; the same function where nothing is fused."""
     facts, top = Facts.of(function)
     # What is read twice now may be read once after the next round.
@@ -66,7 +67,7 @@ def _round(function: Function, effectful: Collection[str]) -> Function:
             return fused
         if facts.is_extended:
             facts, top = Facts.of(function)
-    return merge_rows(function, effectful, facts, top)
+    return merge_rows(function, effectful, facts, top) if rows else function
 
 
 def _ops(function: Function) -> Counter[str]:

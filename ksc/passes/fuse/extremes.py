@@ -305,21 +305,30 @@ def loops_around(facts: Facts, place: Place) -> Iterator[Loop]:
 
 
 def conjuncts(facts: Facts, cond: Atom) -> Iterator[Polynomial | None]:
-    """What is not negative where ``lt 0 n``, or several such, hold; None for any other condition."""
+    """What is not negative where ``lt 0 n``, ``lte 16 n``, or several such, hold; None for any other condition."""
     eqn = facts.definition(cond)
     if eqn is not None and eqn.op == "and":
         for part in eqn.args:
             yield from conjuncts(facts, part)
-    elif eqn is not None and eqn.op == "lt" and eqn.args[0] == const(0):
-        yield facts.polynomial(facts.resolve(eqn.args[1])).plus(-1)
+    elif eqn is not None and eqn.op in ("lt", "lte") and isinstance(eqn.args[0], Const) and _is_least(eqn.args[0]):
+        least = int(eqn.args[0].value) + (eqn.op == "lt")
+        yield facts.polynomial(facts.resolve(eqn.args[1])).plus(-least)
     else:
         yield None
 
 
+def _is_least(number: Const) -> bool:
+    return number.type == Integer and 0 <= int(number.value) <= LARGEST_SQUARED
+
+
 def _conditions(facts: Facts, place: Place) -> Iterator[Polynomial]:
-    """What is not negative since the loops around run: that of ``select c n 0`` whose condition is not false."""
+    """What is not negative since this is run: of a count ``select c n 0``, and on the first side of an ``if``."""
     for around in place.around():
         owner = around.owner
+        if owner is not None and owner.op == "if" and facts.inside(owner.blocks[0], owner, place) is around:
+            # Of single integers: arithmetic of what is compared may have wrapped.
+            parts = (part for part in conjuncts(facts, owner.args[0]) if part is not None)
+            yield from (part for part in parts if part.plus(-part.terms.get((), 0)).single is not None)
         for count in owner.args if owner is not None and owner.op == "build" else ():
             eqn = facts.definition(count)
             if eqn is not None and eqn.op == "select" and eqn.args[2] == const(0):

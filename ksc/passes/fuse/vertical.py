@@ -11,7 +11,7 @@ sides compute on the way become results of the ``if`` itself. This is done where
   or is cheap and read in several such places (``ksc.passes.fuse.cost``);
 * an element that may stop the kernel is read whatever happens;
 * no tensor is read that a loop changes, in each iteration, between producer and reader: it would have to be copied;
-* a product of matrices stays one, and what it multiplies is there, or a view;
+* a product of matrices stays one, and what it multiplies is there, or a part of what is;
 * nothing with an effect is moved.
 
 The body of a tensor of one element stands for that element wherever it is read.
@@ -92,6 +92,16 @@ class _Chosen:
 
 
 _Source = _Built | _Stored | _Chosen
+
+
+def _is_part(source: _Source) -> bool:
+    """Whether elements are those of other tensors at the same indices, in whatever order, and not beside them."""
+    match source:
+        case _Built(body):
+            return all(eqn.op == "index" for eqn in body.eqns)
+        case _Chosen(_, sides):
+            return all(map(_is_part, sides))
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +228,8 @@ class _Fusion:
             tensor, source.rank, self.facts, splits=self.splits(source), once=not free, alike=not cheap
         )
         elements = reading.elements
-        if not elements or (cost.work > 0 and any(element.eqn in self.factors for element in elements)):
+        factor = any(element.eqn in self.factors for element in elements)
+        if not elements or (factor and (cost.work > 0 or not _is_part(source))):
             return
         if self.changes and self.changes.between(tensor, reading.eqns, self.needs(source)):
             return

@@ -405,9 +405,18 @@ __device__ inline team best_team(const runtime &rt, int64_t n, int64_t steps, bo
     return static_cast<team>(best);
 }
 
+// A body with loops that are divided: a function, and not once more for each team that may take an iteration, as it is long.
+template <class Body, class... Parts>
+KS_NOINLINE void run(const Body &body, runtime &rt, int64_t first, int64_t last, Parts &&...parts) {
+    body(rt, first, last, static_cast<Parts &&>(parts)...);
+}
+
 // The same, where the loops in the body are divided as well: among those who take an iteration together.
 template <class Body, class... Own>
-__device__ inline void parallel(runtime &rt, int64_t n, const rows &each, memory needs, const Body &body, Own... own) {
+__device__ inline void parallel(runtime &rt, int64_t n, const rows &each, memory needs, const Body &of_rows, Own... own) {
+    const auto body = [&of_rows](runtime &mine, int64_t first, int64_t last, auto &&...parts) {
+        run(of_rows, mine, first, last, static_cast<decltype(parts) &&>(parts)...);
+    };
     if (rt.is_alone()) {
         body(rt, 0, n, own.itself()...);
         return;

@@ -1,0 +1,414 @@
+"""Loops over many points that hold products for all points, run by pieces of so many points.
+
+    (build n (lam i (build m (lam r … (reduce add d (lam k (mul (index (r k) q) (f i k))))))))
+        ⟶
+    (for p … (let (t (build piece d (lam (i k) (f (base + i) k))))
+                  (y (build piece m (lam (i r) (reduce add d (lam k (mul (index (r k) q) (index (i k) t)))))))
+       (build piece (lam i (build m (lam r … (index (i r) y))))))
+
+What a point has of its own is put into tensors for a piece of the points, so the sums are products of matrices, several
+where other loops are around, and never are there tensors for all points. What adds up products over the points adds up
+those of a piece first. A sum over the numbers below an index of a loop around is one of a triangular matrix, with zeros
+beside it; where what they are multiplied with is not finite, it is summed as before. What a sum needs of what is made
+of all others, as of their maximum, makes a cut: the lanes are loops one after another, with tensors in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from ksc.ir.builder import Builder
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const, walk
+from ksc.ir.rewrite import clone_block, clone_eqn, read_vars, replace, with_functions
+from ksc.ir.types import Float, Integer
+from ksc.passes.fuse.facts import Facts
+from ksc.passes.fuse.sizes import Place
+from ksc.passes.hoist import hoist_invariants
+from ksc.passes.strips.lanes import Lanes
+from ksc.passes.strips.products import Contraction, Contractions
+
+LANES = 256
+"""So many lanes make a loop worth it."""
+
+SIDE = 16
+"""The size of matrices from which on a product is faster than sums."""
+
+NUMBERS = 1 << 23
+"""How many numbers each of the tensors of a piece has at most."""
+
+
+def strip_mine(program: Program, *, lanes: int = LANES, side: int = SIDE, numbers: int = NUMBERS) -> Program:
+    """Run by pieces what pays where there are ``lanes`` and matrices of ``side`` at least, as is asked at run time."""
+
+    def change(function: Function) -> Function:
+        return _Mine(function, lanes, side, numbers).run() if _multiplies(function) else function
+
+    if not any(map(_multiplies, program.functions.values())):
+        return program
+    # What a lane computes of sizes is known in front of it.
+    hoisted = hoist_invariants(program)
+    mined = with_functions(hoisted, change)
+    return program if mined is hoisted else mined
+
+
+def _multiplies(function: Function) -> bool:
+    """Whether there is a sum of multiplications, or an addition to a tensor, in a loop in a loop."""
+    return any(
+        inner.op == "reduce" or (inner.op == "acc_add" and len(inner.args) > 2)
+        for eqn in walk(function.body)
+        if eqn.op in ("build", "reduce") and len(eqn.args) == 1
+        for within in walk(eqn.blocks[0])
+        for block in within.blocks
+        for inner in block.eqns
+    )
+
+
+class _Mine:
+    def __init__(self, function: Function, lanes: int, side: int, numbers: int) -> None:
+        self.function = function
+        self.lanes = lanes
+        self.side = side
+        self.numbers = numbers
+        self.facts, self.top = Facts.of(function)
+
+    def run(self) -> Function:
+        body = self.block(self.function.body, self.top)
+        return self.function if body is self.function.body else Function(self.function.name, body, self.function.span)
+
+    def block(self, block: Block, place: Place) -> Block:
+        eqns: list[Eqn] = []
+        for eqn in block.eqns:
+            if eqn.op in ("build", "reduce"):
+                eqns += self.mined(eqn, place) or (eqn,)
+            elif eqn.op in ("withacc", "for", "if", "while"):
+                blocks = tuple(self.block(inner, self.facts.inside(inner, eqn, place)) for inner in eqn.blocks)
+                same = all(new is old for new, old in zip(blocks, eqn.blocks, strict=True))
+                eqns.append(eqn if same else Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span))
+            else:
+                eqns.append(eqn)
+        return (
+            block
+            if len(eqns) == len(block.eqns) and all(map(_is, eqns, block.eqns))
+            else Block(block.params, tuple(eqns), block.results, block.span)
+        )
+
+    def mined(self, loop: Eqn, place: Place) -> Sequence[Eqn] | None:
+        if len(loop.args) != 1 or (loop.op == "build") == bool(loop.outs):
+            return None
+        if loop.op == "reduce" and (loop.params["monoid"] != "add" or any(out.type != Float for out in loop.outs)):
+            return None
+        if any(eqn.op in ("print", "callback", "call", "box", "unbox") for eqn in walk(loop.blocks[0])):
+            return None
+        strip = _Strip(loop, place, self.facts)
+        return strip.emitted(self.lanes, self.side, self.numbers) if strip.found else None
+
+
+def _is(a: object, b: object) -> bool:
+    return a is b
+
+
+class _Strip:
+    """The products of one loop, and the loop over pieces."""
+
+    def __init__(self, loop: Eqn, home: Place, facts: Facts) -> None:
+        self.loop = loop
+        self.facts = facts
+        self.count = Var("count", Integer)
+        self.lanes = Lanes(loop, home, facts)
+        self.contractions = Contractions(self.lanes, self.count)
+        self.cuts = {0}
+        self.front: dict[int, list[Eqn]] = {}
+        self.tables: list[Eqn] = []
+        self.before: dict[Eqn, list[Eqn]] = {}
+        self.found: list[Contraction] = []
+        self.trips: list[Atom] = []
+        self.asserts: list[Eqn] = []
+        self.step = 0
+        for step, eqn in enumerate(self.lanes.body.eqns):
+            self.step = step
+            self.visit([eqn], (), {})
+
+    # What becomes a product.
+
+    def visit(self, eqns: Sequence[Eqn], nest: Sequence[tuple[Var, Eqn]], accs: Mapping[Var, tuple[int, Atom]]) -> None:
+        """Look at equations in loops, and at accumulators that are opened in so many of them."""
+        for eqn in eqns:
+            known = all(self.contractions.bound(index) is not None for index, _ in nest)
+            if eqn.op == "reduce" and known and self.is_sum(eqn, [index for index, _ in nest]):
+                continue
+            if eqn.op == "acc_add" and known and self.is_addition(eqn, nest, accs):
+                continue
+            if eqn.op == "assert" and self.is_shared(eqn, nest):
+                self.asserts.append(clone_eqn(eqn, {}))
+                self.run([index for index, _ in nest])
+            elif eqn.op in ("build", "reduce"):
+                (body,) = eqn.blocks
+                self.visit(body.eqns, (*nest, *((param, eqn) for param in body.params)), accs)
+            elif eqn.op == "withacc":
+                (body,) = eqn.blocks
+                opened = {acc: (len(nest), init) for acc, init in zip(body.params, eqn.args, strict=True)}
+                self.visit(body.eqns, nest, {**accs, **opened})
+
+    def is_shared(self, eqn: Eqn, nest: Sequence[tuple[Var, Eqn]]) -> bool:
+        """Whether all lanes assert the same, in loops whose counts are those of all lanes."""
+        counts = (self.facts.counts[index] for index, _ in nest)
+        return all(map(self.lanes.is_outside, (*eqn.args, *counts)))
+
+    def is_sum(self, eqn: Eqn, nest: Sequence[Var]) -> bool:
+        """Have a sum looked up in a product for all lanes, if it is an element of one."""
+        (body,) = eqn.blocks
+        if eqn.params["monoid"] != "add" or len(eqn.args) != 1 or len(eqn.outs) != 1:
+            return False
+        value = self.facts.definition(body.results[0])
+        if value is None or value.op != "mul" or eqn.outs[0].type != Float:
+            return False
+        (summed,) = body.params
+        made = self.contractions.of(eqn.outs[0].name, value, summed, (*nest, summed))
+        if made is None:
+            return False
+        self.take(made, nest)
+        self.lanes.instead[eqn] = made.element(eqn.outs[0], eqn.span)
+        return True
+
+    def is_addition(self, eqn: Eqn, nest: Sequence[tuple[Var, Eqn]], accs: Mapping[Var, tuple[int, Atom]]) -> bool:
+        """Add up a product for all lanes, if what is added in loops are its terms."""
+        acc, *at, added = eqn.args
+        value, sign = self.facts.definition(added), 1
+        if value is not None and value.op == "neg":
+            value, sign = self.facts.definition(value.args[0]), -1
+        if value is None or value.op != "mul" or not isinstance(acc, Var) or not isinstance(added, Var):
+            return False
+        depth, start = accs.get(acc, (None, None))
+        every = [index for index, _ in nest]
+        inner = [self.lanes.local, *every] if depth is None else every[depth:]
+        places = [self.lanes.element(index, every) for index in at]
+        used = {index for place in places if place is not None for index in place.used}
+        if any(place is None or place.cut for place in places) or not used <= {*inner}:
+            return False
+        for summed in inner:
+            made = None if summed in used else self.contractions.of(added.name, value, summed, every)
+            if made is None or not set(every) <= {*made.indices, summed}:
+                continue
+            free = [index for index in inner if index is not summed]
+            if not self.is_everywhere(start, at, free, made):
+                continue
+            self.take(made, every)
+            adds = self.addition(eqn, made, free, sign)
+            if depth is None:
+                self.front[self.step].append(adds)
+            else:
+                self.before.setdefault(nest[depth][1], []).append(adds)
+            self.lanes.instead[eqn] = None
+            return True
+        return False
+
+    def is_everywhere(self, start: Atom | None, at: Sequence[Atom], free: Sequence[Var], made: Contraction) -> bool:
+        """Whether all elements of a sum may be added: what the lanes never add to is 0, and has a place."""
+        if made.corner is None or set(made.corner) <= {*free}:
+            return True
+        if len(at) != 1 or at[0] not in free or not isinstance(start, Var) or not isinstance(at[0], Var):
+            return False
+        return self.facts.equal(self.facts.size(start, 0), self.facts.resolve(made.bounds[at[0]]))
+
+    def addition(self, eqn: Eqn, made: Contraction, free: Sequence[Var], sign: int) -> Eqn:
+        """The loop that adds the elements of a product where the lanes' loops added its terms."""
+        acc, *at, added = eqn.args
+        params = {index: Var(index.name, Integer) for index in free}
+        env: dict[Var, Atom] = dict(params)
+        inner = Builder(eqn.span)
+        places: list[Atom] = []
+        for index in at:
+            place = self.lanes.element(index, free)
+            assert place is not None
+            block = clone_block(Block((), tuple(place.eqns), (place.result,)), dict(env))
+            inner.eqns += block.eqns
+            places.append(block.results[0])
+        assert isinstance(added, Var)
+        element = Var(added.name, Float)
+        inner.eqns.append(clone_eqn(made.element(element, eqn.span), env))
+        term = replace(element, env)
+        inner.emit("acc_add", [acc, *places, term if sign > 0 else inner.apply("neg", term)], [])
+        body = inner.block(params.values(), ())
+        if made.corner is not None and set(made.corner) <= {*free}:
+            outer = Builder(eqn.span)
+            inside = outer.apply("lt", *(replace(index, env) for index in made.corner))
+            outer.emit("if", [inside], [], blocks=[Block((), body.eqns, ()), Block((), (), ())])
+            body = outer.block(params.values(), ())
+        return Eqn((), "build", tuple(made.bounds[index] for index in free), {}, (body,), eqn.span)
+
+    def take(self, made: Contraction, nest: Sequence[Var]) -> None:
+        self.found.append(made)
+        self.contractions.known.update(made.new)
+        self.tables += made.tables
+        self.front.setdefault(self.step, []).extend(made.eqns)
+        self.lanes.made.update(out for eqn in (*made.tables, *made.eqns) for out in eqn.outs)
+        # What reads products is a loop of its own, so that it can be divided further.
+        self.cuts |= {self.step, self.step + 1}
+        self.run(nest)
+
+    def run(self, nest: Sequence[Var]) -> None:
+        """Take it that loops are not run through in vain."""
+        bounds = (self.contractions.bound(index) for index in nest)
+        self.trips += [bound for bound in bounds if bound is not None]
+
+    # The loop over pieces.
+
+    def emitted(self, lanes: int, side: int, numbers: int) -> Sequence[Eqn] | None:
+        """The equations in the place of the loop: a choice, when the sizes are known, between pieces and the loop."""
+        loop = self.loop
+        builder = Builder(loop.span)
+        local = self.lanes.local
+        products = [(*made.indices, made.summed) for made in self.found]
+        # The largest tensor of a piece has all indices of a product but one.
+        wholes = dict.fromkeys(
+            tuple(made.bounds[index] for index in indices if index not in (local, left))
+            for made, indices in zip(self.found, products, strict=True)
+            for left in (indices[-1], indices[-2])
+        )
+        widths = [_times(builder, whole) for whole in wholes]
+        width: Atom = const(1)
+        for one in widths:
+            width = builder.apply("max", width, one)
+        piece = builder.apply("max", builder.apply("idiv", const(numbers), width), const(1), name="piece")
+        enough = builder.apply("lte", const(lanes), loop.args[0])
+        lengths = dict.fromkeys(
+            made.bounds[index]
+            for made, indices in zip(self.found, products, strict=True)
+            for index in indices[-3:]
+            if index is not local
+        )
+        for least, size in [
+            *((side, length) for length in lengths),
+            *((1, trip) for trip in dict.fromkeys(self.trips)),
+        ]:
+            if isinstance(size, Const):
+                if int(size.value) < least:
+                    return None
+                continue
+            if least == 1 and size in lengths:
+                continue
+            enough = builder.apply("and", enough, builder.apply("lte", const(least), size))
+        pieces = self.pieces(piece)
+        if pieces is None:
+            return None
+        other = clone_eqn(loop, {})
+        sides = (clone_block(pieces, {}), Block((), (other,), other.outs))
+        builder.eqns.append(Eqn(loop.outs, "if", (enough,), {}, sides, loop.span))
+        return builder.eqns
+
+    def pieces(self, piece: Atom) -> Block | None:
+        """All tables, and the loop over pieces."""
+        loop = self.loop
+        n = loop.args[0]
+        builder = Builder(loop.span)
+        builder.eqns += [*self.asserts, *self.tables]
+        at = Var("at", Integer)
+        sums = tuple(Var(out.name, out.type) for out in loop.outs)
+        inner = Builder(loop.span)
+        # It is no less than 0 anyhow, which is to be seen.
+        inner.eqns.append(Eqn((self.lanes.base,), "max", (at, const(0)), span=loop.span))
+        left = inner.apply("sub", n, self.lanes.base)
+        inner.eqns.append(Eqn((self.count,), "min", (piece, left), span=loop.span))
+        segments = self.segments()
+        if segments is None:
+            return None
+        inner.eqns += segments
+        following = inner.apply("add", self.lanes.base, piece)
+        added = [inner.apply("add", one, out) for one, out in zip(sums, loop.outs, strict=True)]
+        body = inner.block((at, *sums), (following, *added))
+        heads = (Var(at.name, Integer), *(Var(one.name, one.type) for one in sums))
+        test = Builder(loop.span)
+        head = test.block(heads, (test.apply("lt", heads[0], n),))
+        outs = (Var(at.name, Integer), *(Var(out.name, out.type) for out in loop.outs))
+        starts = (const(0), *(const(0.0) for _ in sums))
+        builder.eqns.append(Eqn(outs, "while", starts, {"carries": len(outs)}, (head, body), loop.span))
+        return builder.block((), outs[1:])
+
+    def segments(self) -> Sequence[Eqn] | None:
+        """What each piece computes: products, and the lanes in between."""
+        body = self.lanes.body
+        rest = [self.rewritten(eqn) for eqn in body.eqns]
+        bounds = [*sorted(self.cuts - {len(rest)}), len(rest)]
+        parts = [[eqn for one in rest[first:last] for eqn in one] for first, last in pairwise(bounds)]
+        # From the last one, so that it is known of each what later ones need.
+        wholes = [self.segment(parts, k) for k in reversed(range(len(parts)))]
+        eqns: list[Eqn] = []
+        for k, part in enumerate(reversed(wholes)):
+            if part is None:
+                return None
+            for step in range(bounds[k], bounds[k + 1]):
+                eqns += self.front.get(step, ())
+            eqns += part
+        return eqns
+
+    def segment(self, parts: Sequence[Sequence[Eqn]], k: int) -> Sequence[Eqn] | None:
+        """The lanes of one part, which keeps what later ones need of it."""
+        loop, lanes = self.loop, self.lanes
+        last = k == len(parts) - 1
+        bound = {out: eqn for eqn in parts[k] for out in eqn.outs}
+        kept = [var for var in lanes.stacks if var in bound and not last]
+        results = lanes.body.results if last else ()
+        eqns = list(parts[k])
+        needed = read_vars(eqns, results)
+        earlier = [eqn for part in parts[:k] for eqn in part]
+        copies: list[Eqn] = []
+        reads: list[Eqn] = []
+        for eqn in reversed(earlier):
+            wanted = [out for out in eqn.outs if out in needed]
+            if not wanted:
+                continue
+            if all(out not in lanes.stacks and lanes.is_cheap(out) for out in wanted):
+                copies.insert(0, eqn)
+                needed.update(read_vars([eqn]))
+                continue
+            for out in wanted:
+                stack = lanes.stack(out)
+                if stack is None:
+                    return None
+                reads.append(Eqn((out,), "index", (stack, lanes.local), span=eqn.span))
+        shift = Eqn((lanes.index,), "add", (lanes.base, lanes.local), span=loop.span)
+        front = (shift, *reads, *copies)
+        outs = loop.outs if last else tuple(lanes.stacks[var] for var in kept)
+        op = loop.op if last else "build"
+        own = self.nested(eqns, kept) if op == "build" else None
+        if own is not None:
+            block = Block((lanes.local, *own[1].params), (*front, *own[1].eqns), own[1].results)
+            return [Eqn(outs, "build", (self.count, *own[0]), {}, (clone_block(block, {}),), loop.span)]
+        block = Block((lanes.local,), (*front, *eqns), (*results, *kept))
+        params = loop.params if last else {}
+        return [Eqn(outs, op, (self.count,), params, (clone_block(block, {}),), loop.span)]
+
+    def nested(self, eqns: Sequence[Eqn], kept: Sequence[Var]) -> tuple[Sequence[Atom], Block] | None:
+        """The counts and the body of the one loop that lanes consist of, which is divided among threads with them."""
+        only = eqns[0] if len(eqns) == 1 else None
+        if (
+            only is None
+            or only.op != "build"
+            or only.params.get("nested")
+            or not all(map(self.lanes.is_outside, only.args))
+        ):
+            return None
+        (body,) = only.blocks
+        places = [only.outs.index(var) for var in kept]
+        return only.args, Block(body.params, body.eqns, tuple(body.results[k] for k in places), body.span)
+
+    def rewritten(self, eqn: Eqn) -> list[Eqn]:
+        new = self.lanes.instead.get(eqn, eqn)
+        eqns = list(self.before.get(eqn, ()))
+        if new is not None:
+            blocks = tuple(
+                Block(
+                    block.params, tuple(e for one in block.eqns for e in self.rewritten(one)), block.results, block.span
+                )
+                for block in new.blocks
+            )
+            eqns.append(Eqn(new.outs, new.op, new.args, new.params, blocks, new.span) if blocks else new)
+        return eqns
+
+
+def _times(builder: Builder, factors: Sequence[Atom]) -> Atom:
+    whole: Atom = const(1)
+    for factor in factors:
+        whole = factor if whole == const(1) else builder.apply("mul", whole, factor)
+    return whole

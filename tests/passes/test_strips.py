@@ -1,0 +1,142 @@
+"""Lanes by pieces mean what they meant, and multiply matrices where they summed up."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import ksc as knossos
+from ksc.derive import derive
+from ksc.ir.interpret import interpret
+from ksc.ir.nodes import Program, walk
+from ksc.ir.verify import verify
+from ksc.passes import GRID, optimise, optimise_for_grid
+from ksc.passes.product import product_of
+from ksc.passes.strips import strip_mine
+
+
+def mixture(*, triangular: bool, weighted: bool, curved: bool, several: bool) -> knossos.Kernel:
+    """A sum over points of what is made of products of the point with matrices that all points share."""
+
+    @knossos.register
+    def f(q: Tensor, m: Tensor, x: Tensor):
+        total = 0.0
+        for i in range(x.shape[0]):
+            terms = torch.zeros(m.shape[0])
+            for k in range(m.shape[0]):
+                length = 0.0
+                for r in range(m.shape[1]):
+                    y = x[i, r] * q[k, r, r] if triangular else 0.0
+                    for j in range(r if triangular else m.shape[1]):
+                        v = torch.sin(x[i, j]) if curved else x[i, j]
+                        y += q[k, r, j] * (v - m[k if several else 0, j])
+                    length += torch.tanh(y) if curved else y * y
+                terms[k] = -length
+            total += torch.logsumexp(terms, 0) if weighted else torch.sum(terms)
+        return total
+
+    return f
+
+
+def lowered(kernel: knossos.Kernel, derivation: str, args: Sequence[Tensor]) -> Program:
+    special, _ = kernel.example(tuple(args))
+    return optimise(derive(special.program, derivation))
+
+
+def by_pieces(program: Program, numbers: int) -> Program:
+    """The program by pieces, whatever the sizes."""
+    mined = strip_mine(program, lanes=1, side=1, numbers=numbers)
+    for step in GRID[1:]:
+        mined = step.run(mined)
+    verify(mined)
+    return mined
+
+
+def products(program: Program) -> int:
+    return sum(product_of(eqn) is not None for eqn in walk(program.main.body))
+
+
+def arguments(seed: int) -> list[Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    n, components, d = (int(torch.randint(low, 7, (), generator=random)) for low in (4, 2, 3))
+    shapes = (components, d, d), (components, d), (n, d)
+    return [torch.randn(shape, dtype=torch.float64, generator=random) for shape in shapes]
+
+
+CASES = {
+    "weighted": ((False, True, False, True), 4),
+    "curved": ((True, True, True, True), 2),
+    "one mean": ((True, False, False, False), 3),
+}
+"""What a mixture is, and how many products its derivative has; the value has one."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pieces_mean_the_same(name: str) -> None:
+    flags, expected_products = CASES[name]
+    kernel = mixture(**dict(zip(("triangular", "weighted", "curved", "several"), flags, strict=True)))
+    for derivation, most in (("", 1), ("v", expected_products)):
+        program = lowered(kernel, derivation, arguments(0))
+        for seed, numbers in ((1, 1), (2, 60), (3, 10_000)):
+            given = [value.numpy() for value in arguments(seed)] + [np.asarray(1.5)] * len(derivation)
+            mined = by_pieces(program, numbers)
+            for out, expected in zip(interpret(mined, given), interpret(program, given), strict=True):
+                np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-11)
+        assert products(mined) - products(program) == most
+
+
+@knossos.register
+def below(q: Tensor, x: Tensor):
+    total = 0.0
+    for i in range(x.shape[0]):
+        for r in range(x.shape[1]):
+            y = 0.0
+            for j in range(r):
+                y += q[r, j] * x[i, j]
+            total += torch.tanh(y)
+    return total
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+def test_zeros_beside_a_triangle_meet_no_number_that_is_not_finite(number: float) -> None:
+    """The last element of a row is below no other one."""
+    q, x = torch.randn(5, 5).double(), torch.randn(6, 5).double()
+    program = lowered(below, "v", [q, x])
+    x[1, -1] = number
+    given = [q.numpy(), x.numpy(), np.asarray(1.0)]
+    mined = by_pieces(program, 60)
+    assert products(mined) > products(program)
+    for out, value in zip(interpret(mined, given), interpret(program, given), strict=True):
+        assert np.isfinite(value).all()
+        np.testing.assert_allclose(out, value, rtol=1e-11)
+
+
+def test_sizes_choose_when_it_runs() -> None:
+    """Without as many lanes, or with shorter sums, the loop is what it was."""
+    program = lowered(mixture(triangular=False, weighted=False, curved=False, several=True), "", arguments(0))
+    mined = optimise_for_grid(program)
+    (choice,) = (eqn for eqn in walk(mined.main.body) if eqn.op == "if" and any(map(products_in, eqn.blocks)))
+    assert not products_in(choice.blocks[1])
+
+
+def products_in(block: object) -> int:
+    return sum(product_of(eqn) is not None for eqn in walk(block))
+
+
+@knossos.register
+def own_matrices(q: Tensor, x: Tensor):
+    total = 0.0
+    for i in range(x.shape[0]):
+        for r in range(x.shape[1]):
+            y = 0.0
+            for j in range(x.shape[1]):
+                y += q[i, r, j] * x[i, j]
+            total += y * y
+    return total
+
+
+def test_what_no_two_lanes_share_is_no_product() -> None:
+    program = lowered(own_matrices, "v", [torch.ones(3, 4, 4), torch.ones(3, 4)])
+    assert strip_mine(program, lanes=1, side=1) is program
