@@ -18,7 +18,7 @@ from ksc.frontend.values import Abstract, Value
 from ksc.ir.types import TensorType
 
 SMALL_SIZE = 8
-SMALL_COUNT = 16
+SMALL_COUNT = 64
 """A lane of at most this many elements in an argument, and at most ``SMALL_SIZE`` in a dimension, has known sizes."""
 
 MAX_SMALL = 4

@@ -11,6 +11,7 @@ products of matrices were taken out; sums that the new innermost loop adds up be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ class _Nest:
 
     def ordered(self) -> Eqn:
         """The nest, with the cheapest loop innermost; itself where that is the one that was."""
-        costs = [self.cost(index) for index in self.indices]
+        costs = [math.inf if self.has_rows(index) else self.cost(index) for index in self.indices]
         best = min(reversed(range(len(costs))), key=costs.__getitem__)
         if costs[best] == costs[-1] or self.is_short(best):
             return self.outermost
@@ -76,6 +77,11 @@ class _Nest:
             body = Block((self.indices[k],), eqns, ())
             eqns = (Eqn((), "build", (self.counts[k],), {}, (body,), self.outermost.span),)
         return eqns[0]
+
+    def has_rows(self, index: Var) -> bool:
+        """Whether each iteration over ``index`` adds to rows of its own, kept at hand where its loop is outside."""
+        added = [eqn.args[1:-1] for eqn in self.eqns if eqn.op == "acc_add"]
+        return index is not self.indices[-1] and all(len(at) > 1 and at[0] is index for at in added)
 
     def cost(self, index: Var) -> float:
         """What the accesses of an iteration cost where the loop over ``index`` is the innermost."""

@@ -18,9 +18,13 @@
 
 namespace ks {
 
-// Whether iterations that read and write rows of so many elements in all run side by side: a pack of them stays in the
-// first-level cache, and loops over longer rows fill registers by themselves.
-template <class Pack> inline bool side_by_side(int64_t elements) { return elements * static_cast<int64_t>(sizeof(Pack)) <= 16384; }
+// Whether the iterations that are `left`, which read and write rows of so many elements in all, begin with a pack. One that
+// stays in the first-level cache takes little more time than an iteration alone, however many lanes it has; a longer one
+// needs a lane for each 16 KB, or all of them. Temporaries need memory as well.
+template <class Pack> inline bool side_by_side(int64_t elements, int64_t left, int64_t most = memory_of_pack / 2) {
+    const int64_t bytes = elements * static_cast<int64_t>(sizeof(Pack));
+    return left > 0 && (left >= Pack::lanes || left >= bytes / 16384) && bytes <= most;
+}
 
 // How many iterations a pack from `first` on has: of the last one, the lanes that are left over repeat an iteration.
 template <class Pack> inline int64_t lanes_left(int64_t first, int64_t last) {

@@ -42,7 +42,14 @@ def windows(x: Tensor, w: Tensor):
     return y
 
 
+@knossos.vmap
+def products(a: Tensor, b: Tensor):
+    """Small matrices, each with the rows of its own cotangents."""
+    return a @ b
+
+
 CASES = {
+    "products": (products, lambda a, b: a @ b, [(37, 4, 3), (37, 3, 4)]),
     "transposed": (transposed, lambda a, b: a.T @ b, [(40, 70), (40,)]),
     "layer": (layer, lambda x, w, b: torch.tanh(x @ w + b), [(20, 30), (30, 40), (40,)]),
     "heads": (
@@ -84,6 +91,12 @@ def test_rows_times_a_matrix_are_one_product():
 
 def test_products_of_each_lane_are_products_in_its_reverse():
     assert source(heads, "v", CASES["heads"][2]).count("ks::multiply") == 5
+
+
+def test_loops_over_rows_of_their_own_stay_outside():
+    text = source(products, "v", CASES["products"][2])
+    assert "ks::side_by_side" in text
+    assert "ks::summed" not in text
 
 
 def test_windows_are_summed_up_next_to_each_other():

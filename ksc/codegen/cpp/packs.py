@@ -36,6 +36,7 @@ from ksc.ir.nodes import Const, Eqn, Function, Var, walk
 from ksc.ir.sums import are_sums
 from ksc.ir.types import AccType, FloatType, Integer, TensorType
 from ksc.ops.cpp import PRIMARY
+from ksc.passes.small.literal import elements_of
 
 MOST_UNROLLED = 16
 """Loops of so many iterations compilers unroll, and put what is around them side by side."""
@@ -104,7 +105,9 @@ def _fills_registers(eqn: Eqn) -> bool:
         return not any(isinstance(out.type, TensorType) for out in tensors)
     if any(inner.op == "while" or (inner.op == "for" and not are_sums(inner)) for inner in inside):
         return False
-    return any(_is_long(inner) or (inner.op == "build" and is_row(inner)) for inner in inside)
+    return any(
+        _is_long(inner) or (inner.op == "build" and is_row(inner) and elements_of(inner) is None) for inner in inside
+    )
 
 
 def _is_small(eqn: Eqn, found: Packing) -> bool:
@@ -203,10 +206,14 @@ def _to_the_end(pack: str, whole: Sequence[str], names: Sequence[str], body: Wri
 def _print_loop_of_rows(
     p: Printer, eqn: Eqn, found: Packing, region: Region, body: Sequence[str | Line], at: Context
 ) -> None:
-    """The loop over packs of iterations that have rows, if these are short; what is left runs one by one."""
+    """The loop over packs of iterations that have rows, unless these are too long; what is left runs one by one."""
     first, last, pack = region.first, region.last, found.pack
     adds = found.shared or found.sums or found.totals
-    remaining = f"{pack}::fits({first}, {last})" if adds else f"{first} < {last}"
+    # What adds to shared tensors cannot be given up where its temporaries take too much memory.
+    most = ", ks::memory_of_pack / 64" if found.shared else ""
+    remaining = f"ks::side_by_side<{pack}>({_elements(p, found)}, {last} - {first}{most})"
+    if adds:
+        remaining = f"{pack}::fits({first}, {last}) && {remaining}"
     held = f"{pack}::lanes" if adds else f"ks::lanes_left<{pack}>({first}, {last})"
     lines: list[str | Line] = [
         f"for (; {remaining}; {first} += {pack}::lanes) {{",
@@ -224,7 +231,7 @@ def _print_loop_of_rows(
             "}",
             "rt.limit(INT64_MAX);",
         ]
-    for line in [f"if (ks::side_by_side<{pack}>({_elements(p, found)})) {{", *_indented(lines), "}"]:
+    for line in lines:
         if isinstance(line, str):
             at.writer.line(line, eqn.span)
         else:
