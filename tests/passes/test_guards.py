@@ -113,7 +113,7 @@ def sliced(x: torch.Tensor, v: torch.Tensor):
 
 
 PROGRAMS = [(packed, 0), (by_row, 1), (sliced, 1)]
-CHECKS = re.compile(r"\nstatic inline void checks_of.*?\n\}", re.DOTALL)
+CHECKS = re.compile(r"\nKS_COLD static void checks_of.*?\n\}", re.DOTALL)
 LOOP = re.compile(r"\n( *)for \(.*?\n\1\}", re.DOTALL)
 
 
