@@ -25,7 +25,11 @@ def about_to_write(frame: Frame, cell: Cell, node: ast.AST) -> None:
         _require_writable(frame, cell, other, node)
         line = getattr(node, "lineno", 0)
         reason = f"whether this changed in line {line} depends on the arguments: there it may have had another name"
-        store[other] = Poison("KS121", reason, "copy one of the two before it is changed, as in `x = x.clone()`")
+        store[other] = Poison(
+            "KS121",
+            reason,
+            "copy one of the two before it is changed, as in `x = x.clone()`, or write `x = x + y` for `x += y`",
+        )
 
 
 def _require_writable(frame: Frame, cell: Cell, other: Cell, node: ast.AST) -> None:

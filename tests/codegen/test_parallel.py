@@ -54,7 +54,7 @@ def nested_sums(x: Tensor):
     total = 0.0
     largest = 0.0
     for i in range(x.shape[0]):
-        total += x[i]
+        total = total + x[i]
         largest = max(largest, total)
     return largest
 
