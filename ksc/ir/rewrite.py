@@ -79,6 +79,11 @@ def bound_vars(block: Block) -> set[Var]:
     return bound
 
 
+def bound_in(eqn: Eqn) -> set[Var]:
+    """Every variable that the blocks of an equation bind."""
+    return set[Var]().union(*map(bound_vars, eqn.blocks))
+
+
 def read_vars(eqns: Iterable[Eqn], results: Sequence[Atom] = ()) -> dict[Var, int]:
     """How often each variable is read, in order of first reading, blocks inside included."""
     counts: dict[Var, int] = {}

@@ -13,7 +13,7 @@ from ksc.codegen.cpp.memory import place_results
 from ksc.codegen.cpp.names import Scope, identifier, is_temporary, spoken
 from ksc.codegen.cpp.packs import packing_of
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
-from ksc.codegen.cpp.storage import Storage
+from ksc.codegen.cpp.storage_plan import Storage
 from ksc.codegen.cpp.tables import tables
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Line, Writer

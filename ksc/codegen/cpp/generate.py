@@ -17,7 +17,8 @@ from ksc.codegen.cpp.function import CppFunction, analyse, describe, print_funct
 from ksc.codegen.cpp.names import Scope, function_identifier, identifier
 from ksc.codegen.cpp.parallel import independent, outermost
 from ksc.codegen.cpp.printer import Callee, NotPackedError
-from ksc.codegen.cpp.storage import Storage, plan_storage
+from ksc.codegen.cpp.storage import plan_storage
+from ksc.codegen.cpp.storage_plan import Storage
 from ksc.codegen.cpp.straight import has_long_straight_code
 from ksc.codegen.cpp.types import COMPUTE, STORAGE, box_struct, declaration
 from ksc.codegen.cpp.writer import Line

@@ -17,9 +17,9 @@ from dataclasses import replace
 from ksc.codegen.cpp.memory import allocates_in, is_carried, winds_back
 from ksc.codegen.cpp.printer import Context, Printer
 from ksc.codegen.cpp.stacks import Stack
-from ksc.codegen.cpp.storage import bound_in
 from ksc.codegen.cpp.writer import INDENT
 from ksc.ir.nodes import Atom, Eqn, walk
+from ksc.ir.rewrite import bound_in
 from ksc.ir.types import AccType, TensorType, Type
 
 

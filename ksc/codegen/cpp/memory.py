@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from ksc.codegen.cpp.lanes import drop_idle_scratch
 from ksc.codegen.cpp.printer import Context, Printer
-from ksc.codegen.cpp.storage import bound_in, holds_memory
+from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.ir.nodes import Atom, Block, Eqn, Var, const
+from ksc.ir.rewrite import bound_in
 from ksc.ir.types import TensorType, Type, is_scalar
 
 

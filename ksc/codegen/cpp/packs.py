@@ -27,12 +27,12 @@ from ksc.codegen.cpp.memory import open_scratch, scratch, winds_back
 from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.parallel import Region
 from ksc.codegen.cpp.printer import Context, NotPackedError, Packing, Printer
-from ksc.codegen.cpp.storage import bound_by, bound_in
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.varying import Varying
 from ksc.codegen.cpp.work import work_of
 from ksc.codegen.cpp.writer import INDENT, Line, Writer
 from ksc.ir.nodes import Const, Eqn, Function, Var, walk
+from ksc.ir.rewrite import bound_in, bound_vars
 from ksc.ir.sums import are_sums
 from ksc.ir.types import AccType, FloatType, Integer, TensorType
 from ksc.ops.cpp import PRIMARY
@@ -124,7 +124,7 @@ def packing_of(p: Printer, function: Function) -> Packing:
     if not function.result_types or not any(map(_is_long, walk(function.body))):
         raise NotPackedError
     differ = {param for param in function.params if isinstance(param.type, FloatType)}
-    return Varying(p, Var("lane", Integer), bound_by(function.body), differ, ways=True).run(function.body)
+    return Varying(p, Var("lane", Integer), bound_vars(function.body), differ, ways=True).run(function.body)
 
 
 def _is_long(eqn: Eqn) -> bool:

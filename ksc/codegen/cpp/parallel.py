@@ -23,11 +23,11 @@ from ksc.codegen.cpp.memory import allocates_in, refers, winds_back
 from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.printer import Context, Printer
 from ksc.codegen.cpp.rows import row_length
-from ksc.codegen.cpp.storage import bound_in
 from ksc.codegen.cpp.types import cpp_type
 from ksc.codegen.cpp.work import WORTH_DIVIDING, Work, work_of
 from ksc.codegen.cpp.writer import Writer
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, walk
+from ksc.ir.rewrite import bound_in
 from ksc.ir.sums import are_sums
 from ksc.ir.types import AccType, FloatType, TensorType, is_scalar
 

@@ -17,7 +17,7 @@ from ksc.codegen.cpp.expr import NO_READS, Expr, name_expr, origins
 from ksc.codegen.cpp.literals import literal, string_literal
 from ksc.codegen.cpp.names import Scope, is_derived, is_temporary
 from ksc.codegen.cpp.ranges import InRange
-from ksc.codegen.cpp.storage import Storage
+from ksc.codegen.cpp.storage_plan import Storage
 from ksc.codegen.cpp.sums import Addition, additions, is_begun
 from ksc.codegen.cpp.tables import Table
 from ksc.codegen.cpp.types import cpp_type, declaration

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 from ksc.codegen.cpp.lanes import count
 from ksc.codegen.cpp.printer import Printer
-from ksc.codegen.cpp.storage import bound_in
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk
+from ksc.ir.rewrite import bound_in
 from ksc.ir.types import TensorType
 from ksc.ops.cpp import PRIMARY
 from ksc.passes.product import product_of

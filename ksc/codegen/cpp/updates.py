@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ksc.codegen.cpp.analysis import Analysis
-from ksc.codegen.cpp.storage import Storage
+from ksc.codegen.cpp.storage_plan import Storage
 from ksc.ir.nodes import Atom, Eqn, Var, walk
 from ksc.ir.rewrite import read_vars
 from ksc.ir.types import TensorType, is_scalar

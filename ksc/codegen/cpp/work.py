@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from ksc.codegen.cpp.lanes import count, has_small_loops
 from ksc.codegen.cpp.printer import Printer
-from ksc.codegen.cpp.storage import bound_in
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk
+from ksc.ir.rewrite import bound_in
 from ksc.ir.sums import are_sums
 from ksc.ir.types import Integer
 from ksc.ops import PRIMITIVES
