@@ -217,7 +217,7 @@ class _Products:
         """The equations of a product with a quotient read of a result; none where there is no such quotient in it."""
         factors: list[Atom] = []
         divisors: list[Atom] = []
-        self.take_apart(eqn, factors, divisors)
+        negative = self.take_apart(eqn, factors, divisors)
         if not 1 < len(factors) <= MOST:
             return []
         for fact in self.facts:
@@ -229,19 +229,21 @@ class _Products:
                     quotient = self.quotient(fact, factor, indices, builder)
                     if quotient is not None:
                         rest = [*factors[:k], *factors[k + 1 :], quotient]
-                        return _product(builder, eqn, rest, [*divisors[:j], *divisors[j + 1 :]])
+                        return _product(builder, eqn, rest, [*divisors[:j], *divisors[j + 1 :]], negative=negative)
         return []
 
-    def take_apart(self, eqn: Eqn, factors: list[Atom], divisors: list[Atom]) -> None:
-        """Collect the factors and divisors of a product of adjoints."""
+    def take_apart(self, eqn: Eqn, factors: list[Atom], divisors: list[Atom]) -> bool:
+        """Collect the factors and divisors of a product of adjoints; whether it is the negative of their product."""
+        negative = eqn.op == "neg"
         if eqn.op == "div":
             divisors.append(eqn.args[1])
         for arg in eqn.args if eqn.op == "mul" else eqn.args[:1]:
             inner = self.made.get(arg) if isinstance(arg, Var) and is_linear(arg) else None
-            if inner is not None and inner.op in ("mul", "div") and len(factors) <= MOST:
-                self.take_apart(inner, factors, divisors)
+            if inner is not None and inner.op in ("mul", "div", "neg") and len(factors) <= MOST:
+                negative ^= self.take_apart(inner, factors, divisors)
             else:
                 factors.append(arg)
+        return negative
 
     def quotient(self, fact: _Fact, factor: Atom, indices: Mapping[int, Var], builder: Builder) -> Atom | None:
         """Emit the quotient of a factor and the divisor of a fact, if it is the one that is known."""
@@ -276,10 +278,14 @@ class _Products:
         return builder.emit("index", [tensor, *(indices[i] for i in at)], [Float], names=[tensor.name])[0]
 
 
-def _product(builder: Builder, eqn: Eqn, factors: Sequence[Atom], divisors: Sequence[Atom]) -> list[Eqn]:
-    """Emit a product that binds what ``eqn`` does."""
+def _product(
+    builder: Builder, eqn: Eqn, factors: Sequence[Atom], divisors: Sequence[Atom], *, negative: bool
+) -> list[Eqn]:
+    """Emit a product, or the negative of one, that binds what ``eqn`` does."""
     (out,) = eqn.outs
     value, *others = factors
+    if negative:
+        value = builder.apply("neg", value, name=out.name)
     for factor in others:
         value = builder.apply("mul", value, factor, name=out.name)
     for divisor in divisors:
