@@ -15,6 +15,7 @@ from ksc.ir.text import parse
 from tests.cuda.cases import Case, cases
 from tests.cuda.grid import Device, Library
 from tests.passes.test_contractions import KERNELS, arguments
+from tests.passes.test_strips import mixture
 
 KINDS = ("none", "flat", "small", "large")
 ORDERS = tuple(itertools.product((0, 1), repeat=2))
@@ -205,3 +206,25 @@ def test_programs_and_their_derivatives() -> None:
             assert device.error is None, device.error
             for out, value in zip(outs, case.expected, strict=True):
                 np.testing.assert_allclose(out, value, rtol=1e-11, atol=1e-11, err_msg=f"{case.name} {case.derivation}")
+
+
+def test_lanes_by_pieces() -> None:
+    """As many lanes as it takes, and sides as long: what ``ksc.passes.strips`` makes runs, and gives the gradient."""
+    rng = np.random.default_rng(3)
+    q, m, x = (0.3 * rng.normal(size=shape) for shape in ((1, 16, 16), (1, 16), (257, 16)))
+    special, _ = mixture(triangular=True, weighted=False, curved=False, several=True).example(
+        [torch.tensor(q), torch.tensor(m), torch.tensor(x)]
+    )
+    (case,) = cases("mixture", special.program, [q, m, x], ("v",))
+    source = generate(Unit("mixture", [("", case.program)], "float64", kind="tensor"))
+    assert len(re.findall(r"ks::multiply(?:_all)?\(rt", source.text)) == 2, source.text
+    device, outs = Library([source]).tensors(
+        source.entries[""],
+        case.program,
+        case.arguments,
+        [np.shape(value) for value in case.expected],
+        device=Device(8 << 20),
+    )
+    assert device.error is None, device.error
+    for out, value in zip(outs, case.expected, strict=True):
+        np.testing.assert_allclose(out, value, rtol=1e-11, atol=1e-11)
