@@ -166,7 +166,7 @@ class Specialisation:
     @property
     def likely(self) -> tuple[str, ...]:
         """The same with the derivation that autograd takes, where that is another one."""
-        return tuple(dict.fromkeys((*self.usual, *([self.named("backward")] if len(self.usual) > 1 else ()))))
+        return _distinct(*self.usual, self.named("backward")) if len(self.usual) > 1 else self.usual
 
     @without_own_frames
     def handed_results(self) -> str:
@@ -322,9 +322,8 @@ class Specialisation:
         """
         if self.takes_tensors or self._facts.calls_back:
             return (derivation,)
-        together: tuple[str, ...] = ("",)
-        if self.spec.float_args and self.spec.float_results:
-            together = tuple(dict.fromkeys(("", "v", "b", backward_derivation(self.handed_results()))))
+        is_differentiable = bool(self.spec.float_args and self.spec.float_results)
+        together = _distinct("", "v", "b", self.named("backward")) if is_differentiable else ("",)
         return together if derivation in together else (derivation,)
 
     def loaded(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:
@@ -358,3 +357,7 @@ class Specialisation:
         with self._nest_refused():
             program = remove_dead_code(forget_rules(derive(self.program, derivation, prepared=False)))
             return python_entry(program, DTYPES[dtype], "tensor" if self.takes_tensors else "elementwise")
+
+
+def _distinct(*derivations: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(derivations))

@@ -10,7 +10,7 @@ from torch import Tensor
 import ksc as knossos
 from ksc.derive import derive
 from ksc.ir.interpret import interpret
-from ksc.ir.nodes import Program, walk
+from ksc.ir.nodes import Block, Program, walk
 from ksc.ir.verify import verify
 from ksc.passes import GRID, optimise, optimise_for_grid
 from ksc.passes.product import product_of
@@ -54,8 +54,19 @@ def by_pieces(program: Program, numbers: int) -> Program:
     return mined
 
 
+def results_agree(mined: Program, program: Program, given: Sequence[np.ndarray], atol: float = 0.0) -> None:
+    """Both programs give the same finite numbers."""
+    for out, expected in zip(interpret(mined, given), interpret(program, given), strict=True):
+        assert np.isfinite(expected).all()
+        np.testing.assert_allclose(out, expected, rtol=1e-11, atol=atol)
+
+
+def products_in(block: Block) -> int:
+    return sum(product_of(eqn) is not None for eqn in walk(block))
+
+
 def products(program: Program) -> int:
-    return sum(product_of(eqn) is not None for eqn in walk(program.main.body))
+    return products_in(program.main.body)
 
 
 def arguments(seed: int) -> list[Tensor]:
@@ -82,8 +93,7 @@ def test_pieces_mean_the_same(name: str) -> None:
         for seed, numbers in ((1, 1), (2, 60), (3, 10_000)):
             given = [value.numpy() for value in arguments(seed)] + [np.asarray(1.5)] * len(derivation)
             mined = by_pieces(program, numbers)
-            for out, expected in zip(interpret(mined, given), interpret(program, given), strict=True):
-                np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-11)
+            results_agree(mined, program, given, atol=1e-11)
         assert products(mined) - products(program) == most
 
 
@@ -108,9 +118,7 @@ def test_zeros_beside_a_triangle_meet_no_number_that_is_not_finite(number: float
     given = [q.numpy(), x.numpy(), np.asarray(1.0)]
     mined = by_pieces(program, 60)
     assert products(mined) > products(program)
-    for out, value in zip(interpret(mined, given), interpret(program, given), strict=True):
-        assert np.isfinite(value).all()
-        np.testing.assert_allclose(out, value, rtol=1e-11)
+    results_agree(mined, program, given)
 
 
 def test_sizes_choose_when_it_runs() -> None:
@@ -119,10 +127,6 @@ def test_sizes_choose_when_it_runs() -> None:
     mined = optimise_for_grid(program)
     (choice,) = (eqn for eqn in walk(mined.main.body) if eqn.op == "if" and any(map(products_in, eqn.blocks)))
     assert not products_in(choice.blocks[1])
-
-
-def products_in(block: object) -> int:
-    return sum(product_of(eqn) is not None for eqn in walk(block))
 
 
 @knossos.register
