@@ -19,6 +19,7 @@ from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
 from ksc.passes.guards import require_before_loops
 from ksc.passes.hoist import hoist_invariants, hoist_sizes
 from ksc.passes.inline import inline_small
+from ksc.passes.joint import join_sums
 from ksc.passes.leftovers import clear_leftovers
 from ksc.passes.merge import merge_ifs
 from ksc.passes.order import order_additions
@@ -73,6 +74,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("combining", reduce_combining_loops, "what a loop adds up is fused as a sum is; its terms fill registers"),
     Pass("fuse", fuse, "cotangents of tensors are tensors that are built now, and read element by element"),
     Pass("fission", part_fills, "the same in what is not differentiated, and in derivatives"),
+    Pass("joint", join_sums, "terms are as they will be, in the sum and in its derivative; before either is changed"),
     Pass("factors", take_out_factors, "cotangents are sums now; one number is divided, and not each term"),
     Pass(
         "elements", reuse_elements, "which tensors are made is settled; what is read of one is cheap to store or add up"

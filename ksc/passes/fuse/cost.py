@@ -91,17 +91,18 @@ NOTHING = Cost(0, Stops(_never), acts=False)
 
 def cost_of(block: Block, place: Place, facts: Facts, effectful: Collection[str]) -> Cost:
     """The cost of a block that stands at ``place``."""
-    acts = any(has_effect(eqn, effectful, ()) or _adds(eqn) for eqn in block.eqns)
+    acts = any(has_effect(eqn, effectful, ()) or adds(eqn) for eqn in block.eqns)
     stops = Stops(lambda: any(fails(eqn, place, facts) for eqn in block.eqns))
     return Cost(work(block), stops, acts, sum(1 for _ in walk(block)))
 
 
-def _adds(eqn: Eqn) -> bool:
-    return eqn.op == "acc_add" or any(_adds(inner) for block in eqn.blocks for inner in block.eqns)
+def adds(eqn: Eqn) -> bool:
+    """Whether an equation, or one inside it, adds to an accumulator, be it its own."""
+    return eqn.op == "acc_add" or any(adds(inner) for block in eqn.blocks for inner in block.eqns)
 
 
-def fails(eqn: Eqn, place: Place, facts: Facts) -> bool:
-    """Whether an equation, or one inside it, may stop the kernel."""
+def fails(eqn: Eqn, place: Place, facts: Facts, *, asserts: bool = True) -> bool:
+    """Whether an equation, or one inside it, may stop the kernel; without ``asserts``, otherwise than by these."""
     record = PRIMITIVES.get(eqn.op)
     if record is not None:
         return record.can_fail and not (eqn.op in ("idiv", "imod") and facts.is_nonzero(eqn.args[1], place))
@@ -119,6 +120,6 @@ def fails(eqn: Eqn, place: Place, facts: Facts) -> bool:
     ):
         return True
     if eqn.op in ("if", "build", "reduce", "for"):
-        inside = Place(eqn, place)
-        return any(fails(inner, inside, facts) for block in eqn.blocks for inner in block.eqns)
-    return eqn.op not in ("size", "get", "tuple")
+        inside = [(block, facts.inside(block, eqn, place)) for block in eqn.blocks]
+        return any(fails(inner, within, facts, asserts=asserts) for block, within in inside for inner in block.eqns)
+    return eqn.op not in ("size", "get", "tuple") and (asserts or eqn.op != "assert")

@@ -17,7 +17,7 @@ from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import assemble, effectful_functions, read_vars, substitute_block, with_blocks, with_eqns
 from ksc.passes.fuse.changes import changed_tensors
-from ksc.passes.fuse.cost import fails
+from ksc.passes.fuse.cost import adds, fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
 from ksc.passes.product import product_of
@@ -124,7 +124,7 @@ class _Neighbours:
             own = max((depth.get(var, 0) for var in used), default=0)
             # What reads a tensor stays before what may change it in place, lest it be copied.
             own = max((own, *(read.get(var, 0) for var in changed_tensors(eqn))))
-            if _adds(eqn):
+            if adds(eqn):
                 added = own = max(own, added)
             is_loop = _key(eqn) == key
             depth.update(dict.fromkeys(eqn.outs, own + is_loop))
@@ -158,13 +158,9 @@ class _Neighbours:
         return Eqn(first.outs + second.outs, first.op, first.args, first.params, (shared,), first.span or second.span)
 
 
-def _adds(eqn: Eqn) -> bool:
-    return eqn.op == "acc_add" or any(_adds(inner) for block in eqn.blocks for inner in block.eqns)
-
-
 def _key(eqn: Eqn) -> Key | None:
     """What loops that are merged have in common."""
-    if eqn.op not in ("build", "reduce") or eqn.params.get("nested") or _adds(eqn) or product_of(eqn) is not None:
+    if eqn.op not in ("build", "reduce") or eqn.params.get("nested") or adds(eqn) or product_of(eqn) is not None:
         return None
     return eqn.op, eqn.args, eqn.params.get("monoid")
 
