@@ -75,3 +75,56 @@ def test_iterations_that_add_to_each_others_elements_are_not_apart(step):
     for got, want in zip(kernel(*args, step), expected, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
     assert "KS_APART" not in kernel.cpp
+
+
+@knossos.register
+def scanned(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor):
+    """A state per channel; in its reverse rows are stored, and the cotangents of x and of a row's scale are sums."""
+    h = torch.zeros_like(a)
+    y = torch.zeros_like(x)
+    for t in range(x.shape[0]):
+        h = torch.exp(-x[t][:, None] * a) * h + x[t][:, None] * b[t]
+        y[t] = (h * b[t]).sum(-1)
+    return y
+
+
+def outer_sum(k: torch.Tensor, v: torch.Tensor, s: torch.Tensor):
+    for t in range(v.shape[0]):
+        s = s + torch.outer(k, torch.sin(v[t]))
+    return (s * s).sum(1)
+
+
+def shifted(w: torch.Tensor, x: torch.Tensor, n: int):
+    """Element 0 is read beside each other one, and is out of range where there is none."""
+    total = 0.0 * w
+    for i in range(w.shape[0]):
+        for j in range(n):
+            total[i] += torch.sin(w[i] * x[0]) * torch.exp(x[j]) * x[j]
+    return total
+
+
+def compare(kernel, args, *rest):
+    args = [arg.double().requires_grad_() for arg in args]
+    got, want = kernel(*args, *rest), kernel.__wrapped__(*args, *rest)
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+    seed = torch.rand_like(want)
+    bars = torch.autograd.grad(got, args, seed, allow_unused=True)
+    for bar, expected in zip(bars, torch.autograd.grad(want, args, seed, allow_unused=True), strict=True):
+        expected = torch.zeros_like(bar) if expected is None else expected
+        torch.testing.assert_close(bar, expected, rtol=1e-11, atol=1e-12)
+    return re.sub(r" +", " ", kernel._latest.source("v", torch.float64).text)
+
+
+def test_loops_that_store_and_add_up_add_in_lanes_to_a_number():
+    """Also for an element that stays the same, which is not touched in the loop."""
+    held = r"double (\w+) = 0\.0;\n KS_SUM\(\1\)\n for .*\{\n(?: .*;\n)*? \1 \+= .*\n(?: .*;\n)*? \}\n %s\(%s\) \+= \1;"
+    for n in (0, 19):
+        text = compare(scanned, (torch.rand(3, 5), torch.rand(5, n), torch.rand(3, n)))
+        assert re.search(held % ("x_bar", "i, i_2"), text)
+    text = compare(knossos.register(outer_sum), (torch.rand(5), torch.rand(3, 19), torch.rand(5, 19)))
+    assert re.search(held % ("k_bar", "i_2"), text)
+
+
+@pytest.mark.parametrize(("m", "n"), [(4, 19), (3, 0)])
+def test_an_element_is_not_touched_where_the_loop_does_not_run(m, n):
+    compare(knossos.register(shifted), (torch.rand(m), torch.rand(n)), n)

@@ -16,12 +16,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from ksc.codegen.cpp.lanes import ROW
 from ksc.codegen.cpp.printer import Printer
-from ksc.ir.nodes import Atom, Eqn, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk
 from ksc.ir.types import TensorType, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.polynomial import Polynomial
 from ksc.passes.fuse.sizes import Place
+
+Places = tuple[Atom, ...]
+"""An accumulator, and indices."""
 
 COMPARED = 10
 """The number of pairs of which GCC finds out at run time whether they overlap."""
@@ -30,24 +34,56 @@ COMPARED = 10
 def are_apart(p: Printer, eqn: Eqn) -> bool:
     """Whether a ``build`` without loops inside reads and writes many tensors, in which its iterations do not meet."""
     (body,) = eqn.blocks
-    if eqn.op != "build" or any(inner.blocks for inner in body.eqns):
+    if eqn.op != "build" or any(inner.blocks for inner in body.eqns) or not _is_straight(p, body):
         return False
-    live = [inner for inner in body.eqns if p.analysis.is_live(inner)]
-    if not all(inner.op in PRIMITIVES or inner.op in ("index", "size", "acc_add") for inner in live):
-        return False
-    if not all(is_scalar(atom.type) for inner in live for atom in (*inner.outs, *inner.args[-1:])):
-        return False
-    adds = [inner for inner in live if inner.op == "acc_add"]
-    if _pairs(p, eqn, live, adds) <= COMPARED:
-        return False
-    index, size = body.params[-1], p.in_range.sizes.polynomial(p.in_range.sizes.resolve(eqn.args[-1]))
+    adds = _adds(p, eqn)
+    return _pairs(p, eqn, adds) > COMPARED and _do_not_meet(p, eqn, adds)
+
+
+def sums_in_lanes(p: Printer, eqn: Eqn) -> Sequence[Places]:
+    """What the innermost of the loops of a ``build`` adds up, if it contains no others and its iterations meet nowhere
+    else: numbers, and elements that stay the same, of which it is known that they are in range before the loop."""
+    (body,) = eqn.blocks
+    short = isinstance(eqn.args[-1], Const) and int(eqn.args[-1].value) < ROW
+    if eqn.op != "build" or short or p.packing is not None or not _is_straight(p, body):
+        return ()
+    adds = _adds(p, eqn)
+    inside: set[Atom] = {body.params[-1], *(out for inner in walk(body) for out in inner.outs)}
+    sums = {
+        add.args[:-1]: None
+        for add in adds
+        if inside.isdisjoint(add.args[:-1])
+        and all(p.in_range.is_safe(add.args[0], dim, at) for dim, at in enumerate(add.args[1:-1]))
+        and p.value(add.args[0]).text.isidentifier()
+    }
+    return tuple(sums) if _do_not_meet(p, eqn, [add for add in adds if add.args[:-1] not in sums]) else ()
+
+
+def _is_straight(p: Printer, body: Block) -> bool:
+    """Whether a block computes numbers one after the other, choices aside."""
+    eqns = [inner for inner in walk(body) if p.analysis.is_live(inner)]
+    allowed = ("index", "size", "if", "acc_add")
+    return all(inner.op in PRIMITIVES or inner.op in allowed for inner in eqns) and all(
+        is_scalar(atom.type) for inner in eqns for atom in (*inner.outs, *inner.args[-1:])
+    )
+
+
+def _adds(p: Printer, eqn: Eqn) -> list[Eqn]:
+    return [inner for inner in walk(eqn.blocks[0]) if inner.op == "acc_add" and p.analysis.is_live(inner)]
+
+
+def _do_not_meet(p: Printer, eqn: Eqn, adds: Sequence[Eqn]) -> bool:
+    """Whether no iteration of the innermost loop adds where another one does."""
+    index = eqn.blocks[0].params[-1]
+    size = p.in_range.sizes.polynomial(p.in_range.sizes.resolve(eqn.args[-1]))
     return all(_is_own(p, add, index) for add in adds) and all(
         _never_meet(p, a, b, index, size) for a, b in combinations(adds, 2) if a.args[0] is b.args[0]
     )
 
 
-def _pairs(p: Printer, eqn: Eqn, live: Sequence[Eqn], adds: Sequence[Eqn]) -> int:
+def _pairs(p: Printer, eqn: Eqn, adds: Sequence[Eqn]) -> int:
     """How many pairs of places in memory there are of which one at least is written."""
+    live = [inner for inner in eqn.blocks[0].eqns if p.analysis.is_live(inner)]
     written = len({add.args[:-1] for add in adds}) + sum(map(p.analysis.is_read, eqn.outs))
     read = len({inner.args for inner in live if inner.op == "index"})
     return written * (written - 1) // 2 + written * read

@@ -6,18 +6,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ksc.codegen.cpp.angles import angles, one_choice, wrap_choice
-from ksc.codegen.cpp.apart import are_apart
+from ksc.codegen.cpp.apart import Places, are_apart, sums_in_lanes
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
 from ksc.codegen.cpp.memory import scratch
 from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.packs import print_packs
-from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
+from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer
 from ksc.codegen.cpp.spans import fill_around, span_of
-from ksc.codegen.cpp.writer import Writer
-from ksc.ir.nodes import Eqn, Var, const, walk
-from ksc.ops import PRIMITIVES
+from ksc.codegen.cpp.writer import Line, Writer
+from ksc.ir.nodes import Eqn, Var, const
 from ksc.ops.cpp import PRIMARY
 
 
@@ -46,35 +45,18 @@ def print_nest(
             _loops(p, eqn, sizes, finish, Context(at.writer, scope), "0", sizes[0].text, lanes)
         return
 
-    straight = None if lanes else _sums_of_straight_code(p, eqn, region)
-
     def iteration(lanes: Sequence[str], inside: Context) -> None:
         p.block(eqn.blocks[0], renamed(lanes), inside)
 
     def ranges(writer: Writer) -> None:
         print_packs(p, eqn, region, [one.name for one in shared], Context(writer, scope), iteration)
         inside = Context(writer, scope)
-        _loops(p, eqn, sizes, finish, inside, region.first, region.last, lanes, straight=straight, joined=joined)
+        _loops(p, eqn, sizes, finish, inside, region.first, region.last, lanes, joined=joined)
 
     # Neighbouring threads of a grid take neighbouring elements.
     joined = p.target.is_grid and len(sizes) > 1 and all(size != const(0) for size in eqn.args)
     count = " * ".join(size.cpp.within(PRIMARY) for size in (sizes if joined else sizes[:1]))
     print_region(p, region, count, eqn, at, ranges)
-
-
-def _sums_of_straight_code(p: Printer, eqn: Eqn, region: Region) -> str | None:
-    """The pragma for a loop that only adds to numbers, or stores, and has choices but no loops inside."""
-    (body,) = eqn.blocks
-    allowed = ("index", "size", "if", "acc_add")
-    if (
-        p.target.in_lanes
-        and len(eqn.args) == 1
-        and region.shared
-        and all(shared.is_number and shared.cpp_type == p.float_type for shared in region.shared)
-        and all(inner.op in PRIMITIVES or inner.op in allowed for inner in walk(body))
-    ):
-        return f"KS_SUM({', '.join(shared.name for shared in region.shared)})"
-    return None
 
 
 def _loops(
@@ -87,7 +69,6 @@ def _loops(
     last: str,
     lanes: str | None,
     *,
-    straight: str | None = None,
     joined: bool = False,
     cut: bool = True,
 ) -> None:
@@ -103,9 +84,12 @@ def _loops(
     scope = at.scope
     heads: list[str] = []
     facts = p.in_range.facts
-    for param, size in zip(body.params, eqn.args, strict=True):
-        p.in_range.loop(param, size)
     own_rows = p.packing is not None and p.packing.whole_rows
+    for param, size in zip(body.params[:-1], eqn.args[:-1], strict=True):
+        p.in_range.loop(param, size)
+    alone = p.target.in_lanes and lanes is None and span is None and not p.across_lanes
+    sums = sums_in_lanes(p, eqn) if alone else ()
+    p.in_range.loop(body.params[-1], eqn.args[-1])
     if span is None and not own_rows and is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
         limits = [(scope.declare("k"), "0", str(count(eqn)))]
         p.flat[body.params] = limits[0][0]
@@ -135,22 +119,24 @@ def _loops(
     choice, p.settled = p.settled, one_choice(p, eqn) if row else None
     settled = p.settled
     turning = angles(p, eqn, scope, small)
+    held = _hold(p, sums, Context(writers[-2], scope))
     with scratch(p, eqn, inside):
         p.block(body, finish, inside)
+    totals = [p.held.pop(place, "") or p.value(place[0]).text for place in sums]
     declare_indices(split, eqn, inside.writer)
     p.across_lanes, p.branch_free, p.settled = around, branch_free, choice
     p.in_range.facts = facts
     innermost = writers[-1]
     if span is not None and mentions_runtime(innermost.lines):
         del at.writer.lines[begun:]
-        _loops(p, eqn, sizes, finish, at, first, last, lanes, straight=straight, joined=joined, cut=False)
+        _loops(p, eqn, sizes, finish, at, first, last, lanes, joined=joined, cut=False)
         return
     if mentions_runtime(innermost.lines) or own_rows:
         lanes = None
     elif small or row:
         lanes = "KS_LANES"
-    elif straight is not None:
-        lanes = straight
+    elif sums:
+        lanes = f"KS_SUM({', '.join(totals)})"
     elif around or any(line.text.endswith("{") for line in innermost.lines):
         lanes = None
     elif lanes is None and p.target.in_lanes and are_apart(p, eqn):
@@ -164,10 +150,25 @@ def _loops(
         outer.line(head, eqn.span)
         outer.lines.extend(inner.lines)
         outer.line("}", eqn.span)
+        if inner is innermost:
+            outer.lines.extend(held)
         if turning is not None and inner is innermost:
             turning.wrap(outer, begun, limits[-1], eqn.span)
         if settled is not None and inner is innermost:
             wrap_choice(outer, begun, p.value(settled).text, eqn.span)
+
+
+def _hold(p: Printer, sums: Sequence[Places], at: Context) -> Sequence[Line]:
+    """Declare a number for each element that a loop adds to, before the loop; the lines that add it, for after."""
+    after = at.writer.fork()
+    for place in sums:
+        acc, *indices = place
+        if indices and isinstance(acc, Var):
+            name = at.scope.declare_around(acc.name)
+            at.writer.line(f"{p.float_type} {name} = {p.value(const(0.0)).text};", None)
+            after.line(f"{p.value(acc).text}({', '.join(p.value(i).text for i in indices)}) += {name};", None)
+            p.held[place] = name
+    return after.lines
 
 
 def split_index(p: Printer, params: Sequence[Var], joint: str, sizes: Sequence[Expr], at: Context) -> dict[str, str]:

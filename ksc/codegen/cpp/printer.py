@@ -153,7 +153,8 @@ class Printer:
     ``copies`` how often it copies a tensor so that it can be changed. In a loop whose iterations run side by side
     (``lanes.py``), ``across_lanes`` holds; ``branch_free``, where cheap choices are no branches,
     other than by what is ``settled`` before a loop. ``sizes`` has the
-    variables for sizes of tensors, ``flat`` the index of nests that are one loop. ``given_at`` is where the user gives
+    variables for sizes of tensors, ``flat`` the index of nests that are one loop, ``held`` those for elements that a
+    loop adds to. ``given_at`` is where the user gives
     the results that a ``Finish`` puts down. On a grid ``walk`` knows who runs what is printed. ``packing`` is set for a
     copy of a body whose iterations run side by side (``packs.py``); ``going_on`` is then the mask of those that run
     what is printed, or None where all do.
@@ -195,6 +196,7 @@ class Printer:
         self.records: dict[str, Sequence[str]] = {}
         self.going_on: str | None = None
         self.flat: dict[tuple[Var, ...], str] = {}
+        self.held: dict[tuple[Atom, ...], str] = {}
         self.sizes: ChainMap[tuple[Atom, int], str] = ChainMap()
         self.in_range = InRange(sizes)
         self._handlers = handlers

@@ -102,7 +102,10 @@ def print_acc_add(p: Printer, eqn: Eqn, at: Context) -> None:
     assert isinstance(acc, Var)
     own = p.packing is not None and p.packing.whole_rows and p.packing.index in indices
     total = p.packing.totals.get(acc) if p.packing is not None else None
-    if total is not None:
+    held = p.held.get(eqn.args[:-1])
+    if held is not None:
+        target, indices = held, []
+    elif total is not None:
         target = total
     elif p.packing is not None and not own and not p.varies(acc):
         amount = _of_all_lanes(p, acc, value, amount)
