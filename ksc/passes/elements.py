@@ -74,7 +74,7 @@ class _First:
     def tabulate(self) -> Var:
         """Have the element made before the loop, which reads it then; the tensor that holds it."""
         if self.table is None:
-            made = _table(self.loop, self.var)
+            made = table_of(self.loop, self.var)
             (self.table,) = made.outs
             self.part.tables.setdefault(self.position, []).append(made)
             self.part.eqns[self.position] = _reading_in(self.part.eqns[self.position], self.var, self.table)
@@ -100,7 +100,7 @@ class _Elements:
                         earlier.pop(key)
                     elif key not in held and inside:
                         first.setdefault(key, _First(part, len(part.eqns), eqn, var))
-                eqn = _reading(eqn, {var: held[key] for var, key in found.items() if key in held})
+                eqn = reading(eqn, {var: held[key] for var, key in found.items() if key in held})
                 if eqn.op == "build" and not eqn.params.get("nested"):
                     results = dict(zip(eqn.blocks[0].results, eqn.outs, strict=True))
                     held.update((key, results[var]) for var, key in found.items() if var in results and key not in held)
@@ -121,7 +121,7 @@ class _Elements:
         for loop in body.eqns:
             if loop.op in ("build", "reduce") and own.isdisjoint(loop.args):
                 for var, key in self.dear(loop).items():
-                    if own.isdisjoint(read_vars([_table(loop, var)])):
+                    if own.isdisjoint(read_vars([table_of(loop, var)])):
                         yield loop, var, key
 
     def dear(self, loop: Eqn) -> dict[Var, Key]:
@@ -157,19 +157,19 @@ def _is_long(loop: Eqn) -> bool:
     return not others and not (isinstance(size, Const) and int(size.value) < SHORTEST)
 
 
-def _table(loop: Eqn, var: Var) -> Eqn:
+def table_of(loop: Eqn, var: Var) -> Eqn:
     """The loop that makes a tensor of an element of the body of ``loop``."""
     (body,) = loop.blocks
     made = prune_block(Block(body.params, body.eqns, (var,), body.span), ())
     pure = Block(made.params, tuple(eqn for eqn in made.eqns if eqn.outs), made.results, made.span)
-    table = Var(var.name, stack_type(len(loop.args), Float))
+    table = Var(var.name, stack_type(len(loop.args), var.type))
     return Eqn((table,), "build", loop.args, {}, (clone_block(pure, {}),), loop.span)
 
 
 def _reading_in(eqn: Eqn, var: Var, table: Var) -> Eqn:
     """A loop, or an equation with the loop inside, with one element read of a tensor."""
     if eqn.op in ("build", "reduce"):
-        return _reading(eqn, {var: table})
+        return reading(eqn, {var: table})
     blocks = [
         with_eqns(block, [_reading_in(one, var, table) if one.blocks else one for one in block.eqns])
         for block in eqn.blocks
@@ -177,7 +177,7 @@ def _reading_in(eqn: Eqn, var: Var, table: Var) -> Eqn:
     return with_blocks(eqn, blocks)
 
 
-def _reading(loop: Eqn, held: Mapping[Var, Var]) -> Eqn:
+def reading(loop: Eqn, held: Mapping[Var, Var]) -> Eqn:
     """The loop with elements read of the tensors that hold them."""
     if not held:
         return loop

@@ -31,6 +31,7 @@ from ksc.passes.batches import loop_over_products
 from ksc.passes.columns import sum_by_rows
 from ksc.passes.divisors import share_divisors
 from ksc.passes.extremes import reduce_extremes
+from ksc.passes.kept import keep_sums
 from ksc.passes.lookups import look_up_first
 from ksc.passes.sums_of_elements import add_up_elements
 from ksc.passes.supports import limit_to_supports
@@ -110,7 +111,7 @@ class _Module:
         if self._target.is_grid:
             program = reduce_extremes(program)
         else:
-            program = sum_by_rows(look_up_first(compute_wanted_rows(limit_to_supports(program))))
+            program = sum_by_rows(look_up_first(compute_wanted_rows(limit_to_supports(keep_sums(program)))))
             program = add_up_elements(share_divisors(program, least=1 if self._float_type == "double" else 2))
             program = loop_over_products(program) if self._divided else program
         order = list(_callees_first(program))

@@ -46,7 +46,8 @@ class Varying:
     ways; ``apart`` counts the branches and loops around that only some of them run, ``ragged`` is what loops keep that
     some leave sooner. With ``whole_rows`` iterations read and write rows of their own, all of which are side by side
     before and after; ``shared`` are tensors that they add to together, ``totals`` numbers, ``leaves`` says whether they
-    may yet have to run one after the other. ``fields`` stand for the fields of records.
+    may yet have to run one after the other. ``fields`` stand for the fields of records; ``dear`` tensors take a loop
+    for each number.
     """
 
     p: Printer
@@ -66,6 +67,7 @@ class Varying:
     totals: dict[Var, None] = field(default_factory=dict)
     leaves: bool = False
     fields: dict[tuple[str, int], Var] = field(default_factory=dict)
+    dear: set[Var] = field(default_factory=set)
 
     def run(self, block: Block) -> Packing:
         before = -1
@@ -349,15 +351,18 @@ class Varying:
         self.need_same(eqn.args)
         self.need(not eqn.params.get("nested"))
         self.block(body, (*loops, *zip(body.params, eqn.args, strict=True)))
+        repeats = any(inner.op in ("reduce", "for", "while") for inner in body.eqns)
         for result, out in zip(body.results, eqn.outs, strict=True):
+            if result in self.dear if isinstance(result.type, TensorType) else repeats:
+                self.dear.add(out)
             if eqn.op == "build" and isinstance(result.type, TensorType):
                 self.link(result, out)
             elif self.is_varying(result):
                 self.need(eqn.op == "build" or self.ways or not isinstance(out.type, TensorType))
                 self.mark(out)
-            # What an iteration of a sum needs for itself is a row.
+            # What an iteration of a sum needs for itself is a row, or takes longer to compute than to keep.
             if out in self.varying and isinstance(out.type, TensorType):
-                self.need(self.ways or out.type.rank == 1)
+                self.need(self.ways or out.type.rank == 1 or out in self.dear)
 
     def sequence(self, eqn: Eqn, loops: _Loops) -> None:
         (body,) = eqn.blocks

@@ -1,0 +1,190 @@
+"""Sums that two nests of loops in the body of another one compute are kept for the turn of that one.
+
+    s = (build n (lam k … (reduce add m (lam i … r = (reduce add i …) … (mul r r)))))  …
+    (build n (lam k … (build m (lam i … r = (reduce add i …) … (acc_add … (mul r …))))))
+      ⟶
+    s t = (build n (lam k … row = (build m (lam i … r)) … (reduce add m (lam i … (mul r r))) … row))  …
+    (build n (lam k … (build m (lam i … r = (index k i t) … (acc_add … (mul r …))))))
+
+Derivatives compute again what they need of the primal. A loop inside two others costs more than to store a number and
+read it, and what is kept is as large as these two loops, not as the one around. Done to what the compiler of a
+processor is given: threads of a GPU have no memory of their own to keep much in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ksc.ir.builder import stack_type
+from ksc.ir.liveness import has_effect
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var
+from ksc.ir.rewrite import effectful_functions, read_vars, with_blocks, with_body, with_eqns, with_functions
+from ksc.ir.types import Float
+from ksc.ops import PRIMITIVES
+from ksc.passes.dce import remove_dead_code
+from ksc.passes.elements import SHORTEST, reading, table_of
+
+
+def keep_sums(program: Program) -> Program:
+    """Keep them in all functions; the same program where there are none."""
+    effectful = effectful_functions(program.functions)
+
+    def kept(function: Function) -> Function:
+        numbers = _Numbers(effectful)
+        numbers.block(function.body, 0)
+        return with_body(function, _Kept(numbers).block(function.body, inside=False))
+
+    changed = with_functions(program, kept)
+    return program if changed is program else remove_dead_code(changed)
+
+
+Path = tuple[Eqn, ...]
+"""Loops, each in the body of the one before; a ``withacc`` may stand between two."""
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """Numbers for values: equal ones for equal expressions, whichever loops of equal sizes they stand in."""
+
+    effectful: frozenset[str]
+    known: dict[Hashable, int] = field(default_factory=dict)
+    of: dict[Atom, int] = field(default_factory=dict)
+
+    def block(self, block: Block, depth: int) -> None:
+        """Number what a block computes, inside as many loops."""
+        for eqn in block.eqns:
+            args = [self.atom(arg) for arg in eqn.args]
+            record = PRIMITIVES.get(eqn.op)
+            if record is not None and record.commutative:
+                args.sort()
+            for inner in eqn.blocks:
+                if eqn.op in ("build", "reduce"):
+                    for k, param in enumerate(inner.params):
+                        self.of[param] = self.number(("index", depth, tuple(args), k))
+                self.block(inner, depth + (eqn.op in ("build", "reduce")))
+            known = eqn.op in ("build", "reduce", "if") and not has_effect(eqn, self.effectful, ())
+            for k, out in enumerate(eqn.outs):
+                made = tuple(self.atom(inner.results[k]) for inner in eqn.blocks) if known else k
+                if known or (record is not None or eqn.op in ("index", "size", "tuple", "get")):
+                    self.of[out] = self.number((eqn.op, tuple(args), tuple(sorted(eqn.params.items())), made))
+
+    def atom(self, atom: Atom) -> int:
+        """The number of a variable, or of a constant."""
+        return self.of[atom] if atom in self.of else self.number(atom)
+
+    def number(self, key: Hashable) -> int:
+        return self.known.setdefault(key, len(self.known))
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a sum is computed: by which equation of the innermost of the loops in ``path``."""
+
+    path: Path
+    total: Eqn
+
+    @property
+    def inner(self) -> Block:
+        return self.path[-1].blocks[0]
+
+    @property
+    def indices(self) -> list[Var]:
+        return [param for loop in self.path if loop.op != "withacc" for param in loop.blocks[0].params]
+
+
+class _Kept:
+    def __init__(self, numbers: _Numbers) -> None:
+        self.numbers = numbers
+
+    def block(self, block: Block, *, inside: bool) -> Block:
+        """The block, and those in it, with sums kept that it computes twice, if it is ``inside`` a loop."""
+        if inside:
+            block = self.kept(block, {})
+        eqns = []
+        for eqn in block.eqns:
+            around = inside or eqn.op in ("build", "reduce", "for", "while")
+            eqns.append(with_blocks(eqn, [self.block(inner, inside=around) for inner in eqn.blocks]))
+        return with_eqns(block, eqns)
+
+    def kept(self, block: Block, tables: Mapping[int, Var]) -> Block:
+        """The block with sums kept; of those in ``tables`` that is done where they are computed first."""
+        first: dict[int, tuple[int, _Site]] = {}
+        for number, eqn in enumerate(block.eqns):
+            for site in _sites((), eqn):
+                key = self.numbers.of.get(site.total.outs[0], -1)
+                place, earlier = first.setdefault(key, (number, site))
+                found = self.common(earlier, site) if key >= 0 and place < number else None
+                if found is None:
+                    continue
+                value, again = found
+                made = list(block.eqns[place : place + 1])
+                if key not in tables:
+                    made, table = _keeping(earlier.path, value)
+                    tables = {**tables, key: table}
+                read = _reading(site.path, again, Eqn((again,), "index", (tables[key], *site.indices)))
+                eqns = (*block.eqns[:place], *made, *block.eqns[place + 1 : number], read, *block.eqns[number + 1 :])
+                return self.kept(with_eqns(block, eqns), tables)
+        return block
+
+    def common(self, first: _Site, second: _Site) -> tuple[Var, Var] | None:
+        """What is kept, in the first nest and in the second: what both make of the sum, or that where it is not one."""
+        numbers = self.numbers.of
+        if any(loop.op == "withacc" for loop in first.path):
+            return None
+        if [numbers[index] for index in first.indices] != [numbers[index] for index in second.indices]:
+            return None
+        own = {numbers[out]: out for eqn in first.inner.eqns for out in eqn.outs if out in numbers}
+        derived = set(second.total.outs)
+        for eqn in second.inner.eqns:
+            if not eqn.blocks and not derived.isdisjoint(eqn.args) and all(numbers.get(o) in own for o in eqn.outs):
+                derived.update(eqn.outs)
+        others = [eqn for eqn in second.inner.eqns if derived.isdisjoint(eqn.outs)]
+        read = read_vars(others, second.inner.results)
+        needed = [var for var in derived if var in read]
+        if not needed:
+            return None
+        again = needed[0] if len(needed) == 1 and needed[0].type == Float else second.total.outs[0]
+        return own[numbers[again]], again
+
+
+def _sites(path: Path, eqn: Eqn) -> Iterator[_Site]:
+    """The sums of numbers that loops in an equation compute in each iteration, if they may be long."""
+    is_sum = eqn.op == "reduce" and len(eqn.outs) == 1 and eqn.outs[0].type == Float and not _is_short(eqn)
+    if is_sum and path and path[-1].op != "withacc":
+        yield _Site(path, eqn)
+    if eqn.op in ("build", "reduce", "withacc") and not eqn.params.get("nested"):
+        for inner in eqn.blocks[0].eqns:
+            yield from _sites((*path, eqn), inner)
+
+
+def _is_short(loop: Eqn) -> bool:
+    return all(isinstance(size, Const) and int(size.value) < SHORTEST for size in loop.args)
+
+
+def _keeping(path: Path, value: Var) -> tuple[list[Eqn], Var]:
+    """A nest of loops that keeps a number that it computes, and the tensor that holds it."""
+    loop, *rest = path
+    if not rest:
+        made = table_of(loop, value)
+        return [made, reading(loop, {value: made.outs[0]})], made.outs[0]
+    (body,) = loop.blocks
+    inner, row = _keeping(tuple(rest), value)
+    eqns = [new for eqn in body.eqns for new in (inner if eqn is rest[0] else [eqn])]
+    if loop.op == "build":
+        table = Var(value.name, stack_type(len(loop.args), row.type))
+        both = Block(body.params, tuple(eqns), (*body.results, row), body.span)
+        return [Eqn((*loop.outs, table), loop.op, loop.args, loop.params, (both,), loop.span)], table
+    made = table_of(with_blocks(loop, [with_eqns(body, eqns)]), row)
+    return [made, reading(with_blocks(loop, [with_eqns(body, eqns)]), {row: made.outs[0]})], made.outs[0]
+
+
+def _reading(path: Path, var: Var, read: Eqn) -> Eqn:
+    """A nest of loops with a number read where it is computed now."""
+    loop, *rest = path
+    (body,) = loop.blocks
+    if rest:
+        eqns = [_reading(tuple(rest), var, read) if eqn is rest[0] else eqn for eqn in body.eqns]
+    else:
+        eqns = [Eqn(read.outs, read.op, read.args, span=eqn.span) if var in eqn.outs else eqn for eqn in body.eqns]
+    return with_blocks(loop, [with_eqns(body, eqns)])

@@ -1,0 +1,81 @@
+"""Sums that two nests of loops in a loop compute are computed once, and others are left alone."""
+
+import numpy as np
+import pytest
+
+from ksc.codegen.cpp import generate
+from ksc.codegen.unit import Unit
+from ksc.ir.interpret import interpret
+from ksc.ir.nodes import walk
+from ksc.ir.text import parse
+from ksc.ir.verify import verify
+from ksc.passes.kept import keep_sums
+
+PROGRAM = """
+(def f (Values (Tensor 1 Float) Float)
+ ((x : (Tensor 2 Float)) (q : (Tensor 2 Float)) (start : (Tensor 1 Float)))
+  (let ((n (size x 0))
+        (c (size q 0))
+        (d (size q 1))
+        ((bar sums)
+         (withacc ((acc start) (all 0.0))
+           (build n (lam (p : Integer)
+             (let ((terms ({first} c (lam (k : Integer)
+                     (let ({row}
+                           (s (reduce add d (lam (i : Integer)
+                             (let ((r (reduce add i (lam (j : Integer)
+                                     (let ((a (index (tuple k j) q)) (b (index j v))) (mul a b)))))
+                                   (e (index i v))
+                                   (t (add e r)))
+                               (mul t t))))))
+                       s))))
+                   (total {total})
+                   (() (build c (lam (k : Integer)
+                     (let ({row})
+                       (build d (lam (i : Integer)
+                         (let ((r (reduce add {count} (lam (j : Integer)
+                                 (let ((a (index (tuple k j) q)) (b (index j v))) (mul a b)))))
+                               (e (index i v))
+                               (t (add r e))
+                               {more}
+                               (u (mul total {value})))
+                           (acc_add i acc u)))))))))
+               (acc_add all total)))))))
+    (values bar sums)))
+"""
+ROW = """(v (build d (lam (i : Integer)
+    (let ((a (index (tuple p i) x)) (b (index (tuple k i) q))) (sub a b)))))"""
+SUM = "(reduce add c (lam (k : Integer) (index k terms)))"
+ORDINARY = {"row": ROW, "first": "build", "total": SUM, "count": "i", "more": "", "value": "t"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "sums"),
+    [
+        ({}, 1),
+        ({"first": "reduce add", "total": "(mul 2.0 terms)"}, 1),
+        # What is made of the sum is needed, the sum, or both.
+        ({"value": "r"}, 1),
+        ({"more": "(w (mul r t))", "value": "w"}, 1),
+        # Another sum.
+        ({"count": "d"}, 2),
+    ],
+)
+def test_a_sum_is_kept_for_the_turn_of_the_loop_around(parts, sums):
+    program = parse(PROGRAM.format(**{**ORDINARY, **parts}))
+    kept = keep_sums(program)
+    verify(kept)
+    counts = [eqn.args[0].name for eqn in walk(kept.main.body) if eqn.op == "reduce"]
+    assert counts.count("i") + counts.count("d") - 1 == sums
+    random = np.random.default_rng(0)
+    for n, c, d in ((2, 3, 4), (0, 2, 2), (2, 0, 3), (1, 2, 0)):
+        given = random.normal(size=(n, d)), random.normal(size=(c, d)), random.normal(size=d)
+        for a, b in zip(interpret(program, given), interpret(kept, given), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_what_takes_a_loop_is_kept_for_points_side_by_side():
+    text = generate(Unit("f", [("", parse(PROGRAM.format(**ORDINARY)))], "float64", "tensor")).text
+    assert text.count("ks::tensor<ks::pack<double>, 2>") == 1
+    # A sum for each half of the loop: points side by side, and what is left of them.
+    assert text.count("j < i") == 2
