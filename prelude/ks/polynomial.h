@@ -20,10 +20,44 @@ KS_FN float power_of_two(float shifted) {
     return power;
 }
 
-// 2^k e^(t / 2) = 2^(n + k) e^(r / 2) for |t| <= 104 and |k| <= 50, where 2^(n + k) is a normal number; `bias` is 12583039 + k.
-KS_FN float exp_half(float t, float bias) {
-    const float shifted = t * 0.72134752f + bias;
-    const float n = shifted - bias;
+// Bounds by the bits of a number cost less than comparisons of floats. What is added to the bits first puts +inf last among
+// the signed integers, and -inf among the unsigned ones, so that a minimum of either cuts off what lies between a bound and
+// the infinity, and NaN passes. Bounds are constants of a template: compilers know a minimum with a constant, where two
+// variables were a branch for them, which they would follow through the whole polynomial.
+constexpr uint32_t past_nan = 0x007fffffu;
+
+template <uint32_t high> KS_FN uint32_t bits_at_most(uint32_t bits) {
+    constexpr int32_t bound = static_cast<int32_t>(high + past_nan);
+    const int32_t own = static_cast<int32_t>(bits);
+    const int32_t least = own < bound ? own : bound;
+    return static_cast<uint32_t>(least);
+}
+template <uint32_t low> KS_FN uint32_t bits_at_least(uint32_t bits) {
+    constexpr uint32_t bound = low + past_nan;
+    const uint32_t least = bits < bound ? bits : bound;
+    return least;
+}
+template <uint32_t low, uint32_t high> KS_FN float bounded(float x) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    bits = bits_at_least<low>(bits_at_most<high>(bits + past_nan)) - past_nan;
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
+}
+template <uint32_t high> KS_FN float bounded_above(float x) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    bits = bits_at_most<high>(bits + past_nan) - past_nan;
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
+}
+constexpr uint32_t bits_of_64 = 0x42800000u, bits_of_104 = 0x42d00000u, bits_of_minus_104 = 0xc2d00000u;
+
+// e^t for |t| <= 104: the square of 2^n e^(r / 2), in which 2^n is a normal number, so that one multiplication overflows to
+// infinity and underflows to subnormals as it should. At most 3.2 ULP.
+KS_FN float exp_within(float t) {
+    const float shifted = t * 0.72134752f + 12583039.0f;
+    const float n = shifted - 12583039.0f;
     const float r = (t - n * 1.38629150f) - n * 2.8572135e-6f;
     float p = 2.1592092e-5f * r + 2.61522e-4f;
     p = p * r + 2.604268e-3f;
@@ -31,39 +65,52 @@ KS_FN float exp_half(float t, float bias) {
     p = p * r + 0.124999985f;
     p = p * r + 0.5f;
     p = p * r + 1.0f;
-    return p * power_of_two(shifted);
-}
-
-// e^t for |t| <= 104: a square, so that one multiplication overflows to infinity and underflows to subnormals as it
-// should. At most 3.2 ULP.
-KS_FN float exp_within(float t) {
-    const float root = exp_half(t, 12583039.0f);
+    const float root = p * power_of_two(shifted);
     return root * root;
 }
 
-// e^x, e^-x, and e^-|x|. Where compilers see that x is not negative they make the third of the second. Two bounds, one
-// after the other, would be choices of which one decides the other; compilers follow such paths through the polynomial,
-// which is then no longer one for all lanes.
-KS_FN float exp_polynomial(float x) {
-    const float size = __builtin_fabsf(x);
-    return exp_within(__builtin_copysignf(104.0f < size ? 104.0f : size, x));
-}
+// e^x, and e^-x, which has the same bits: by one comparison with |x|, which is none with the sign where compilers see that
+// x is not negative.
+KS_FN float exp_polynomial(float x) { return exp_within(bounded<bits_of_minus_104, bits_of_104>(x)); }
 KS_FN float exp_minus_polynomial(float x) {
     const float size = __builtin_fabsf(x);
     return exp_within(-__builtin_copysignf(104.0f < size ? 104.0f : size, x));
 }
-KS_FN float exp_of_minus(float x) {
-    const float size = __builtin_fabsf(x);
-    return exp_within(-(104.0f < size ? 104.0f : size));
+
+// 2^k e^t as a product, to 2 ULP, where 2^(n + k) is a normal number for the whole n next to t / log 2; `bias` is
+// 12583039 + k. A function of which t is bounded to one side more than to the other has room for it, and need not square.
+struct scaled_exp {
+    float fraction;
+    float power;
+};
+KS_FN scaled_exp exp_of(float t, float bias) {
+    const float shifted = t * 1.44269504f + bias;
+    const float n = shifted - bias;
+    const float r = (t - n * 0.693145752f) - n * 1.42860677e-6f;
+    float p = 8.2902741e-3f * r + 4.1898161e-2f;
+    p = p * r + 0.16667639f;
+    p = p * r + 0.49999148f;
+    p = p * r + 0.9999997f;
+    p = p * r + 1.0f;
+    return {p, power_of_two(shifted)};
 }
 
-// 1 / (1 + e^-x), both sides of which are multiplied by 2^-24: what would overflow is finite, and so the quotient is right
-// down to the subnormals without a choice.
-KS_FN float sigmoid_polynomial(float x) {
+// e^-|x|.
+KS_FN float exp_of_minus(float x) {
     const float size = __builtin_fabsf(x);
-    const float root = exp_half(-__builtin_copysignf(104.0f < size ? 104.0f : size, x), 12583027.0f);
-    return 0x1p-24f / (root * root + 0x1p-24f);
+    const scaled_exp e = exp_of(-(104.0f < size ? 104.0f : size), 12583103.0f);
+    return e.fraction * e.power * 0x1p-64f;
 }
+
+// 1 / (1 + e^u) for -64 <= u <= 104, both sides of which are multiplied by 2^-24: what would overflow is finite, and so
+// the quotient is right down to the subnormals without a choice.
+KS_FN float share_of_one(float u) {
+    const scaled_exp e = exp_of(u, 12583015.0f);
+    return 0x1p-24f / (e.fraction * e.power + 0x1p-24f);
+}
+// 1 / (1 + e^-x) and 1 / (1 + e^|x|).
+KS_FN float sigmoid_polynomial(float x) { return share_of_one(-bounded<bits_of_minus_104, bits_of_64>(x)); }
+KS_FN float sigmoid_of_minus_polynomial(float x) { return share_of_one(bounded_above<bits_of_104>(__builtin_fabsf(x))); }
 
 // log(1 + y) for 0 <= y <= 1, to 2 ULP; with a sum at its end, which no addition that follows can be fused with.
 KS_FN float log1p_of_share(float y) {
@@ -88,28 +135,33 @@ KS_FN float least_size(float a, float b) {
     return a;
 }
 
-// Below 0.97 x + x P(x^2), above 1 - Q(|x|)^8, which is 1 from 4 on: at most 3 ULP. The coefficients are minimax fits,
-// rounded one after the other.
+// The larger of two numbers of which one is not negative, by their bits; NaN where one is, if its sign is plus.
+KS_FN float most_size(float a, float b) {
+    int32_t bits, other;
+    __builtin_memcpy(&bits, &a, sizeof a);
+    __builtin_memcpy(&other, &b, sizeof b);
+    bits = bits > other ? bits : other;
+    __builtin_memcpy(&a, &bits, sizeof a);
+    return a;
+}
+
+// Below 0.95 x + x P(x^2), above 1 - Q(|x|)^8, which is 1 from 4 on: at most 3 ULP. Each falls below erf where the other
+// one stands for it, so that the larger of both is the choice. The coefficients are minimax fits, rounded one after the other.
 KS_FN float erf_polynomial(float x) {
     const float size = __builtin_fabsf(x);
     const float t = least_size(size, 4.0f);
     const float square = t * t;
-    float p = 7.9885467e-5f * square - 8.0476061e-4f;
-    p = p * square + 5.1922123e-3f;
-    p = p * square - 2.6855664e-2f;
-    p = p * square + 0.11283625f;
-    p = p * square - 0.37612627f;
-    p = p * square + 0.12837917f;
-    float q = 1.8346325e-5f * t - 7.4100230e-5f;
-    q = q * t - 1.3250950e-3f;
-    q = q * t + 9.7488062e-3f;
-    q = q * t - 6.1984789e-3f;
-    q = q * t - 6.6376977e-2f;
-    q = q * t - 0.14248316f;
-    q = q * t + 1.0002708f;
+    float p = -5.8599014e-4f * square + 4.9670585e-3f;
+    p = p * square - 2.6748545e-2f;
+    p = p * square + 0.112813115f;
+    p = p * square - 0.37612444f;
+    p = p * square + 0.12837914f;
+    const float high = 1.4279411e-4f * t - 2.3966560e-3f;
+    const float middle = 1.2618312e-2f * t - 1.0699965e-2f;
+    const float low = -6.2236637e-2f * t - 0.14455256f;
+    const float q = ((high * square + middle) * square + low) * t + 1.0007049f;
     const float fourth = (q * q) * (q * q);
-    const float value = size >= 0.97f ? 1.0f - fourth * fourth : size + size * p;
-    return __builtin_copysignf(value, x);
+    return __builtin_copysignf(most_size(1.0f - fourth * fourth, size * p + t), x);
 }
 
 }  // namespace ks

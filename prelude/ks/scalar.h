@@ -230,6 +230,13 @@ template <class T> KS_FN T sigmoid(T x) {
 }
 KS_FN float sigmoid(float x) { return sigmoid_polynomial(x); }
 
+// 1 / (1 + exp(|x|)), the sigmoid of -|x|.
+template <class T> KS_FN T sigmoid_of_minus(T x) {
+    const T small = exp(-abs(x));
+    return small / (T(1) + small);
+}
+KS_FN float sigmoid_of_minus(float x) { return sigmoid_of_minus_polynomial(x); }
+
 // log(1 + exp(x)).
 template <class T> KS_FN T softplus(T x) { return (x < T(0) ? T(0) : x) + log1p(exp(-abs(x))); }
 

@@ -19,6 +19,7 @@ FUNCTIONS = {
     "exp_minus_float": ("float", "ks::exp_minus"),
     "exp_minus_size_float": ("float", "[](float x) { return ks::exp_minus(ks::abs(x)); }"),
     "sigmoid_float": ("float", "ks::sigmoid"),
+    "sigmoid_of_minus_float": ("float", "ks::sigmoid_of_minus"),
     "softplus_float": ("float", "ks::softplus"),
     "tanh_double": ("double", "ks::tanh"),
 }
@@ -29,11 +30,19 @@ ANGLES = {f"{name}_{type_}": (type_, name) for name in ("sin", "cos", "lone_sin"
 
 LARGE = {np.float32: 8192.0, np.float64: 1048576.0}
 
-BOUNDS = {"erf_float": 3.0, "exp_float": 3.2, "sigmoid_float": 4.2, "softplus_float": 4.0, "tanh_double": 4.0}
+BOUNDS = {
+    "erf_float": 3.0,
+    "exp_float": 3.2,
+    "sigmoid_float": 3.5,
+    "sigmoid_of_minus_float": 3.5,
+    "softplus_float": 4.0,
+    "tanh_double": 4.0,
+}
 
 EXACT = {
     "exp_float": np.exp,
     "sigmoid_float": scipy.special.expit,
+    "sigmoid_of_minus_float": lambda x: scipy.special.expit(-np.abs(x)),
     "softplus_float": lambda x: np.logaddexp(x, 0.0),
 }
 """In double precision, right to far more places than a float has."""

@@ -75,6 +75,17 @@ RULES = [
         "(let (t (exp x)) (mul (div t (add t 1.0)) t))",
         "(let (t (exp x)) (mul (div t (add t 1.0)) t))",
     ),
+    ("Float", "(let (t (exp (neg (abs x)))) (div t (add 1.0 t)))", "(sigmoid (neg (abs x)))"),
+    (
+        "Float",
+        "(let (t (exp (neg (abs x)))) (mul t (div t (add 1.0 t))))",
+        "(let (t (exp (neg (abs x)))) (mul t (div t (add 1.0 t))))",
+    ),
+    (
+        "Float",
+        "(let (t (exp (neg x))) (div t (add 1.0 t)))",
+        "(let (t (exp (neg x))) (div t (add 1.0 t)))",
+    ),
     ("Float", "(log1p (exp (mul -2.0 x)))", "(log1p (exp (mul -2.0 x)))"),
     ("Float", "(log1p (exp (neg (mul x y))))", "(log1p (exp (neg (mul x y))))"),
     ("Float", "(add 1.0 2.0)", "3.0"),
@@ -116,7 +127,7 @@ def test_rule(type_, before, after):
 
 
 SPECIAL = [0.0, -0.0, 1.0, -1.5, math.inf, -math.inf, math.nan, 1e-310, 1.7e308]
-LAST_PLACE = ("pow", "0.5) (mul", "3.0", "sqrt", "5.0", "(mul (div y")
+LAST_PLACE = ("pow", "0.5) (mul", "3.0", "sqrt", "5.0", "(mul (div y", "(abs x)))) (div t")
 
 
 def bits(values):
@@ -132,8 +143,15 @@ def test_rule_keeps_every_bit(type_, before):
         assert bits(interpret(simpler, args)) == bits(interpret(program, args))
 
 
-def test_a_share_is_right_but_for_the_last_places():
-    program = definition("Float", "(let (t (exp x)) (mul (div y (add t 1.0)) t))")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(let (t (exp x)) (mul (div y (add t 1.0)) t))",
+        "(let (t (exp (neg (abs x)))) (mul (div y (add t 1.0)) t))",
+    ],
+)
+def test_a_share_is_right_but_for_the_last_places(text):
+    program = definition("Float", text)
     simpler = simplify(program)
     for x, y in itertools.product(SPECIAL, SPECIAL):
         (wanted,), (given,) = (interpret(one, (x, y, 0, False)) for one in (program, simpler))

@@ -44,6 +44,8 @@ _OF_PACKS = {
 }
 """What is written otherwise where the first operand differs between iterations that run side by side."""
 _EXP_MINUS = call("ks::exp_minus", 1)
+_SIGMOID_OF_MINUS = call("ks::sigmoid_of_minus", 1)
+_MINUS_SIZE = "-ks::abs("
 
 _CHEAP = re.compile(r"\w+(\.size\[\d+\])?")
 
@@ -409,6 +411,8 @@ class Printer:
         elif eqn.op == "exp" and args[0].cpp.precedence == UNARY and args[0].text.startswith("-"):
             # Its bounds cost less than those of the exponential of a negated number.
             form, args = _EXP_MINUS, [replace(args[0], cpp=CppExpr(unwrapped(args[0].text[1:])))]
+        elif eqn.op == "sigmoid" and args[0].cpp.precedence == UNARY and args[0].text.startswith(_MINUS_SIZE):
+            form, args = _SIGMOID_OF_MINUS, [replace(args[0], cpp=CppExpr(args[0].text[len(_MINUS_SIZE) : -1]))]
         value = self.apply(form, args, eqn.span)
         if eqn.op in ("lt", "lte", "gt", "gte") and isinstance(eqn.args[0].type, IntegerType):
             value = replace(value, ordered=True)

@@ -1,11 +1,11 @@
 """Identities of the scalar primitives.
 
-On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with four exceptions that a
+On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with five exceptions that a
 person would also make: a power with a small whole constant exponent is written as multiplications, as PyTorch
 computes it; constant factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``;
 adjoints or tangents of one divisor are added before they are divided, ``x_bar / s + y_bar / s`` becoming
-``(x_bar + y_bar) / s``; and what exp or erf is taken of is multiplied rather than divided by a constant. Each may
-differ in the last place.
+``(x_bar + y_bar) / s``; what exp or erf is taken of is multiplied rather than divided by a constant; and the share
+``exp(-abs(x)) / (1 + exp(-abs(x)))`` is a sigmoid. Each may differ in the last places.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class Context(Protocol):
 
     def used_once(self, atom: Atom) -> bool:
         """Whether the variable is read in one place only."""
+
+    def used_twice(self, atom: Atom) -> bool:
+        """Whether the variable is read in two places only."""
 
 
 Rule = Callable[[Context, Eqn], Atom | None]
@@ -163,15 +166,26 @@ def _share(context: Context, a: Atom, b: Atom) -> Atom | None:
         quotient = _defined(context, x, "div")
         if quotient is None or not context.used_once(x) or _defined(context, power, "exp") is None:
             continue
-        total = _defined(context, quotient.args[1], "add")
-        if (
-            total is not None
-            and quotient.args[0] is not power
-            and any(p is power and _is(q, 1.0) for p, q in (total.args, total.args[::-1]))
-        ):
+        if quotient.args[0] is not power and _exceeds_by_one(context, quotient.args[1], power):
             share = context.apply("div", power, quotient.args[1])
             return context.apply("mul", quotient.args[0], share)
     return None
+
+
+def _exceeds_by_one(context: Context, atom: Atom, other: Atom) -> bool:
+    total = _defined(context, atom, "add")
+    return total is not None and any(x is other and _is(y, 1.0) for x, y in (total.args, total.args[::-1]))
+
+
+def _share_of_exp(context: Context, a: Atom, b: Atom) -> Atom | None:
+    """e^u / (1 + e^u) for u = -abs(x) as a sigmoid, if neither e^u nor the sum is read elsewhere."""
+    power = _defined(context, a, "exp")
+    negated = None if power is None else _defined(context, power.args[0], "neg")
+    if negated is None or _defined(context, negated.args[0], "abs") is None:
+        return None
+    if not (context.used_twice(a) and context.used_once(b) and _exceeds_by_one(context, b, a)):
+        return None
+    return context.apply("sigmoid", *negated.outs)
 
 
 def _factor(context: Context, atom: Atom, depth: int = 0) -> tuple[float, list[Atom]] | None:
@@ -225,7 +239,7 @@ def _div(context: Context, eqn: Eqn) -> Atom | None:
         if abs(mantissa) == 0.5 and -100 < exponent < 100:
             return context.apply("mul", a, const(1.0 / b.value))
         return _constant_quotient(context, a, b)
-    return None
+    return _share_of_exp(context, a, b)
 
 
 def _constant_quotient(context: Context, a: Atom, b: Const) -> Atom | None:

@@ -45,6 +45,9 @@ class _Simplifier:
     def used_once(self, atom: Atom) -> bool:
         return isinstance(atom, Var) and self.uses.get(atom, 1) == 1
 
+    def used_twice(self, atom: Atom) -> bool:
+        return isinstance(atom, Var) and self.uses.get(atom, 1) == 2
+
     def apply(self, op: str, *args: Atom) -> Atom:
         (type_,) = primitive(op).result_types([arg.type for arg in args])
         like = self.current
