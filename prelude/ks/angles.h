@@ -10,8 +10,9 @@
 
 namespace ks {
 
-// A quarter of a turn in four parts, so short that a multiple of the first three is exact for all angles up to `limit`;
-// and how a quotient is rounded by an addition, after which its last bits are the number of quarters.
+// A quarter of a turn in three numbers, for multiplications that are fused with a subtraction, and in four parts without
+// them, so short that a multiple of the first three is exact for all angles up to `limit`, none of them negative, which -0.0
+// would not survive; and how a quotient is rounded by an addition, after which its last bits are the number of quarters.
 template <class T> struct quarter_turn;
 template <> struct quarter_turn<float> {
     typedef uint32_t bits;
@@ -19,6 +20,7 @@ template <> struct quarter_turn<float> {
     static constexpr float shift = 12582912.0f;
     static constexpr float reciprocal = 0.636619772f;
     static constexpr float parts[] = {1.5703125f, 4.8375129699707031e-4f, 7.5495336204767227e-8f, 2.56334406e-12f};
+    static constexpr float rounded[] = {1.5707963f, 7.5497894e-08f, 5.3903025e-15f};
 };
 template <> struct quarter_turn<double> {
     typedef uint64_t bits;
@@ -27,6 +29,7 @@ template <> struct quarter_turn<double> {
     static constexpr double reciprocal = 0.63661977236758134;
     static constexpr double parts[] = {1.57079632673412561417, 6.0771005063039660e-11, 2.0222662487111665e-21,
                                        8.4784551903340901e-32};
+    static constexpr double rounded[] = {1.5707963267948966, 6.123233995736765e-17, 1.0828566739219139e-32};
 };
 
 // (sin(r) - r) / r and (cos(r) - 1) / r^2 of the square of r, at most an eighth of a turn. Zero is added to have +0.0 at the
@@ -76,73 +79,86 @@ KS_FN double lone_sine_excess(double square) {
     return p * square + 0.0;
 }
 
-// Sine and cosine for angles up to the limit, which is reported in `far` if it is passed; what follows then is no sine at all. Where both
-// are taken of one angle, compilers see that they have all but the last few operations in common.
+// Less than zero if an angle is beyond the limit: of floats the sign of what is left of it, which costs no comparison.
+KS_FN int beyond(float x) {
+    const float room = quarter_turn<float>::limit - __builtin_fabsf(x);
+    int sign;
+    __builtin_memcpy(&sign, &room, sizeof sign);
+    return sign;
+}
+KS_FN int beyond(double x) { return -static_cast<int>(__builtin_fabs(x) > quarter_turn<double>::limit); }
+
+// Sine and cosine for angles up to the limit; `far` is made less than zero if one is beyond, and what follows then is no sine at all.
+// Where both are taken of one angle, compilers see that they have all but the last operation in common.
 struct near_angles {
     template <class T> static T sin(int &far, T x) {
         const rotation<T> turned = rotate(far, x);
-        return turned.flipped(turned.sine, turned.quarters);
+        return number<T>(turned.sine ^ turned.change ^ turned.sign);
     }
     template <class T> static T cos(int &far, T x) {
         const rotation<T> turned = rotate(far, x);
-        return turned.flipped(turned.cosine, turned.quarters + 1);
+        return number<T>(turned.cosine ^ turned.change ^ turned.sign);
     }
     // The sine where no cosine is taken: by half turns, so that one polynomial is enough.
     template <class T> static T lone_sin(int &far, T x) {
         typedef quarter_turn<T> quarter;
-        typedef typename quarter::bits bits;
-        far |= abs(x) > quarter::limit;
+        far |= beyond(x);
         const T shifted = x * (quarter::reciprocal * T(0.5)) + quarter::shift;
         const T r = without(x, shifted - quarter::shift, T(2));
         const T sine = lone_sine_excess(r * r) * r + r;
-        bits own, halves;
-        __builtin_memcpy(&own, &sine, sizeof sine);
-        __builtin_memcpy(&halves, &shifted, sizeof shifted);
-        own ^= halves << (8 * sizeof(T) - 1);
-        T value;
-        __builtin_memcpy(&value, &own, sizeof value);
-        return value;
+        return number<T>(bits_of(sine) ^ bits_of(shifted) << (8 * sizeof(T) - 1));
     }
 
   private:
+    template <class T> static T number(typename quarter_turn<T>::bits bits) {
+        T value;
+        __builtin_memcpy(&value, &bits, sizeof value);
+        return value;
+    }
+    template <class T> static typename quarter_turn<T>::bits bits_of(T x) {
+        typename quarter_turn<T>::bits bits;
+        __builtin_memcpy(&bits, &x, sizeof bits);
+        return bits;
+    }
+
+    // Sine and cosine of the rest r, what makes one the other at odd quarters of a turn, and the sign of both. At odd quarters the
+    // sine is that of -r: sin(r + 90°) is cos r, and cos(r + 90°) is sin(-r).
     template <class T> struct rotation {
-        typedef typename quarter_turn<T>::bits bits;
-
-        bits sine;
-        bits cosine;
-        bits quarters;
-
-        // Sine and cosine change places with every quarter of a turn, and signs with every second.
-        T flipped(bits own, bits sign) const {
-            own ^= (sine ^ cosine) & (0 - (quarters & 1));
-            own ^= (sign & 2) << (8 * sizeof(T) - 2);
-            T value;
-            __builtin_memcpy(&value, &own, sizeof value);
-            return value;
-        }
+        typename quarter_turn<T>::bits sine, cosine, change, sign;
     };
 
-    // x without n turns of so many quarters, one or two.
+    // x without n turns of so many quarters, one or two. Fused, the first difference is exact, and so is each but for its own
+    // rounding.
     template <class T> static T without(T x, T n, T quarters) {
         typedef quarter_turn<T> quarter;
+#ifdef KS_FUSED
+        T r = fused(-n, quarters * quarter::rounded[0], x);
+        r = fused(-n, quarters * quarter::rounded[1], r);
+        return fused(-n, quarters * quarter::rounded[2], r);
+#else
         T r = x - n * (quarters * quarter::parts[0]);
         r = r - n * (quarters * quarter::parts[1]);
         r = r - n * (quarters * quarter::parts[2]);
         return r - n * (quarters * quarter::parts[3]);
+#endif
     }
 
     template <class T> static rotation<T> rotate(int &far, T x) {
         typedef quarter_turn<T> quarter;
-        far |= abs(x) > quarter::limit;
+        typedef typename quarter::bits bits;
+        far |= beyond(x);
+        constexpr int last = 8 * sizeof(T) - 1;
         const T shifted = x * quarter::reciprocal + quarter::shift;
-        const T r = without(x, shifted - quarter::shift, T(1));
-        const T square = r * r;
-        const T sine = sine_excess(square) * r + r;
-        const T cosine = cosine_excess(square) * square + T(1);
+        const bits quarters = bits_of(shifted);
+        const bits odd = quarters << last;
+        const T rest = without(x, shifted - quarter::shift, T(1));
+        const T square = rest * rest;
+        const T r = number<T>(bits_of(rest) ^ odd);
         rotation<T> turned;
-        __builtin_memcpy(&turned.sine, &sine, sizeof sine);
-        __builtin_memcpy(&turned.cosine, &cosine, sizeof cosine);
-        __builtin_memcpy(&turned.quarters, &shifted, sizeof shifted);
+        turned.sine = bits_of(sine_excess(square) * r + r);
+        turned.cosine = bits_of(cosine_excess(square) * square + T(1));
+        turned.change = (turned.sine ^ turned.cosine) & (0 - (quarters & 1));
+        turned.sign = quarters << (last - 1) & bits(1) << last;
         return turned;
     }
 };
@@ -154,7 +170,7 @@ struct any_angles {
     template <class T> static T lone_sin(int &, T x) { return ks::sin(x); }
 };
 
-// Whether one of n numbers, as many as registers hold, is not zero.
+// Whether one of n numbers, as many as registers hold, is less than zero.
 template <int n> inline bool any(const int *flags) {
 #if defined(__AVX512F__) && !defined(__clang__)
     if constexpr (n % 16 == 0) {
@@ -163,7 +179,7 @@ template <int n> inline bool any(const int *flags) {
         for (int k = 0; k < n; k += 16) {
             part some;
             __builtin_memcpy(&some, flags + k, sizeof some);
-            found |= __builtin_ia32_ptestmd512(some, some, static_cast<unsigned short>(-1));
+            found |= __builtin_ia32_ptestmd512(some, part{} + INT32_MIN, static_cast<unsigned short>(-1));
         }
         return found != 0;
     }
@@ -172,7 +188,7 @@ template <int n> inline bool any(const int *flags) {
     for (int k = 0; k < n; ++k) {
         found |= flags[k];
     }
-    return found != 0;
+    return found < 0;
 }
 
 // Runs a loop over k of f(angles, far, k), which stores what does not depend on what it stored before; and once more if an
@@ -192,7 +208,7 @@ template <class F> KS_INLINED inline void angles(int64_t first, int64_t last, F 
             break;
         }
     }
-    if (__builtin_expect(far != 0, 0)) {
+    if (__builtin_expect(far < 0, 0)) {
         KS_LANES_OR(far)
         for (int64_t k = first; k < last; ++k) {
             f(any_angles(), far, k);

@@ -135,7 +135,8 @@ template <class T> KS_FN T sign(T x) { return abs(x) > T(0) ? copysign(T(1), x) 
 // product and its correction (Markstein 1990), takes a quarter of the time of a division. Correctly rounded but where
 // subnormal numbers get into it, there to 1.5 ULP. A tiny divisor is scaled, lest its inverse be infinite; where the
 // correction is not a number, as that of an infinity, there is nothing to correct.
-#if defined(__FP_FAST_FMAF) && defined(__FP_FAST_FMA) && !defined(__CUDACC__)
+#if defined(__FP_FAST_FMAF) && defined(__FP_FAST_FMA) && !defined(__CUDACC__) && !defined(KS_NO_FUSED)
+#define KS_FUSED
 KS_FN float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 KS_FN double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
 

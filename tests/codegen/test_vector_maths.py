@@ -74,7 +74,8 @@ def library(request, tmp_path_factory):
     options = replace(BuildOptions.from_environment(), contract=request.param)
     compiler = shutil.which("g++")
     assert compiler is not None
-    command = [compiler, *options.compile_flags(), "-shared", "-I", str(prelude_dir())]
+    unfused = [] if request.param else ["-DKS_NO_FUSED"]
+    command = [compiler, *options.compile_flags(), *unfused, "-shared", "-I", str(prelude_dir())]
     subprocess.run([*command, str(folder / "maths.cpp"), "-o", str(folder / "maths.so"), "-lmvec", "-lm"], check=True)
     return ctypes.CDLL(str(folder / "maths.so"))
 
