@@ -13,11 +13,12 @@ from ksc.bench import suite
 from ksc.bench.peers import MODES
 from ksc.bench.plan import Plan
 from ksc.bench.table import markdown, read, summary
+from ksc.errors import ArgumentError
 from ksc.paths import build_root, examples_dir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; gives the exit status, 1 where a benchmark could not be run."""
+    """The command; gives the exit status: 1 where a benchmark could not be run, 2 where the request is wrong."""
     options = _parser().parse_args(arguments)
     if importlib.util.find_spec("pytest_benchmark") is None:
         sys.stderr.write("ksc.bench needs pytest-benchmark: pip install 'ksc[bench]'\n")
@@ -25,20 +26,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import pytest
 
     output: Path = options.json
-    output.parent.mkdir(parents=True, exist_ok=True)
-    plan = Plan(
-        options.files or sorted(examples_dir().glob("*/*.py")),
-        threads=options.threads,
-        modes=options.modes,
-        kernels=options.kernels,
-        sizes=options.sizes,
-        only=options.peers,
-        seconds=options.seconds,
-    )
+    try:
+        plan = Plan(
+            options.files or sorted(examples_dir().glob("*/*.py")),
+            threads=options.threads,
+            modes=options.modes,
+            kernels=options.kernels,
+            sizes=options.sizes,
+            only=options.peers,
+            seconds=options.seconds,
+        )
+    except ArgumentError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     if not plan.cells:
         sys.stderr.write("no benchmark fits\n")
         return 2
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # Where no cell can be run nothing is saved, and what an earlier run saved is not this one's.
+    output.unlink(missing_ok=True)
     flags = ["-q", "-c", os.devnull, "--rootdir", str(output.parent), "-p", "no:cacheprovider"]
+    flags += ["-W", "ignore::DeprecationWarning"]
     flags += ["--benchmark-quiet", "--benchmark-columns=min", f"--benchmark-json={output}", "--import-mode=importlib"]
     status = pytest.main([*flags, str(Path(suite.__file__))], plugins=[plan])
     if output.is_file() and output.stat().st_size:

@@ -56,6 +56,7 @@ def test_a_new_benchmark_is_a_function(tmp_path: Path, capfd: pytest.CaptureFixt
     printed = capfd.readouterr().out
     assert printed.count("| cube") == 4
     assert f"of {len(rows)} cells within" in printed
+    assert "arning" not in printed
     assert json.loads(output.read_text())["machine_info"]
 
 
@@ -76,18 +77,23 @@ def test_kernels_written_by_hand_compute_the_same(file: str) -> None:
                 assert max(disagreement(calls).values()) < 2e-6
 
 
-def test_a_peer_that_computes_something_else_fails(tmp_path: Path) -> None:
+def test_a_peer_that_computes_something_else_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "cube.py"
     file.write_text(CUBE.replace("torch.pow(x, 3)", "torch.pow(x, 2)"))
-    status, _ = run(tmp_path, str(file), "--threads", "1", "--modes", "forward", "--peers", "eager", "power")
+    (tmp_path / "bench.json").write_text("of an earlier run")
+    status, output = run(tmp_path, str(file), "--threads", "1", "--modes", "forward", "--peers", "eager", "power")
     assert status == 1
+    assert not output.exists() or not output.stat().st_size
+    assert "| cube" not in capfd.readouterr().out
 
 
-def test_a_benchmark_without_a_peer_is_refused(tmp_path: Path) -> None:
+def test_a_benchmark_without_a_peer_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "cube.py"
     file.write_text(CUBE.replace("cube_pt(", "cube_other("))
     with pytest.raises(ArgumentError, match="no function cube_pt"):
         find(file)
+    assert run(tmp_path, str(file))[0] == 2
+    assert "no function cube_pt" in capfd.readouterr().err
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -> None:
