@@ -150,7 +150,7 @@ def primitives() -> str:
             "<br>".join(f"{', '.join(map(str, each.args))} → {each.result}" for each in record.overloads),
             _derivative(record),
             record.failure.message if record.failure else "",
-            f"{record.ulp[0]:g}, {record.ulp[1]:g}" if record.ulp != (1, 1) else "",
+            f"{record.ulp[0]:g}, {record.ulp[1]:g}" if max(record.ulp) > 1 else "",
         )
         for record in PRIMITIVES.values()
     ]
@@ -161,7 +161,7 @@ def _derivative(record: Primitive) -> str:
     """Whether a derivative is known with respect to each Float argument."""
     if not record.partials:
         return "none to have"
-    missing = [partial.why for partial in record.partials if isinstance(partial, NonDifferentiable)]
+    missing = list(dict.fromkeys(each.why for each in record.partials if isinstance(each, NonDifferentiable)))
     known = any(callable(partial) for partial in record.partials)
     return "; ".join((["yes"] if known else []) + missing)
 

@@ -78,5 +78,5 @@ NODE_NAMES: dict[type[ast.AST], str] = {
     ast.Set: "a set",
     ast.SetComp: "a set comprehension",
     ast.Import: "`import`",
-    ast.ImportFrom: "`import`",
+    ast.ImportFrom: "`from … import`",
 }

@@ -30,11 +30,11 @@ def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
     given = None if isinstance(node.slice, ast.Slice) else evaluate(frame, node.slice)
     if given is not None and _is_sequence(value) and not isinstance(given, Static) and scalar_type(given) == Integer:
         return picked(frame, value, given, node)
+    if scalar_type(value) is not None:
+        frame.refuse(node, f"a number ({describe(value)}) has no elements", "index a tuple", code="KS200")
     index = _constant(frame, given, node.slice) if given is not None else _slice(frame, node.slice)
     if isinstance(value, Range) and index == slice(None, None, -1):
         return reversed_range(frame, value, node)
-    if scalar_type(value) is not None:
-        frame.refuse(node, f"a number ({describe(value)}) has no elements", "index a tuple", code="KS200")
     if isinstance(value, Struct):
         if value.cls is dict:
             entry = value.field(index)

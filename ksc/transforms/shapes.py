@@ -94,9 +94,10 @@ def _position(number: Number, dim: int, which: str, main: Function) -> int:
     if isinstance(number, Known):
         return number.position
     why = number.why if isinstance(number, Unknown) else "a call that never returns"
+    kept = "say the sizes of the arguments, as `Annotated[torch.Tensor, (2, 2)]`, if no iteration changes it; "
     raise UnsupportedError(
         f"the size of dimension {dim} of {which} of {main.name} depends on {why}, and is not known before the call",
-        remedy="compute it from the sizes of the arguments and from int arguments; "
+        remedy=f"{kept if why == _LOOP else ''}compute it from the sizes of the arguments and from int arguments; "
         "fill a tensor of the largest size and return how much of it counts",
         span=(number.span if isinstance(number, Unknown) else None) or main.span,
         code=DATA_DEPENDENT,

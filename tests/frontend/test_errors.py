@@ -446,6 +446,11 @@ def unknown_field(x: float):
 
 
 @case
+def index_of_a_number(x: float, n: int):
+    return x[n]
+
+
+@case
 def dynamic_index(n: int):
     return (math.sin, math.cos)[n](1.0)
 
