@@ -194,7 +194,10 @@ class _Supports:
 
     def build(self, eqn: Eqn) -> None:
         (body,) = eqn.blocks
-        if all(isinstance(result.type, FloatType) for result in body.results):
+        if not body.results and any(one.op == "acc_add" for one in body.eqns):
+            self.append(self.added(eqn))
+            return
+        if body.results and all(isinstance(result.type, FloatType) for result in body.results):
             found = _Directions(self, eqn).supports()
             self.append(self.shortened(eqn, found))
             for out, support in zip(eqn.outs, found, strict=True):
@@ -227,6 +230,23 @@ class _Supports:
         results = [inner.apply("select", inside, result, const(0.0)) for result in body.results]
         self.ranges[direction] = whole.lo, whole.hi
         return replace(eqn, blocks=(inner.block(body.params, results, body.span),))
+
+    def added(self, eqn: Eqn) -> Eqn:
+        """A loop over directions that only adds to accumulators, with zeros outside of the support of all of that."""
+        (body,) = eqn.blocks
+        adds = [one for one in body.eqns if one.op == "acc_add"]
+        nested = any(one.op == "acc_add" and one not in adds for one in walk(body))
+        if nested or any(one.args[-2] is not body.params[-1] for one in adds):
+            return replace(eqn, blocks=(self.block(body, sure=_surely_runs(eqn.args)),))
+        directions = _Directions(self, eqn)
+        rest = tuple(one for one in body.eqns if one not in adds)
+        values = Block(body.params, rest, tuple(one.args[-1] for one in adds), body.span)
+        found = self.shortened(replace(eqn, blocks=(values,)), [directions.of(value) for value in values.results])
+        (short,) = found.blocks
+        if short is values:
+            return eqn
+        eqns = [replace(one, args=(*one.args[:-1], v)) for one, v in zip(adds, short.results, strict=True)]
+        return replace(eqn, blocks=(Block(body.params, (*short.eqns, *eqns), (), body.span),))
 
     def row(self, eqn: Eqn) -> None:
         """A part of a tensor."""

@@ -89,8 +89,9 @@ def _is_table(eqn: Eqn) -> bool:
 def _is_dear(body: Block) -> bool:
     """Whether a row takes a loop of its own, and only makes the row."""
     inside = list(walk(body))
+    own = {param for eqn in inside if eqn.op == "withacc" for param in eqn.blocks[0].params}
     return any(eqn.op in ("for", "while") for eqn in inside) and not any(
-        eqn.op in ("acc_add", "box", "callback", "print") for eqn in inside
+        eqn.op in ("box", "callback", "print") or (eqn.op == "acc_add" and eqn.args[0] not in own) for eqn in inside
     )
 
 

@@ -1,6 +1,7 @@
 """Loops over directions are as long as the range in which a tangent may differ from zero, and give the same numbers."""
 
 import math
+import re
 from typing import Annotated
 
 import numpy as np
@@ -123,3 +124,41 @@ def test_a_tree():
     angles[5] = math.inf
     found = forward(angles, parents, at)
     assert torch.isfinite(found[:5]).all() and (found[5:, :, :5] == 0).all() and found[5:, :, 5].isnan().all()
+
+
+@knossos.register
+def blended(
+    angles: Annotated[Tensor, (20,)],
+    parents: Annotated[Tensor, ("n",), torch.int64],
+    which: Annotated[Tensor, ("m",), torch.int64],
+    weights: Annotated[Tensor, ("m",)],
+):
+    """Some of the joints' rotations, added up."""
+    turned = torch.zeros(parents.shape[0], 2, 2)
+    for b in range(parents.shape[0]):
+        c, s = math.cos(angles[b]), math.sin(angles[b])
+        own = torch.tensor([[c, -s], [s, c]])
+        if parents[b] < 0:
+            turned[b] = own
+        else:
+            turned[b] = turned[parents[b]] @ own
+    total = torch.ones(2, 2)
+    for e in range(which.shape[0]):
+        total += weights[e] * turned[which[e]]
+    return total
+
+
+def test_what_is_added_is_added_in_its_range():
+    parents = torch.tensor([-1, 0, 1, 1, 0, -1, 5, 6])
+    angles = torch.linspace(-1, 1, 20, dtype=torch.float64)
+    which, weights = torch.tensor([2, 7, 2, 4]), torch.tensor([0.5, 2.0, -1.0, 3.0], dtype=torch.float64)
+    jacobian = knossos.jacobian(blended, argnums="angles", mode="forward")
+    found = jacobian(angles, parents, which, weights)
+    steps = 1e-6 * torch.eye(20, dtype=torch.float64)
+    differences = [
+        (blended(angles + h, parents, which, weights) - blended(angles - h, parents, which, weights)) / 2e-6
+        for h in steps
+    ]
+    torch.testing.assert_close(found, torch.stack(differences, -1), rtol=1e-7, atol=1e-8)
+    (loop,) = re.findall(r"for \(int64_t d = (\w+); d < \w+; \+\+d\) {\n *total\w*\(.*\) \+=", jacobian.cpp)
+    assert loop.startswith("begin")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from ksc.codegen.cpp.lanes import ROW
+from ksc.codegen.cpp.lanes import ROW, count
 from ksc.codegen.cpp.printer import Printer
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk
 from ksc.ir.types import TensorType, is_scalar
@@ -57,6 +57,15 @@ def sums_in_lanes(p: Printer, eqn: Eqn) -> Sequence[Places]:
         and p.value(add.args[0]).text.isidentifier()
     }
     return tuple(sums) if _do_not_meet(p, eqn, [add for add in adds if add.args[:-1] not in sums]) else ()
+
+
+def adds_apart(p: Printer, eqn: Eqn) -> bool:
+    """Whether each iteration of a ``build`` over a row adds numbers at places of its own, for each addition one."""
+    if eqn.op != "build" or len(eqn.args) != 1 or (count(eqn) or 0) < ROW or p.packing is not None:
+        return False
+    adds = _adds(p, eqn)
+    single = all(is_scalar(add.args[-1].type) for add in adds)
+    return bool(adds) and single and all(add in eqn.blocks[0].eqns for add in adds) and _do_not_meet(p, eqn, adds)
 
 
 def _is_straight(p: Printer, body: Block) -> bool:

@@ -27,6 +27,7 @@ from ksc.codegen.target import CPU, Target
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, walk
+from ksc.passes.accumulated import accumulate_carries
 from ksc.passes.batches import loop_over_products
 from ksc.passes.columns import sum_by_rows
 from ksc.passes.divisors import share_divisors
@@ -111,7 +112,8 @@ class _Module:
         if self._target.is_grid:
             program = reduce_extremes(program)
         else:
-            program = sum_by_rows(look_up_first(compute_wanted_rows(limit_to_supports(keep_sums(program)))))
+            program = limit_to_supports(accumulate_carries(keep_sums(program)))
+            program = sum_by_rows(look_up_first(compute_wanted_rows(program)))
             program = add_up_elements(share_divisors(program, least=1 if self._float_type == "double" else 2))
             program = loop_over_products(program) if self._divided else program
         order = list(_callees_first(program))

@@ -36,10 +36,13 @@ _RUNTIME = re.compile(r"\brt\b")
 _ALLOWED = frozenset({"index", "size", "if", "build", "reduce", "for", "call"})
 
 
-def has_small_loops(eqn: Eqn) -> bool:
-    """Whether iterations of a ``build`` should run side by side: a few short loops each, none of which stores a row."""
+def has_small_loops(eqn: Eqn, *, adds: bool = False) -> bool:
+    """Whether iterations of a ``build`` should run side by side: a few short loops each, none of which stores a row.
+
+    They may add to accumulators, outside of these loops, where that ``adds`` apart.
+    """
     (body,) = eqn.blocks
-    steps = list(_steps(body))
+    steps = list(_steps(body, adds=adds))
     rows = any(inner.op == "build" and (count(inner) or 0) >= ROW for inner in walk(body))
     return eqn.op == "build" and len(steps) > 0 and sum(steps) <= MOST_STEPS and not rows
 
@@ -50,10 +53,11 @@ def count(eqn: Eqn) -> int | None:
     return math.prod(sizes) if len(sizes) == len(eqn.args) and math.prod(sizes) <= MOST_ELEMENTS else None
 
 
-def is_row(eqn: Eqn) -> bool:
-    """Whether a ``build`` stores elements next to each other that are computed in a few steps without loops."""
+def is_row(eqn: Eqn, *, adds: bool = False) -> bool:
+    """Whether a ``build`` stores elements next to each other that are computed in a few steps without loops, or
+    ``adds`` such to an accumulator."""
     (body,) = eqn.blocks
-    return eqn.op == "build" and (count(eqn) or 0) >= ROW and not list(_steps(body))
+    return eqn.op == "build" and (count(eqn) or 0) >= ROW and not list(_steps(body, adds=adds))
 
 
 def is_short_row(eqn: Eqn, bytes_each: int) -> bool:
@@ -112,15 +116,15 @@ def _reads_in_order(eqn: Eqn, params: Sequence[Var], sizes: tuple[int, ...]) -> 
     )
 
 
-def _steps(block: Block) -> Iterator[float]:
+def _steps(block: Block, *, adds: bool = False) -> Iterator[float]:
     """The steps of each loop in a block, infinitely many for what does not fit."""
     for eqn in block.eqns:
-        if eqn.op not in PRIMITIVES and eqn.op not in _ALLOWED:
+        if eqn.op not in PRIMITIVES and eqn.op not in _ALLOWED and not (adds and eqn.op == "acc_add"):
             yield math.inf
         counts = eqn.args if eqn.op in ("build", "reduce") else eqn.args[:1] if eqn.op == "for" else ()
         if not counts:
             for inner in eqn.blocks:
-                yield from _steps(inner)
+                yield from _steps(inner, adds=adds)
             continue
         here = math.prod(float(count.value) if isinstance(count, Const) else math.inf for count in counts)
         yield here * max(1, sum(_steps(eqn.blocks[0])))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ksc.codegen.cpp.angles import angles, one_choice, wrap_choice
-from ksc.codegen.cpp.apart import Places, are_apart, sums_in_lanes
+from ksc.codegen.cpp.apart import Places, adds_apart, are_apart, sums_in_lanes
 from ksc.codegen.cpp.expr import Expr, name_expr
 from ksc.codegen.cpp.lanes import count, has_small_loops, is_flat_nest, is_row, mentions_runtime
 from ksc.codegen.cpp.memory import scratch
@@ -14,7 +14,7 @@ from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer
-from ksc.codegen.cpp.spans import fill_around, span_of
+from ksc.codegen.cpp.spans import adding, fill_around, span_of
 from ksc.codegen.cpp.writer import Line, Writer
 from ksc.ir.nodes import Eqn, Var, const
 from ksc.ops.cpp import PRIMARY
@@ -89,6 +89,7 @@ def _loops(
         p.in_range.loop(param, size)
     alone = p.target.in_lanes and lanes is None and span is None and not p.across_lanes
     sums = sums_in_lanes(p, eqn) if alone else ()
+    adds = p.target.in_lanes and adds_apart(p, eqn)
     p.in_range.loop(body.params[-1], eqn.args[-1])
     if span is None and not own_rows and is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
         limits = [(scope.declare("k"), "0", str(count(eqn)))]
@@ -112,16 +113,16 @@ def _loops(
     inside = Context(writers[-1], scope)
     split = split_index(p, body.params, limits[0][0], sizes, inside) if joined else {}
     around, branch_free = p.across_lanes, p.branch_free
-    small = p.target.in_lanes and not around and not own_rows and has_small_loops(eqn)
+    small = p.target.in_lanes and not around and not own_rows and has_small_loops(eqn, adds=adds)
     p.across_lanes = around or small
     p.branch_free = branch_free or small or (p.target.in_lanes and not own_rows and count(eqn) is not None)
-    row = p.target.in_lanes and not around and not own_rows and is_row(eqn)
+    row = p.target.in_lanes and not around and not own_rows and is_row(eqn, adds=adds)
     choice, p.settled = p.settled, one_choice(p, eqn) if row else None
     settled = p.settled
     turning = angles(p, eqn, scope, small)
     held = _hold(p, sums, Context(writers[-2], scope))
     with scratch(p, eqn, inside):
-        p.block(body, finish, inside)
+        p.block(body, adding(p, span) if span is not None and span.adds else finish, inside)
     totals = [p.held.pop(place, "") or p.value(place[0]).text for place in sums]
     declare_indices(split, eqn, inside.writer)
     p.across_lanes, p.branch_free, p.settled = around, branch_free, choice

@@ -16,6 +16,7 @@ not filled. Where the body may stop the kernel all of it is run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ksc.codegen.cpp.printer import Context, Finish, Printer
@@ -26,24 +27,31 @@ from ksc.ir.types import is_scalar
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From where to where the last index of a nest goes, and what it computes there."""
+    """From where to where the last index of a nest goes, and what it computes there: elements, or what these ``adds``
+    add."""
 
     lo: Atom
     hi: Atom
     body: Block
     filled: bool
+    adds: tuple[Eqn, ...] = ()
 
 
 def span_of(eqn: Eqn) -> Span | None:
     """The range of the last index outside of which all elements of a ``build`` are zero; None without such a range.
 
-    It does not depend on any index, and may be larger than that of the index.
+    It does not depend on any index, and may be larger than that of the index. Where nothing is stored, all that is
+    added to accumulators is zero outside.
     """
     (body,) = eqn.blocks
     if eqn.op != "build" or not eqn.args or not all(is_scalar(result.type) for result in body.results):
         return None
+    adds = [one for one in walk(body) if one.op == "acc_add"]
+    if adds and (body.results or any(one not in body.eqns for one in adds)):
+        return None
+    given = tuple(add.args[-1] for add in adds) or body.results
     makers = {out: one for one in body.eqns for out in one.outs}
-    chosen = [makers.get(result) if isinstance(result, Var) else None for result in body.results]
+    chosen = [makers.get(result) if isinstance(result, Var) else None for result in given]
     first = chosen[0] if chosen else None
     if first is None or first.op != "select":
         return None
@@ -64,12 +72,26 @@ def span_of(eqn: Eqn) -> Span | None:
         if one is None or one.op != "select" or one.args[0] is not inside or one.args[2] != const(0.0):
             return None
         kept.append(one.args[1])
-    dropped = {after, before, both, *(one for one in chosen if one is not None)}
+    dropped = {after, before, both, *adds, *(one for one in chosen if one is not None)}
     rest = tuple(one for one in body.eqns if one not in dropped)
-    results = {result for result in body.results if isinstance(result, Var)}
+    results = {result for result in given if isinstance(result, Var)}
     if results & read_vars(rest, kept).keys() or inside in read_vars(rest, kept):
         return None
-    return Span(lo, hi, Block(body.params, rest, tuple(kept), body.span), not eqn.params.get("inside"))
+    filled = not adds and not eqn.params.get("inside")
+    return Span(lo, hi, Block(body.params, rest, tuple(kept), body.span), filled, tuple(adds))
+
+
+def adding(p: Printer, span: Span) -> Finish:
+    """What is done with the values that a range adds."""
+
+    def write(results: Sequence[Atom], at: Context) -> None:
+        for add, value in zip(span.adds, results, strict=True):
+            chosen = add.args[-1]
+            assert isinstance(chosen, Var)
+            p.bind(chosen, p.value(value))
+            p.eqn(add, at)
+
+    return Finish(write, single=True)
 
 
 def fill_around(
