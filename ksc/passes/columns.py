@@ -161,7 +161,7 @@ class _Columns:
         flat = {eqn: _flat(eqn) for eqn in body.eqns if eqn.op == "reduce" and windows}
         body = replace(body, eqns=tuple(flat.get(eqn, eqn) for eqn in body.eqns))
         sums = [eqn for eqn in body.eqns if self.is_movable(eqn, body.params[-1], inside, windows=windows)]
-        if not loop.outs or not sums or any(has_blocks(eqn) for eqn in body.eqns if eqn not in sums):
+        if not loop.outs or not sums or any(has_blocks(eqn) for eqn in self.run_twice(body, sums)):
             return None
         if all(size == const(1) for size in lead):
             env: Env = dict.fromkeys(body.params[:-1], const(0))
@@ -177,6 +177,13 @@ class _Columns:
         whole = Eqn(outs, "build", (width,), loop.params, (row,), loop.span)
         block = Block(body.params[:-1], (*made, whole), outs, body.span)
         return [Eqn(loop.outs, "build", tuple(lead), loop.params, (block,), loop.span)]
+
+    def run_twice(self, body: Block, sums: Sequence[Eqn]) -> Sequence[Eqn]:
+        """What sums need of the equations that stay in the loop."""
+        needs = {var for eqn in sums for var in free_vars(Block((), (eqn,), ()))}
+        made = {out for eqn in sums for out in eqn.outs}
+        needed = prune_eqns(body.eqns, self.effectful, needs - made)
+        return [eqn for eqn in needed if made.isdisjoint(eqn.outs)]
 
     def is_movable(self, eqn: Eqn, column: Var, inside: Place, *, windows: bool) -> bool:
         """Whether a sum goes down columns, by simple terms that cannot stop the kernel."""

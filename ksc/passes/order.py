@@ -5,24 +5,26 @@
     (build m (lam j (build n (lam i (acc_add (j i) x_bar (mul (index i y) (index j z)))))))
 
 The reverse of ``x.T @ v``, or of a convolution, goes through its loops as they were written, and what was read row by
-row is added to column by column. What is added to one place may then be added in another order. This comes after
+row is added to column by column. Loops over columns that do more are parted (``ksc.passes.parting``). What is added to
+one place may then be added in another order. This comes after
 products of matrices were taken out; sums that the new innermost loop adds up become reductions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, walk
-from ksc.ir.rewrite import with_blocks, with_body, with_eqns, with_functions
+from ksc.ir.rewrite import effectful_functions, with_blocks, with_body, with_eqns, with_functions
 from ksc.ir.types import AccType, TensorType, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse import fuse
 from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
+from ksc.passes.parting import Parting
 
 SHORTEST = 16
 """The number of iterations that fill registers, as far as sizes are known."""
@@ -33,27 +35,50 @@ _APART, _NEXT = 16, 1
 
 def order_additions(program: Program) -> Program:
     """Choose the innermost of such loops, and fuse what can be fused now; the same program where all stay."""
-    ordered = with_functions(program, _function)
+    effectful = effectful_functions(program.functions)
+    ordered = with_functions(program, lambda function: _function(function, effectful))
     return ordered if ordered is program else fuse(ordered, since=program)
 
 
-def _function(function: Function) -> Function:
+def _function(function: Function, effectful: Collection[str]) -> Function:
     if not any(eqn.op == "acc_add" and len(eqn.args) > 2 for eqn in walk(function.body)):
         return function
     facts, top = Facts.of(function)
-    return with_body(function, _block(function.body, top, facts))
+    parting = Parting(facts, effectful, lambda loop, inner, place: _goes_down(loop, inner, place, facts))
+    return with_body(function, _block(function.body, top, parting))
 
 
-def _block(block: Block, place: Place, facts: Facts) -> Block:
-    eqns = []
+def _block(block: Block, place: Place, parting: Parting) -> Block:
+    facts = parting.facts
+    eqns: list[Eqn] = []
     for eqn in block.eqns:
         nest = _nest(eqn, place, facts)
         if nest is not None:
             eqns.append(nest.ordered())
             continue
-        blocks = [_block(inner, facts.inside(inner, eqn, place), facts) for inner in eqn.blocks]
+        parts = parting.parts(eqn, place)
+        if parts is not None:
+            eqns += parts
+            continue
+        blocks = [_block(inner, facts.inside(inner, eqn, place), parting) for inner in eqn.blocks]
         eqns.append(with_blocks(eqn, blocks))
     return with_eqns(block, eqns)
+
+
+def _goes_down(columns: Eqn, inner: Eqn, place: Place, facts: Facts) -> bool:
+    """Whether a loop that only adds to elements, in one over columns, had better be around it."""
+    (body,) = inner.blocks
+    where = facts.inside(body, inner, place)
+    added = [eqn.args[1:-1] for eqn in body.eqns if eqn.op == "acc_add"]
+    column = columns.blocks[0].params[0]
+    if not all(_moves(eqn, where, facts, dear=True) for eqn in body.eqns):
+        return False
+    if not added or not all(at and at[-1] is column for at in added):
+        return False
+    if not all(_is_natural(count, place, facts) for count in (*columns.args, *inner.args)):
+        return False
+    nest = _Nest(columns, (column, *body.params), (*columns.args, *inner.args), body.eqns)
+    return nest.cost(column) < nest.cost(body.params[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +180,12 @@ def _is_natural(count: Atom, place: Place, facts: Facts) -> bool:
     return facts.is_natural(polynomial) or facts.never_negative(polynomial, place)
 
 
-def _moves(eqn: Eqn, place: Place, facts: Facts) -> bool:
-    """Whether an equation may be evaluated more often, or in another order."""
+def _moves(eqn: Eqn, place: Place, facts: Facts, *, dear: bool = False) -> bool:
+    """Whether an equation may be evaluated in another order, and more often unless it may be ``dear``."""
     if eqn.op == "acc_add":
         acc, *at, value = eqn.args
         return isinstance(acc, Var) and bool(at) and is_scalar(value.type)
     if eqn.op == "index" and isinstance(eqn.outs[0].type, TensorType):
         return False
-    cheap = eqn.op in ("index", "size") or (eqn.op in PRIMITIVES and PRIMITIVES[eqn.op].cost != "expensive")
+    cheap = eqn.op in ("index", "size") or (eqn.op in PRIMITIVES and (dear or PRIMITIVES[eqn.op].cost != "expensive"))
     return cheap and not fails(eqn, place, facts)
