@@ -5,20 +5,25 @@
 
 * additions to one place in a body are one addition, also those that sides of an ``if`` make;
 * a loop that adds to a place which does not depend on its index adds up in a ``reduce``, and that is added once; where
-  it does more than that, only if the terms are cheap enough to compute a second time;
+  it does more than that, only if the terms are cheap enough to compute a second time. A place that may be out of range
+  is added to only where the loop is not run in vain;
 * a scalar accumulator that no loop adds to is a sum, and a ``withacc`` without accumulators is its body.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cached_property, reduce
 
+from ksc.ir.builder import Builder
 from ksc.ir.liveness import has_effect, prune_block
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, read_vars, replace, without_effects
 from ksc.ir.types import AccType, Float, FloatType
 from ksc.passes.cost import work
+from ksc.passes.fuse import sizes
 from ksc.passes.fuse.cost import SPLIT
+from ksc.passes.fuse.facts import Facts
 
 Place = tuple[Atom, ...]
 """An accumulator, and indices."""
@@ -33,23 +38,29 @@ def turn_accumulations_into_sums(program: Program) -> Program:
 
 def sum_up(function: Function, effectful: Collection[str]) -> Function:
     """Apply them in one function."""
-    return Function(function.name, _Sums(effectful).block(function.body), function.span)
+    return Function(function.name, _Sums(function, effectful).block(function.body, None), function.span)
 
 
 class _Sums:
-    def __init__(self, effectful: Collection[str]) -> None:
+    def __init__(self, function: Function, effectful: Collection[str]) -> None:
+        self.function = function
         self.effectful = effectful
         self.env: Env = {}
 
-    def block(self, block: Block) -> Block:
+    @cached_property
+    def facts(self) -> tuple[Facts, sizes.Place]:
+        """What is known of the function as it was; few programs ask."""
+        return Facts.of(self.function)
+
+    def block(self, block: Block, owner: Eqn | None) -> Block:
         eqns: list[Eqn] = []
         for eqn in block.eqns:
             args = tuple(replace(arg, self.env) for arg in eqn.args)
-            blocks = tuple(self.block(inner) for inner in eqn.blocks)
+            blocks = tuple(self.block(inner, eqn) for inner in eqn.blocks)
             new = Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span)
             match new.op:
                 case "build":
-                    eqns.extend(self.split(new))
+                    eqns.extend(self.split(new, block, owner))
                 case "if":
                     eqns.extend(_lifted(new))
                 case "withacc":
@@ -59,8 +70,8 @@ class _Sums:
         results = tuple(replace(result, self.env) for result in block.results)
         return Block(block.params, tuple(_together(eqns)), results, block.span)
 
-    def split(self, loop: Eqn) -> list[Eqn]:
-        """A loop and the sums of what it adds to places that do not depend on its index."""
+    def split(self, loop: Eqn, around: Block, owner: Eqn | None) -> list[Eqn]:
+        """A loop in a block and the sums of what it adds to places that do not depend on its index."""
         (body,) = loop.blocks
         inside = {*body.params, *(out for eqn in body.eqns for out in eqn.outs)}
         sums = [add for add in body.eqns if _is_scalar_add(add) and not inside.intersection(add.args[:-1])]
@@ -80,10 +91,27 @@ class _Sums:
             Eqn((), "acc_add", (*add.args[:-1], out), add.params, (), add.span)
             for add, out in zip(sums, outs, strict=True)
         ]
+        adds = [eqn for add in adds for eqn in self.once(add, loop, around, owner)]
         if empty:
             return [total, *adds]
         left = Block(body.params, rest, body.results, body.span)
         return [Eqn(loop.outs, "build", loop.args, loop.params, (left,), loop.span), total, *adds]
+
+    def once(self, add: Eqn, loop: Eqn, around: Block, owner: Eqn | None) -> list[Eqn]:
+        """An addition behind the loop that made it: where that is not run, its place need not be in range."""
+        acc, *at, _ = add.args
+        counts = [count for count in loop.args if not isinstance(count, Const) or int(count.value) < 1]
+        if not at or not counts:
+            return [add]
+        facts, top = self.facts
+        place = facts.inside(around, owner, top) if owner is not None else top
+        if isinstance(acc, Var) and all(facts.in_range(i, facts.size(acc, d), place) for d, i in enumerate(at)):
+            return [add]
+        builder = Builder(add.span)
+        runs = [builder.apply("lt", const(0), count) for count in counts]
+        runs_at_all = reduce(lambda a, b: builder.apply("and", a, b), runs)
+        builder.emit("if", [runs_at_all], [], blocks=[Block((), (add,), ()), Block((), (), ())])
+        return builder.eqns
 
     def closed(self, eqn: Eqn) -> list[Eqn]:
         """A ``withacc`` without the scalar accumulators that its body itself adds to, at most once each."""

@@ -85,7 +85,21 @@ def entry(x):
     return torch.sum(out)
 """
 
+# The first row has nothing below its diagonal, so what the reverse of its loop adds up has no place.
+ROW_BEFORE_THE_FIRST = """
+import torch
+def entry(x, a):
+    total = 0.0
+    for r in range(x.shape[0]):
+        y = 0.5 * x[r]
+        for j in range(r):
+            y += a[r, 0] * x[j] * a[r - 1, 1]
+        total += torch.tanh(y)
+    return total
+"""
+
 PROGRAMS = {
+    "row_before_the_first": TensorProgram(ROW_BEFORE_THE_FIRST, XA, ((3, 2, 0), (1, 2, 1), (0, 2, 2))),
     "first_row_that_is_large": TensorProgram(FIRST_ROW_THAT_IS_LARGE, X, ((3, 1, 0), (4, 1, 1), (2, 1, 2))),
     "differences_of_neighbours": TensorProgram(DIFFERENCES_OF_NEIGHBOURS, X, ((3, 1, 0), (0, 1, 1), (1, 1, 2))),
     "steps_of_a_sum_in_order": TensorProgram(STEPS_OF_A_SUM_IN_ORDER, X, ((4, 1, 0), (0, 1, 1), (1, 1, 2))),
