@@ -121,6 +121,49 @@ def test_zeros_beside_a_triangle_meet_no_number_that_is_not_finite(number: float
     results_agree(mined, program, given)
 
 
+@knossos.register
+def before_the_first(q: Tensor, x: Tensor, z: Tensor):
+    total = 0.0
+    for i in range(x.shape[0]):
+        for r in range(x.shape[1]):
+            y = 0.0
+            for j in range(r):
+                y += q[r, j] * x[i, j] * z[i, r - 1]
+            total += y
+    return total
+
+
+def test_what_no_lane_reads_is_not_read() -> None:
+    """The first row of a triangle is empty: there is no ``z[i, -1]``."""
+    q, x, z = torch.randn(5, 5).double(), torch.randn(6, 5).double(), torch.randn(6, 4).double()
+    program = lowered(before_the_first, "v", [q, x, z])
+    mined = by_pieces(program, 60)
+    assert products(mined) > products(program)
+    results_agree(mined, program, [q.numpy(), x.numpy(), z.numpy(), np.asarray(1.5)], atol=1e-12)
+
+
+@knossos.register
+def pairs(q: Tensor, x: Tensor):
+    total = 0.0
+    for i in range(x.shape[0]):
+        for r in range(q.shape[0]):
+            for j in range(r):
+                for k in range(q.shape[2]):
+                    y = 0.0
+                    for c in range(q.shape[3]):
+                        y += q[r, j, k, c] * x[i, c]
+                    total += torch.tanh(y)
+    return total
+
+
+def test_loops_that_never_run_read_nothing() -> None:
+    """One row has nothing below its diagonal, and so it does not matter that ``x`` is too short."""
+    program = lowered(pairs, "", [torch.randn(3, 3, 4, 5).double(), torch.randn(6, 5).double()])
+    mined = by_pieces(program, 60)
+    assert products(mined) > products(program)
+    results_agree(mined, program, [np.ones((1, 1, 4, 5)), np.ones((6, 3))])
+
+
 def test_sizes_choose_when_it_runs() -> None:
     """Without as many lanes, or with shorter sums, the loop is what it was."""
     program = lowered(mixture(triangular=False, weighted=False, curved=False, several=True), "", arguments(0))

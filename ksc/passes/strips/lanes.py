@@ -28,13 +28,22 @@ class Element:
 
     def key(self, indices: Sequence[Var]) -> Hashable:
         """What elements have in common that are the same at the same ``indices``."""
-        names: dict[Atom, Hashable] = {index: ("index", k) for k, index in enumerate(indices)}
-        parts: list[Hashable] = []
-        for k, eqn in enumerate(self.eqns):
-            read = (*eqn.args, *(free_vars(Block((), (eqn,), ())) if eqn.blocks else ()))
-            parts.append((eqn.op, tuple(names.get(arg, arg) for arg in read), *sorted(eqn.params.items())))
-            names.update((out, ("made", k)) for out in eqn.outs)
-        return *parts, names.get(self.result, self.result)
+        names: dict[Atom, Hashable] = {index: k for k, index in enumerate(indices)}
+        return _described(self.eqns, (self.result,), names)
+
+
+def _described(eqns: Sequence[Eqn], results: Sequence[Atom], names: dict[Atom, Hashable]) -> Hashable:
+    """Equations up to what they call their variables; ``names`` learns of those they bind."""
+    parts: list[Hashable] = []
+    for eqn in eqns:
+        args = tuple(names.get(arg, arg) for arg in eqn.args)
+        blocks = []
+        for block in eqn.blocks:
+            names.update((param, len(names) + k) for k, param in enumerate(block.params))
+            blocks.append(_described(block.eqns, block.results, names))
+        parts.append((eqn.op, args, *sorted(eqn.params.items()), *blocks))
+        names.update((out, len(names) + k) for k, out in enumerate(eqn.outs))
+    return *parts, *(names.get(result, result) for result in results)
 
 
 class Lanes:
@@ -92,7 +101,14 @@ class Lanes:
             ):
                 return None
             self.stacks[var] = Var(var.name, stack_type(1, var.type))
+            self.learn(self.stacks[var], (self.loop.args[0],), var)
         return self.stacks[var]
+
+    def learn(self, tensor: Var, counts: Sequence[Atom], elem: Atom) -> None:
+        """Let the facts know the sizes of a tensor of the pieces, as if one piece had all lanes."""
+        params = tuple(Var("", Integer) for _ in counts)
+        build = Eqn((tensor,), "build", tuple(counts), {}, (Block(params, (), (elem,)),))
+        self.facts.extend(build, self.home)
 
     def element(self, atom: Atom, indices: Collection[Var]) -> Element | None:
         """What computes a number that a lane computes in loops with these indices; None where that takes too much."""

@@ -122,7 +122,7 @@ class _Strip:
         self.tables: list[Eqn] = []
         self.before: dict[Eqn, list[Eqn]] = {}
         self.found: list[Contraction] = []
-        self.trips: list[Atom] = []
+        self.trips: dict[Atom, int] = {}
         self.asserts: list[Eqn] = []
         self.step = 0
         for step, eqn in enumerate(self.lanes.body.eqns):
@@ -177,7 +177,9 @@ class _Strip:
         value, sign = self.facts.definition(added), 1
         if value is not None and value.op == "neg":
             value, sign = self.facts.definition(value.args[0]), -1
-        if value is None or value.op != "mul" or not isinstance(acc, Var) or not isinstance(added, Var):
+        if value is None or value.op != "mul" or added.type != Float:
+            return False
+        if not isinstance(acc, Var) or not isinstance(added, Var):
             return False
         depth, start = accs.get(acc, (None, None))
         every = [index for index, _ in nest]
@@ -239,18 +241,21 @@ class _Strip:
 
     def take(self, made: Contraction, nest: Sequence[Var]) -> None:
         self.found.append(made)
-        self.contractions.known.update(made.new)
+        self.contractions.take(made)
         self.tables += made.tables
         self.front.setdefault(self.step, []).extend(made.eqns)
-        self.lanes.made.update(out for eqn in (*made.tables, *made.eqns) for out in eqn.outs)
         # What reads products is a loop of its own, so that it can be divided further.
         self.cuts |= {self.step, self.step + 1}
         self.run(nest)
 
     def run(self, nest: Sequence[Var]) -> None:
         """Take it that loops are not run through in vain."""
-        bounds = (self.contractions.bound(index) for index in nest)
-        self.trips += [bound for bound in bounds if bound is not None]
+        for index in nest:
+            bound = self.contractions.bound(index)
+            if bound is not None:
+                # Below the first row of a triangle there is nothing.
+                least = 1 if self.contractions.triangle(index) is None else 2
+                self.trips[bound] = max(least, self.trips.get(bound, 0))
 
     # The loop over pieces.
 
@@ -280,13 +285,11 @@ class _Strip:
         )
         for least, size in [
             *((side, length) for length in lengths),
-            *((1, trip) for trip in dict.fromkeys(self.trips)),
+            *((least, trip) for trip, least in self.trips.items() if trip not in lengths or least > side),
         ]:
             if isinstance(size, Const):
                 if int(size.value) < least:
                     return None
-                continue
-            if least == 1 and size in lengths:
                 continue
             enough = builder.apply("and", enough, builder.apply("lte", const(least), size))
         pieces = self.pieces(piece)

@@ -128,7 +128,7 @@ class Contractions:
             masked = corner is not None and set(corner) <= {*indices}
             if masked and self.lanes.local in indices:
                 return None
-            extended = terms.corner is not None and terms.corner[0] in indices and not masked
+            extended = terms.corner is not None and not masked and not {*terms.corner}.isdisjoint(indices)
             if extended and self.may_fail(element, terms, indices, self.lanes.facts.places[value.outs[0]]):
                 return None
             made = eqns if self.lanes.local in indices else tables
@@ -202,13 +202,22 @@ class Contractions:
     def may_fail(self, element: Element, terms: _Terms, indices: Sequence[Var], place: Place) -> bool:
         """Whether an element may stop the kernel at indices that lanes never come to, after all asserts of a place."""
         lanes = self.lanes
-        own = {*lanes.made, *lanes.stacks.values()}
-        if any(eqn.op == "index" and eqn.args[0] in own for eqn in element.eqns):
-            return True
-        every = [lanes.loop.args[0] if index is lanes.local else terms.bounds[index] for index in indices]
-        whole = table("", element, indices, every, base=(lanes.base, const(0)))
+        whole = table("", element, indices, self.all_lanes(terms.counts(indices)), base=(lanes.base, const(0)))
         lanes.facts.adopt([whole], place)
         return any(fails(eqn, Place(whole, place), lanes.facts) for eqn in whole.blocks[0].eqns)
+
+    def all_lanes(self, counts: Sequence[Atom]) -> list[Atom]:
+        """The counts, if one piece had all lanes."""
+        return [self.lanes.loop.args[0] if count is self.count else count for count in counts]
+
+    def take(self, made: Contraction) -> None:
+        """Have what a product is made of, and it itself, read by others."""
+        self.known.update(made.new)
+        for eqn in (*made.tables, *made.eqns):
+            (out,) = eqn.outs
+            self.lanes.made.add(out)
+            if eqn.op == "build":
+                self.lanes.learn(out, self.all_lanes(eqn.args), eqn.blocks[0].results[0])
 
     def product(self, terms: _Terms, reads: Sequence[Read], eqns: list[Eqn]) -> Var | None:
         """The product of two tensors, which is made unless it is there; None where it is none of matrices."""
