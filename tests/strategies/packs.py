@@ -30,18 +30,18 @@ PARAMETERS: tuple[tuple[str, Dims], ...] = (
 
 
 @dataclass(slots=True)
-class _Scope:
+class Scope:
     """What is in sight: numbers, rows of ``m`` numbers, and indices below ``m``."""
 
     numbers: list[str] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
     indices: list[str] = field(default_factory=list)
 
-    def inner(self, *indices: str) -> _Scope:
-        return _Scope(list(self.numbers), list(self.rows), [*self.indices, *indices])
+    def inner(self, *indices: str) -> Scope:
+        return Scope(list(self.numbers), list(self.rows), [*self.indices, *indices])
 
 
-class _Writer:
+class Writer:
     """Writes one program; ``matrices`` are the parameters that it may read beside ``x`` and ``w``."""
 
     def __init__(self, choose: random.Random, parameters: list[str]) -> None:
@@ -59,7 +59,7 @@ class _Writer:
 
     # Numbers.
 
-    def leaf(self, scope: _Scope) -> str:
+    def leaf(self, scope: Scope) -> str:
         """A number that torch holds as a tensor."""
         own = ["x[i]", *(["y[i]"] if "y" in self.has else [])]
         if "c" in self.has:
@@ -74,7 +74,7 @@ class _Writer:
                 found += [f"b[{k}, {j}]", f"b[{k}, {j}]"]
         return self.choose.choice(found)
 
-    def number(self, scope: _Scope, depth: int) -> str:
+    def number(self, scope: Scope, depth: int) -> str:
         """An expression; it may be a float of Python only where it is a name."""
         kind = self.choose.randrange(16) if depth > 0 else 0
         if kind <= 2:
@@ -105,20 +105,20 @@ class _Writer:
         )  # fmt: skip
         return self.choose.choice(forms).format(f"{one} + {self.leaf(scope)}")
 
-    def condition(self, scope: _Scope, depth: int) -> str:
+    def condition(self, scope: Scope, depth: int) -> str:
         left, right = f"{self.number(scope, depth)} + {self.leaf(scope)}", self.choose.choice(("0.1", self.leaf(scope)))
         found = f"({left} {self.choose.choice(('<', '>', '<=', '>='))} {right})"
         if self.chance(5):
             return f"({found} {self.choose.choice('&|')} {self.condition(scope, 0)})"
         return f"~{found}" if self.chance(6) else found
 
-    def same(self, scope: _Scope) -> str:
+    def same(self, scope: Scope) -> str:
         """A condition that holds for all points or for none."""
         options = ["count > 2", "w.sum() > 0.3", *(f"{k} % 2 == 0" for k in scope.indices)]
         options += [f"w[{k}] > 0.2" for k in scope.indices]
         return self.choose.choice(options)
 
-    def row(self, scope: _Scope) -> str:
+    def row(self, scope: Scope) -> str:
         """A row of ``m`` numbers that differ between points."""
         known = [*scope.rows, "w", *(["a[i]", "a[i]"] if "a" in self.has else [])]
         one = self.choose.choice(known)
@@ -131,13 +131,13 @@ class _Writer:
 
     # Statements of an iteration.
 
-    def block(self, scope: _Scope, statements: int, depth: int) -> Lines:
+    def block(self, scope: Scope, statements: int, depth: int) -> Lines:
         lines: Lines = []
         for _ in range(self.choose.randint(1, statements)):
             lines += self.statement(scope, depth)
         return lines
 
-    def statement(self, scope: _Scope, depth: int) -> Lines:
+    def statement(self, scope: Scope, depth: int) -> Lines:
         kind = self.choose.randrange(12)
         if kind <= 4 and depth > 0:
             return self.loop(scope, depth)
@@ -164,23 +164,23 @@ class _Writer:
             return [line]
         return self.adds(scope)
 
-    def adds(self, scope: _Scope) -> Lines:
+    def adds(self, scope: Scope) -> Lines:
         """An addition to a sum of all points."""
         return [f"{self.choose.choice(self.totals)} {self.choose.choice(('+=', '+=', '-='))} {self.number(scope, 2)}"]
 
-    def digest(self, scope: _Scope) -> str:
+    def digest(self, scope: Scope) -> str:
         """A number that all that is in sight has a part in."""
         parts = [*(f"0.{k + 3} * {name}" for k, name in enumerate(scope.numbers[-5:]))]
         parts += [f"({row} * w).sum()" for row in scope.rows[-2:]]
         return " + ".join(parts) or "x[i]"
 
-    def head(self, scope: _Scope) -> tuple[str, str]:
+    def head(self, scope: Scope) -> tuple[str, str]:
         k = self.name("k")
         counts = ["range(m)", "range(m)", "range(m)", "range(m - 1, -1, -1)", "range(min(count, m))"]
         counts += [f"range({j})" for j in scope.indices]
         return k, self.choose.choice(counts)
 
-    def loop(self, scope: _Scope, depth: int) -> Lines:
+    def loop(self, scope: Scope, depth: int) -> Lines:
         """A short loop that carries a number, or adds to what is there."""
         k, counts = self.head(scope)
         inside = scope.inner(k)
@@ -196,7 +196,7 @@ class _Writer:
         scope.numbers.append(total)
         return [f"{total} = {start}", f"for {k} in {counts}:", *indented([*lines, step])]
 
-    def filled(self, scope: _Scope, depth: int) -> Lines:
+    def filled(self, scope: Scope, depth: int) -> Lines:
         """A row that is filled in a loop."""
         name, k = self.name("t"), self.name("k")
         inside = scope.inner(k)
@@ -209,7 +209,7 @@ class _Writer:
 
     def points(self) -> Lines:
         """A loop over all points."""
-        scope = _Scope()
+        scope = Scope()
         lines = [*self.block(scope, 2, 2), f"{self.choose.choice(self.totals)} += {self.digest(scope)}"]
         heads = ("for i in range(n):",) * 4 + ("for i in range(n - 1, -1, -1):",)
         return [self.choose.choice(heads), *indented(lines)]
@@ -229,7 +229,7 @@ def pack_program(seed: int, points: int = 2) -> TensorProgram:
     """The program of a seed."""
     choose = random.Random(seed)
     used = [p for p in PARAMETERS if p[0] in "xw" or choose.random() < 0.5]
-    lines = _Writer(choose, [name for name, _ in used]).program()
+    lines = Writer(choose, [name for name, _ in used]).program()
     head = f"def entry({', '.join(name for name, _ in used)}, count):"
     source = "\n".join(["import torch", "", head, *indented(lines)]) + "\n"
     where = tuple((n, choose.choice(WIDTHS), choose.randrange(1000)) for n in choose.sample(LENGTHS, points))
