@@ -404,6 +404,7 @@ extern "C" double lstm(int64_t layers, int64_t characters, int64_t b, const doub
         for (int64_t l = 0; l < layers; ++l) {
             const double *__restrict w = main + 8 * l * b, *__restrict bias = w + 4 * b;
             double *__restrict g = &tape[kept * t * width + l * row], *__restrict h = &hidden[l * b], *__restrict c = &cell[l * b];
+            KS_APART
             for (int64_t i = 0; i < b; ++i) {
                 g[i] = 1.0 / (1.0 + ks::exp(-(x[i] * w[i] + bias[i])));
                 g[b + i] = 1.0 / (1.0 + ks::exp(-(h[i] * w[b + i] + bias[b + i])));
@@ -454,6 +455,7 @@ extern "C" double lstm(int64_t layers, int64_t characters, int64_t b, const doub
             const double *__restrict h_before = t > 0 ? &outputs[((t - 1) * layers + l) * b] : start + 2 * l * b;
             const double *__restrict c_before = t > 0 ? g - width + 4 * b : start + (2 * l + 1) * b;
             const double *__restrict x = l > 0 ? &outputs[(t * layers + l - 1) * b] : input.data();
+            KS_APART
             for (int64_t i = 0; i < b; ++i) {
                 const double forget = g[i], in = g[b + i], out = g[2 * b + i], z = g[3 * b + i], th = g[5 * b + i];
                 const double h = hb[i] + xb[i], c = cb[i] + h * out * (1.0 - th * th);

@@ -1,4 +1,4 @@
-"""Sums that two nests of loops in the body of another one compute are kept for the turn of that one.
+"""What two nests of loops in the body of another one compute, and takes long, is kept for the turn of that one.
 
     s = (build n (lam k … (reduce add m (lam i … r = (reduce add i …) … (mul r r)))))  …
     (build n (lam k … (build m (lam i … r = (reduce add i …) … (acc_add … (mul r …))))))
@@ -7,23 +7,26 @@
     (build n (lam k … (build m (lam i … r = (index k i t) … (acc_add … (mul r …))))))
 
 Derivatives compute again what they need of the primal. A loop inside two others costs more than to store a number and
-read it, and what is kept is as large as these two loops, not as the one around. Done to what the compiler of a
-processor is given: threads of a GPU have no memory of their own to keep much in.
+read it, and what is kept is as large as these two loops, not as the one around. Likewise functions such as ``exp`` that
+a loop computes row by row to tape them, and its reverse once more: what is read from the tape, or of what was changed
+and put back, is known to be what it was. Done to what the compiler of a processor is given: threads of a GPU have no
+memory of their own to keep much in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ksc.ir.builder import stack_type
 from ksc.ir.liveness import has_effect
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import effectful_functions, read_vars, with_blocks, with_body, with_eqns, with_functions
-from ksc.ir.types import Float
+from ksc.ir.types import Float, TensorType
 from ksc.ops import PRIMITIVES
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.elements import SHORTEST, reading, table_of
+from ksc.passes.fuse.facts import Facts
 
 
 def keep_sums(program: Program) -> Program:
@@ -31,7 +34,9 @@ def keep_sums(program: Program) -> Program:
     effectful = effectful_functions(program.functions)
 
     def kept(function: Function) -> Function:
-        numbers = _Numbers(effectful)
+        if not any(eqn.op in ("reduce", "for") for eqn in walk(function.body)):
+            return function
+        numbers = _Numbers(Facts.of(function)[0], effectful)
         numbers.block(function.body, 0)
         return with_body(function, _Kept(numbers).block(function.body, inside=False))
 
@@ -42,32 +47,88 @@ def keep_sums(program: Program) -> Program:
 Path = tuple[Eqn, ...]
 """Loops, each in the body of the one before; a ``withacc`` may stand between two."""
 
+_At = tuple[tuple[int, Atom], ...]
+"""Indices with their numbers."""
+
 
 @dataclass(slots=True)
 class _Numbers:
-    """Numbers for values: equal ones for equal expressions, whichever loops of equal sizes they stand in."""
+    """Numbers for values: equal ones for equal expressions, whichever loops of equal sizes they stand in.
 
-    effectful: frozenset[str]
+    What a loop carries has a number of its own, and stands for its value in the iteration of a given index. So what was
+    stacked is, read at that index, what was computed there; likewise with tensors that are built, or changed.
+    """
+
+    facts: Facts
+    effectful: Collection[str]
     known: dict[Hashable, int] = field(default_factory=dict)
     of: dict[Atom, int] = field(default_factory=dict)
+    made: dict[Atom, tuple[tuple[int, ...], Atom]] = field(default_factory=dict)
+    parts: dict[Atom, tuple[Atom, _At]] = field(default_factory=dict)
+    updates: dict[Atom, Eqn] = field(default_factory=dict)
 
     def block(self, block: Block, depth: int) -> None:
         """Number what a block computes, inside as many loops."""
         for eqn in block.eqns:
             args = [self.atom(arg) for arg in eqn.args]
+            indices: dict[Eqn, tuple[int, ...]] = {}
+            if eqn.op in ("build", "reduce", "for"):
+                (body,) = eqn.blocks
+                sizes = args[:1] if eqn.op == "for" else args
+                for k, param in enumerate(body.params[: len(sizes)]):
+                    self.of[param] = self.number(("index", depth, tuple(sizes), k))
+                indices[eqn] = tuple(self.of[param] for param in body.params[: len(sizes)])
+            for inner in eqn.blocks:
+                self.block(inner, depth + (eqn in indices))
             record = PRIMITIVES.get(eqn.op)
+            if eqn.op == "index":
+                self.part(eqn)
+            elif eqn in indices and eqn.op != "reduce" and not eqn.params.get("nested"):
+                first = eqn.params.get("carries", 0)
+                for out, result in zip(eqn.outs[first:], eqn.blocks[0].results[first:], strict=True):
+                    self.made[out] = indices[eqn], result
             if record is not None and record.commutative:
                 args.sort()
-            for inner in eqn.blocks:
-                if eqn.op in ("build", "reduce"):
-                    for k, param in enumerate(inner.params):
-                        self.of[param] = self.number(("index", depth, tuple(args), k))
-                self.block(inner, depth + (eqn.op in ("build", "reduce")))
-            known = eqn.op in ("build", "reduce", "if") and not has_effect(eqn, self.effectful, ())
+            blocks = eqn.op in ("build", "reduce", "if") and not has_effect(eqn, self.effectful, ())
             for k, out in enumerate(eqn.outs):
-                made = tuple(self.atom(inner.results[k]) for inner in eqn.blocks) if known else k
-                if known or (record is not None or eqn.op in ("index", "size", "tuple", "get")):
-                    self.of[out] = self.number((eqn.op, tuple(args), tuple(sorted(eqn.params.items())), made))
+                given = tuple(self.atom(inner.results[k]) for inner in eqn.blocks) if blocks else k
+                if blocks or record is not None or eqn.op in ("size", "tuple", "get"):
+                    self.of[out] = self.number((eqn.op, tuple(args), tuple(sorted(eqn.params.items())), given))
+            if eqn.op == "update":
+                self.updates[eqn.outs[0]] = eqn
+
+    def part(self, eqn: Eqn) -> None:
+        """An element, or a part, of a tensor."""
+        tensor, *at = eqn.args
+        places = tuple((self.atom(index), index) for index in at)
+        self.of[eqn.outs[0]] = self.read(tensor, places)
+        self.parts[eqn.outs[0]] = tensor, places
+
+    def read(self, tensor: Atom, at: _At) -> int:
+        """The number of what is read of a tensor at indices, the tensor itself where there are none."""
+        if not at:
+            return self.atom(tensor)
+        if tensor in self.parts:
+            whole, before = self.parts[tensor]
+            return self.read(whole, (*before, *at))
+        if tensor in self.made:
+            indices, result = self.made[tensor]
+            if indices == tuple(number for number, _ in at[: len(indices)]):
+                return self.read(result, at[len(indices) :])
+        if tensor in self.updates:
+            before_it, *places, value = self.updates[tensor].args
+            pairs = list(zip(places, at, strict=False))
+            if len(at) >= len(places) and all(self.atom(place) == number for place, (number, _) in pairs):
+                return self.read(value, at[len(places) :])
+            if any(self.differ(place, index) for place, (_, index) in pairs):
+                return self.read(before_it, at)
+        return self.number(("index", self.atom(tensor), tuple(number for number, _ in at)))
+
+    def differ(self, a: Atom, b: Atom) -> bool:
+        """Whether two integers are surely not equal."""
+        facts = self.facts
+        apart = (facts.polynomial(facts.resolve(a)) - facts.polynomial(facts.resolve(b))).value
+        return apart is not None and apart != 0
 
     def atom(self, atom: Atom) -> int:
         """The number of a variable, or of a constant."""
@@ -90,7 +151,8 @@ class _Site:
 
     @property
     def indices(self) -> list[Var]:
-        return [param for loop in self.path if loop.op != "withacc" for param in loop.blocks[0].params]
+        counted = [(loop.blocks[0].params, loop) for loop in self.path if loop.op != "withacc"]
+        return [param for params, loop in counted for param in (params[:1] if loop.op == "for" else params)]
 
 
 class _Kept:
@@ -130,7 +192,7 @@ class _Kept:
     def common(self, first: _Site, second: _Site) -> tuple[Var, Var] | None:
         """What is kept, in the first nest and in the second: what both make of the sum, or that where it is not one."""
         numbers = self.numbers.of
-        if any(loop.op == "withacc" for loop in first.path):
+        if any(loop.op == "withacc" or not _keeps_rows(loop) for loop in first.path):
             return None
         if [numbers[index] for index in first.indices] != [numbers[index] for index in second.indices]:
             return None
@@ -149,13 +211,22 @@ class _Kept:
 
 
 def _sites(path: Path, eqn: Eqn) -> Iterator[_Site]:
-    """The sums of numbers that loops in an equation compute in each iteration, if they may be long."""
-    is_sum = eqn.op == "reduce" and len(eqn.outs) == 1 and eqn.outs[0].type == Float and not _is_short(eqn)
-    if is_sum and path and path[-1].op != "withacc":
-        yield _Site(path, eqn)
-    if eqn.op in ("build", "reduce", "withacc") and not eqn.params.get("nested"):
-        for inner in eqn.blocks[0].eqns:
+    """What loops in an equation compute that is dear: sums of numbers that may be long, and functions of numbers in
+    rows that a loop computes one after the other."""
+    if path and path[-1].op in ("build", "reduce") and len(eqn.outs) == 1 and eqn.outs[0].type == Float:
+        record = PRIMITIVES.get(eqn.op)
+        dear = record is not None and record.cost == "expensive" and path[-1].op == "build" and not _is_short(path[-1])
+        if (eqn.op == "reduce" and not _is_short(eqn)) or (dear and path[0].op == "for"):
+            yield _Site(path, eqn)
+    if eqn.op in ("build", "reduce", "withacc", "for") and eqn.params.get("checkpoint", 1) == 1:
+        for inner in () if eqn.params.get("nested") else eqn.blocks[0].eqns:
             yield from _sites((*path, eqn), inner)
+
+
+def _keeps_rows(loop: Eqn) -> bool:
+    """Whether a loop is none that carries, or keeps a row of each iteration."""
+    stacked = loop.outs[loop.params["carries"] :] if loop.op == "for" else ()
+    return loop.op != "for" or any(isinstance(out.type, TensorType) and out.type.rank > 1 for out in stacked)
 
 
 def _is_short(loop: Eqn) -> bool:
@@ -171,8 +242,8 @@ def _keeping(path: Path, value: Var) -> tuple[list[Eqn], Var]:
     (body,) = loop.blocks
     inner, row = _keeping(tuple(rest), value)
     eqns = [new for eqn in body.eqns for new in (inner if eqn is rest[0] else [eqn])]
-    if loop.op == "build":
-        table = Var(value.name, stack_type(len(loop.args), row.type))
+    if loop.op != "reduce":
+        table = Var(value.name, stack_type(len(loop.args) if loop.op == "build" else 1, row.type))
         both = Block(body.params, tuple(eqns), (*body.results, row), body.span)
         return [Eqn((*loop.outs, table), loop.op, loop.args, loop.params, (both,), loop.span)], table
     made = table_of(with_blocks(loop, [with_eqns(body, eqns)]), row)
