@@ -158,6 +158,40 @@ def test_a_share_is_right_but_for_the_last_places(text):
         assert given == pytest.approx(wanted, rel=1e-15, abs=1e-323, nan_ok=True)
 
 
+FACTORS = [
+    (
+        "(add (mul y_bar (sin x)) (mul (mul y_bar x) (cos x)))",
+        "(mul y_bar (add (sin x) (mul x (cos x))))",
+    ),
+    (
+        "(sub (mul (mul 3.0 x) (mul y_bar (sigmoid x))) (mul y_bar (sub 1.0 (erf x))))",
+        "(let (s (sigmoid x)) (let (e (sub 1.0 (erf x))) (mul y_bar (sub (mul (mul 3.0 x) s) e))))",
+    ),
+    (
+        "(add (mul y_bar (mul y_bar (sin x))) (mul y_bar (cos x)))",
+        "(let (s (sin x)) (let (c (cos x)) (mul y_bar (add (mul s y_bar) c))))",
+    ),
+    ("(add (mul y_bar (sin x)) (mul (mul x x) y_bar))", None),
+    ("(add (mul y_bar (exp x)) (mul y_bar x))", None),
+    ("(add (mul y_bar (sin x)) y_bar)", None),
+    ("(add (mul x (sin x)) (mul x (cos x)))", None),
+    ("(let (t (mul y_bar (sin x))) (mul t (add t (mul y_bar (cos x)))))", None),
+]
+
+
+@pytest.mark.parametrize("before, after", FACTORS)
+def test_what_is_multiplied_with_a_cotangent_is_added_before(before, after):
+    """Unless a product might overflow that did not before."""
+    program, wanted = (
+        parse(f"(def f Float ((x : Float) (y_bar : Float)) {text})") for text in (before, after or before)
+    )
+    simpler = remove_dead_code(simplify(program))
+    assert alpha_equal(simpler, remove_dead_code(wanted))
+    for x, y in itertools.product([0.0, -1.5, 0.3, 1e300, math.nan], repeat=2):
+        (expected,), (given,) = (interpret(one, (x, y)) for one in (program, simpler))
+        assert given == pytest.approx(expected, rel=1e-14, nan_ok=True)
+
+
 @pytest.mark.parametrize("text", ["(pow x 3.0)", "(pow x 4.0)", "(pow x 2.0)", "(pow x 0.0)"])
 def test_powers_keep_signs_infinities_and_nans(text):
     program = definition("Float", text)

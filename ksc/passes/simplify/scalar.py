@@ -1,15 +1,17 @@
 """Identities of the scalar primitives.
 
-On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with five exceptions that a
+On Float they keep the value, its sign of zero and whether it is a NaN or an infinity, with six exceptions that a
 person would also make: a power with a small whole constant exponent is written as multiplications, as PyTorch
 computes it; constant factors of moderate size are multiplied with each other, ``c (d x)`` becoming ``(c d) x``;
 adjoints or tangents of one divisor are added before they are divided, ``x_bar / s + y_bar / s`` becoming
-``(x_bar + y_bar) / s``; what exp or erf is taken of is multiplied rather than divided by a constant; and the share
+``(x_bar + y_bar) / s``; what is multiplied with one of them is added before, ``y_bar a + y_bar b`` becoming
+``y_bar (a + b)``; what exp or erf is taken of is multiplied rather than divided by a constant; and the share
 ``exp(-abs(x)) / (1 + exp(-abs(x)))`` is a sigmoid. Each may differ in the last places.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -100,7 +102,7 @@ def _add(context: Context, eqn: Eqn) -> Atom | None:
         return context.apply("sub", a, negated.args[0])
     if (negated := _defined(context, a, "neg")) is not None:
         return context.apply("sub", b, negated.args[0])
-    return _common_divisor(context, eqn) or _left_leaning(context, "add", a, b)
+    return _common_divisor(context, eqn) or _common_factor(context, eqn) or _left_leaning(context, "add", a, b)
 
 
 def _common_divisor(context: Context, eqn: Eqn) -> Atom | None:
@@ -113,6 +115,54 @@ def _common_divisor(context: Context, eqn: Eqn) -> Atom | None:
             return context.apply("div", context.apply(eqn.op, x, y), s)
         case _:
             return None
+
+
+def _common_factor(context: Context, eqn: Eqn) -> Atom | None:
+    """y_bar a ± y_bar b as y_bar (a ± b), each product read here only, where a or b is bounded, and so is all of the other one
+    but for a factor: then nothing overflows that did not before. A constant that they share becomes one variable with y_bar
+    first."""
+    if not all(map(context.used_once, eqn.args)):
+        return None
+    left, right = (_factors(context, arg) for arg in eqn.args)
+    if any(isinstance(factor, Const) and factor in right for factor in left):
+        return None
+    shared = []
+    for factor in list(left):
+        if is_linear(factor) and factor in right:
+            left.remove(factor)
+            right.remove(factor)
+            shared.append(factor)
+    unbounded = sorted(sum(not _is_bounded(context, x) for x in rest) for rest in (left, right))
+    if not (shared and left and right and unbounded[0] == 0 and unbounded[1] <= 1):
+        return None
+    total = context.apply(eqn.op, *(_times(context, rest) for rest in (left, right)))
+    return context.apply("mul", _times(context, shared), total)
+
+
+def _times(context: Context, factors: list[Atom]) -> Atom:
+    return functools.reduce(functools.partial(context.apply, "mul"), factors)
+
+
+def _factors(context: Context, atom: Atom, depth: int = 0) -> list[Atom]:
+    """The factors of a product of products, each of which is read in it only."""
+    product = _defined(context, atom, "mul")
+    if product is None or depth == DEEPEST_PRODUCT or not context.used_once(atom):
+        return [atom]
+    return [factor for arg in product.args for factor in _factors(context, arg, depth + 1)]
+
+
+def _is_bounded(context: Context, atom: Atom, depth: int = 0) -> bool:
+    """Whether a number is of moderate size or NaN for certain."""
+    if isinstance(atom, Const):
+        return not isinstance(atom.value, str) and abs(atom.value) <= _MODERATE
+    eqn = context.definition(atom)
+    if eqn is None or depth == DEEPEST_PRODUCT:
+        return False
+    if eqn.op in ("add", "sub", "mul", "neg"):
+        return all(_is_bounded(context, arg, depth + 1) for arg in eqn.args)
+    return eqn.op in ("sin", "cos", "tanh", "sigmoid", "erf") or (
+        eqn.op == "exp" and _is_nonpositive(context, eqn.args[0])
+    )
 
 
 def is_linear(atom: Atom) -> bool:
@@ -134,7 +184,7 @@ def _sub(context: Context, eqn: Eqn) -> Atom | None:
         return context.apply("neg", b)
     if (negated := _defined(context, b, "neg")) is not None:
         return context.apply("add", a, negated.args[0])
-    return _common_divisor(context, eqn)
+    return _common_divisor(context, eqn) or _common_factor(context, eqn)
 
 
 def _shift(context: Context, a: Atom, b: Atom, sign: int) -> Atom | None:
@@ -307,7 +357,9 @@ def _is_nonnegative(context: Context, atom: Atom) -> bool:
     eqn = context.definition(atom)
     if eqn is None:
         return False
-    return eqn.op in ("abs", "exp", "sqrt") or (eqn.op == "mul" and eqn.args[0] is eqn.args[1])
+    if eqn.op == "mul":
+        return eqn.args[0] is eqn.args[1] or all(_is_nonnegative(context, arg) for arg in eqn.args)
+    return eqn.op in ("abs", "exp", "sqrt")
 
 
 def _neg(context: Context, eqn: Eqn) -> Atom | None:

@@ -8,7 +8,7 @@ from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Const, Eqn, Function, Program
 from ksc.ir.rewrite import Env, assemble, read_vars, replace
 from ksc.ir.types import AccType, Bool, Float, Integer, TensorType
 from ksc.ops import PRIMITIVES, primitive
-from ksc.passes.simplify.scalar import simplify_scalar
+from ksc.passes.simplify.scalar import is_linear, simplify_scalar
 
 
 def simplify(program: Program) -> Program:
@@ -52,6 +52,8 @@ class _Simplifier:
         (type_,) = primitive(op).result_types([arg.type for arg in args])
         like = self.current
         name = like.outs[0].name if like is not None and like.outs else PLACEHOLDER
+        if like is not None and is_linear(like.outs[0]) and not any(map(is_linear, args)):
+            name = PLACEHOLDER
         eqn = Eqn((Var(name, type_),), op, args, span=like.span if like is not None else None)
         return self.scalar(eqn)
 
