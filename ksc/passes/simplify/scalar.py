@@ -120,8 +120,8 @@ def _common_divisor(context: Context, eqn: Eqn) -> Atom | None:
 def _common_factor(context: Context, eqn: Eqn) -> Atom | None:
     """y_bar a ± y_bar b as y_bar (a ± b), each product read here only.
 
-    One of a and b is bounded, and so is all of the other one but for a factor: then nothing overflows that did not before.
-    A constant that they share becomes one variable with y_bar first.
+    One of a and b is bounded, and so is all of the other one but for a factor, lest something overflow that did not
+    before. A constant that they share becomes one variable with y_bar first.
     """
     if not all(map(context.used_once, eqn.args)):
         return None
