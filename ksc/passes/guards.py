@@ -31,7 +31,15 @@ from ksc.passes.fuse.sizes import Place, Size
 from ksc.passes.fuse.structure import resolve_structure
 
 
-def require_before_loops(program: Program) -> Program:
+def require_before_loops_that_run(program: Program) -> Program:
+    """The same for loops that no other one may leave out: on no side of an ``if``, in no ``while``, of a loop.
+
+    What is required there is an effect, for which a derivative would go through the loops around once more.
+    """
+    return require_before_loops(program, everywhere=False)
+
+
+def require_before_loops(program: Program, *, everywhere: bool = True) -> Program:
     """Check before loops what iterations would check, in all functions that have tensors."""
     if not any(eqn.op in ("index", "update", "acc_add") for f in program.functions.values() for eqn in walk(f.body)):
         return program
@@ -40,7 +48,7 @@ def require_before_loops(program: Program) -> Program:
     functions = dict(program.functions)
     for name, function in program.functions.items():
         if function.result_types:
-            guards = _Guards(function, effectful, functions)
+            guards = _Guards(function, effectful, functions, everywhere=everywhere)
             functions[name] = guards.run()
             functions.update((added.name, added) for added in guards.added)
     return assemble(functions, program.entry, program.boxes, renew=False)
@@ -68,9 +76,12 @@ _Nest = Sequence[tuple[Eqn, Place]]
 
 
 class _Guards:
-    def __init__(self, function: Function, effectful: Collection[str], taken: Collection[str]) -> None:
+    def __init__(
+        self, function: Function, effectful: Collection[str], taken: Collection[str], *, everywhere: bool
+    ) -> None:
         self.function = function
         self.effectful = effectful
+        self.everywhere = everywhere
         self.taken = taken
         self.added: list[Function] = []
         self.orderly: dict[Eqn, bool] = {}
@@ -92,6 +103,8 @@ class _Guards:
         for eqn in block.eqns:
             if nest:
                 self.look(eqn, place, nest)
+            if nest and eqn.op in ("if", "while") and not self.everywhere:
+                continue
             for inner in eqn.blocks:
                 inside: _Nest = ()
                 if eqn.op in ("build", "reduce", "for"):

@@ -16,7 +16,7 @@ from ksc.passes.elements import reuse_elements
 from ksc.passes.factors import take_out_factors
 from ksc.passes.fission import part_fills, part_fills_with_rules
 from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
-from ksc.passes.guards import require_before_loops
+from ksc.passes.guards import require_before_loops, require_before_loops_that_run
 from ksc.passes.hoist import hoist_invariants, hoist_sizes
 from ksc.passes.inline import inline_small
 from ksc.passes.joint import join_sums
@@ -48,7 +48,7 @@ PREPARE: tuple[Pass, ...] = (
     Pass("inline", inline_small, "a function of tensors is fused with what its caller does"),
     Pass("sizes", hoist_sizes, "what loops compute of sizes is known around them"),
     Pass("requirements", repeat_requirements, "the reverse of a loop knows the sizes that the loop knew"),
-    Pass("guards", require_before_loops, "slices whose indices are known to be in range are views"),
+    Pass("guards", require_before_loops_that_run, "slices whose indices are known to be in range are views"),
     Pass("share", eliminate_common_subexpressions, "an element that is compared is the one that is kept"),
     Pass("combining", reduce_combining_loops_with_rules, "what a loop adds up is fused as a sum is"),
     Pass("fuse", fuse, "a fused body is computed again in its reverse, so its derivative has no temporaries either"),

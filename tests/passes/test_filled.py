@@ -83,7 +83,32 @@ def table(x: Annotated[Tensor, ("n", 3)]):
     return out
 
 
-FILLED = [whole_rows, elements, numbers, some_rows, parts_of_rows, two_tensors, table]
+@knossos.register
+def until_enough(x: Tensor):
+    out = torch.zeros_like(x)
+    for i in range(x.shape[0]):
+        left = 1.0
+        for j in range(x.shape[1]):
+            if x[i, j] < 0.0:
+                continue
+            for k in range(x.shape[1]):
+                out[i, k] += left * x[i, j] * x[i, k]
+            left = left * torch.exp(-x[i, j])
+            if left < 0.2:
+                break
+    return out
+
+
+@knossos.register
+def until_grown(x: Tensor):
+    out = torch.ones_like(x)
+    for i in range(x.shape[0]):
+        while out[i, 0] < 3.0:
+            out[i] = out[i] * (x[i] * x[i] + 1.5)
+    return out
+
+
+FILLED = [whole_rows, elements, numbers, some_rows, parts_of_rows, two_tensors, table, until_enough, until_grown]
 
 
 @knossos.register

@@ -216,6 +216,22 @@ def test_what_depends_on_the_width_is_not_folded():
     assert [eqn.op for eqn in simplify(program).main.body.eqns] == [name]
 
 
+def test_a_carry_that_is_handed_round_is_its_initial_value():
+    program = parse(
+        """
+        (def f Float ((x : Float) (t : (Tensor 1 Float)) (n : Integer))
+          (let (((b tt) (for (i n) ((a x) (u t))
+              (let (((c uu) (if (lt a 9.0) (values (add a a) u)
+                     (let (((s w) (withacc ((s a)) (for (j i) ((w u)) (let (() (acc_add s (index j w))) w)))))
+                       (values s w)))))
+                (values c uu)))))
+            (add b (index 0 tt))))
+        """
+    )
+    for eqn in walk(remove_dead_code(simplify(program)).main.body):
+        assert eqn.op != "for" or eqn.params["carries"] < 2
+
+
 def test_a_carry_that_never_changes_is_its_initial_value():
     def body(b, x, n):
         def step(b, i, c):

@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
+import ksc as knossos
 from ksc.ir.interpret import interpret
+from ksc.ir.nodes import walk
+from ksc.ir.text import parse
 from ksc.passes import optimise
 from ksc.transforms import vjp
 from tests.transforms.copies import count_copies
@@ -67,3 +72,36 @@ def test_a_reversed_loop_copies_its_tensors_once(name, monkeypatch):
         derived = optimise(vjp(program))
         counts = count_copies(derived, (point, *bars), monkeypatch)
         assert sum(counts.values()) <= 2 * n**x.ndim
+
+
+def test_what_is_added_in_place_leaves_the_cotangent_as_it_is():
+    text = """
+    (def f (Tensor 1 Float) ((t : (Tensor 1 Float)) (x : Float) (n : Integer))
+      (for (i n) ((u t)) (if (lt x 9.0) (update i u (add (index i u) (mul x x))) u)))
+    """
+    derived = optimise(vjp(parse(text)))
+    assert not any(eqn.op == "update" for eqn in walk(derived.main.body))
+    t_bar, x_bar = interpret(derived, (np.ones(3), 2.0, 3, np.array([1.0, 2.0, 3.0])))
+    assert (list(t_bar), x_bar) == ([1.0, 2.0, 3.0], 24.0)
+
+
+def test_checks_in_a_branch_do_not_have_loops_run_once_more():
+    @knossos.register
+    def painted(x: Tensor, c: Tensor):
+        out = torch.zeros_like(x)
+        for i in range(x.shape[0]):
+            left = 1.0
+            for j in range(x.shape[0]):
+                if x[j] < 0.5:
+                    continue
+                for k in range(3):
+                    out[i] += left * c[j, k]
+                left = left * x[j]
+                if left < 0.1:
+                    break
+        return out
+
+    painted(torch.rand(4), torch.rand(4, 3))
+    derived = painted._latest.program_of("v")
+    assert not derived.boxes
+    assert sum(eqn.op == "while" for eqn in walk(derived.main.body)) == 1

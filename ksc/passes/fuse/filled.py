@@ -140,7 +140,7 @@ class _Rows:
                 return (Eqn(eqn.outs, "size", (init,), eqn.params, (), eqn.span),)
             case "if" if not versions:
                 return (self.branches(eqn),)
-            case "for" if eqn.params["carries"] == len(eqn.outs):
+            case "for" | "while" if eqn.params["carries"] == len(eqn.outs):
                 return (self.loop(eqn),)
         if versions:
             raise _NotRowsError
@@ -214,15 +214,20 @@ class _Rows:
         return Eqn(tuple(outs), "if", eqn.args, eqn.params, new, eqn.span)
 
     def loop(self, eqn: Eqn) -> Eqn:
-        (body,) = eqn.blocks
-        count, *inits = eqn.args
-        params, outs = list(body.params), list(eqn.outs)
-        for k, init in enumerate(inits):
-            version = self.known.get(init)
+        *conds, body = eqn.blocks
+        args, outs = list(eqn.args), list(eqn.outs)
+        params = [list(block.params) for block in eqn.blocks]
+        for k in range(1, len(outs) + 1):
+            version = self.known.get(args[-k])
             if version is not None:
-                inits[k] = version.row
-                params[k + 1] = self.enter(body.params[k + 1], version)
-                outs[k] = self.enter(eqn.outs[k], version)
+                args[-k] = version.row
+                outs[-k] = self.enter(eqn.outs[-k], version)
+                for own in params:
+                    own[-k] = self.enter(own[-k], version)
+        heads = [
+            self.closed(Block(tuple(own), cond.eqns, cond.results, cond.span))
+            for own, cond in zip(params, conds, strict=False)
+        ]
         eqns = self.eqns(body.eqns)
         results = [replace(result, self.env) for result in body.results]
         for k, (result, out) in enumerate(zip(results, eqn.outs, strict=True)):
@@ -230,8 +235,8 @@ class _Rows:
                 results[k] = self.of(result, self.known[out].carry)
             elif result in self.known:
                 raise _NotRowsError
-        block = Block(tuple(params), eqns, tuple(results))
-        return Eqn(tuple(outs), "for", (count, *inits), eqn.params, (block,), eqn.span)
+        block = Block(tuple(params[-1]), eqns, tuple(results))
+        return Eqn(tuple(outs), eqn.op, tuple(args), eqn.params, (*heads, block), eqn.span)
 
     def enter(self, var: Var, version: _Version) -> Var:
         """A variable for the row of ``var``, a later version."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ksc.ir.nodes import PLACEHOLDER, Atom, Block, Const, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import Env, assemble, read_vars, replace
+from ksc.ir.rewrite import Env, assemble, read_vars, replace, substitute_block, with_blocks
 from ksc.ir.types import AccType, Bool, Float, Integer, TensorType
 from ksc.ops import PRIMITIVES, primitive
 from ksc.passes.simplify.scalar import is_linear, simplify_scalar
@@ -16,7 +16,7 @@ def simplify(program: Program) -> Program:
 
     * an ``if`` whose condition is known is the side taken, also inside an ``if`` of the same condition; a result
       that both sides agree on is that;
-    * a carry that never changes is its initial value;
+    * a carry that never changes is its initial value, and what a ``withacc`` gives of variables around it is these;
     * a scalar accumulator that no loop adds to is a sum;
     * sizes that an assert says are equal are one;
     * the size of a ``build`` is known, a ``get`` of a ``tuple`` and an ``unbox`` of a ``box`` are what was put in.
@@ -131,27 +131,29 @@ class _Simplifier:
         self.out.append(Eqn(eqn.outs, "if", (cond,), eqn.params, (then, else_), eqn.span))
 
     def loop(self, eqn: Eqn) -> None:
+        carries = self._fixed(eqn)
+        self.env.update(carries)
+        eqn = _without_carries(eqn, carries)
+        eqn = with_blocks(eqn, [self.block(block) for block in eqn.blocks])
+        # What the body gives may be seen to be what it took only now.
+        carries = self._fixed(eqn)
+        if carries:
+            self.env.update(carries)
+            eqn = _without_carries(eqn, carries)
+            eqn = with_blocks(eqn, [substitute_block(block, carries) for block in eqn.blocks])
+        self.out.append(eqn)
+
+    def _fixed(self, eqn: Eqn) -> Env:
+        """What carries of a loop that stay the same stand for, inside and after it."""
         n = eqn.params["carries"]
         body = eqn.blocks[-1]
         skip = len(body.params) - n
-        fixed = [k for k in range(n) if body.results[k] in (body.params[skip + k], eqn.args[skip + k])]
-        for k in fixed:
-            for block in eqn.blocks:
-                self.env[block.params[len(block.params) - n + k]] = eqn.args[skip + k]
-            self.env[eqn.outs[k]] = eqn.args[skip + k]
-        kept = [k for k in range(n) if k not in fixed]
-        blocks = []
-        for block in eqn.blocks:
-            head = len(block.params) - n
-            params = block.params[:head] + tuple(block.params[head + k] for k in kept)
-            results = block.results
-            if block is body:
-                results = tuple(results[k] for k in kept) + results[n:]
-            blocks.append(self.block(Block(params, block.eqns, results, block.span)))
-        args = eqn.args[:skip] + tuple(eqn.args[skip + k] for k in kept)
-        outs = tuple(eqn.outs[k] for k in kept) + eqn.outs[n:]
-        new_params = {**eqn.params, "carries": len(kept)}
-        self.out.append(Eqn(outs, eqn.op, args, new_params, tuple(blocks), eqn.span))
+        fixed: Env = {}
+        for k, init in enumerate(eqn.args[skip:]):
+            if body.results[k] in (body.params[skip + k], init):
+                fixed.update((block.params[len(block.params) - n + k], init) for block in eqn.blocks)
+                fixed[eqn.outs[k]] = init
+        return fixed
 
     def withacc(self, eqn: Eqn) -> None:
         (body,) = eqn.blocks
@@ -177,6 +179,10 @@ class _Simplifier:
             block = Block(tuple(inner.params[k] for k in kept), inner.eqns, inner.results, inner.span)
             outs = tuple(eqn.outs[k] for k in kept) + eqn.outs[n:]
             self.out.append(Eqn(outs, "withacc", tuple(eqn.args[k] for k in kept), eqn.params, (block,), eqn.span))
+            own = {*inner.params, *(out for one in inner.eqns for out in one.outs)}
+            self.env.update(
+                (out, result) for out, result in zip(eqn.outs[n:], inner.results, strict=True) if result not in own
+            )
         for k in plain:
             total = eqn.args[k]
             self.current = Eqn((eqn.outs[k],), "add", (), span=eqn.span)
@@ -238,3 +244,23 @@ class _Simplifier:
             self.out.append(again)
             return eqn.outs
         return None
+
+
+def _without_carries(eqn: Eqn, fixed: Collection[Var]) -> Eqn:
+    """A loop without those carries that are ``fixed``."""
+    n = eqn.params["carries"]
+    kept = [k for k in range(n) if eqn.outs[k] not in fixed]
+    if len(kept) == n:
+        return eqn
+    blocks = []
+    for block in eqn.blocks:
+        head = len(block.params) - n
+        params = (*block.params[:head], *(block.params[head + k] for k in kept))
+        results = block.results
+        if block is eqn.blocks[-1]:
+            results = (*(results[k] for k in kept), *results[n:])
+        blocks.append(Block(params, block.eqns, results, block.span))
+    skip = len(eqn.args) - n
+    args = (*eqn.args[:skip], *(eqn.args[skip + k] for k in kept))
+    outs = (*(eqn.outs[k] for k in kept), *eqn.outs[n:])
+    return Eqn(outs, eqn.op, args, {**eqn.params, "carries": len(kept)}, tuple(blocks), eqn.span)

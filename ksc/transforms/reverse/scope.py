@@ -24,6 +24,15 @@ Kind = Literal["function", "if", "loop"]
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """The part of a tensor that was read at the indices ``at``, and replaced by zeros."""
+
+    tensor: Atom
+    at: tuple[Atom, ...]
+    part: Atom
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """A tensor that was changed in a block, and what it is turned into again from equation ``position`` on.
 
@@ -66,6 +75,7 @@ class Scope:
         self.stores: dict[Var, Atom] = {}
         self.restored: list[Restored] = []
         self.continued: set[Var] = set()
+        self.taken: dict[Var, Taken] = {}
         self.span = builder.span
 
     def inside(self, kind: Kind, span: Span | None = None) -> Scope:
@@ -131,6 +141,10 @@ class Scope:
             self.builder.emit("acc_add", [acc, *at, bar], [])
             self.note_added(var, present)
             return
+        whole = self._taken_from(var, at, bar)
+        if whole is not None:
+            self.put(var, whole, either(self.presence(var), present))
+            return
         name = f"{var.name}_bar"
         start = self.so_far(var)
         acc = Var(name, AccType(start.type))
@@ -139,6 +153,15 @@ class Scope:
         body = inner.block([acc], ())
         present = either(self.presence(var), present)
         self.put(var, self.builder.emit("withacc", [start], [start.type], names=[name], blocks=[body])[0], present)
+
+    def _taken_from(self, var: Var, at: Sequence[Atom], bar: Atom) -> Atom | None:
+        """The tensor from which ``bar`` was taken at these indices to make the cotangent of ``var``, if it was.
+
+        ``x[i] += v`` takes the cotangent of x[i], leaves zero, and gives it to x[i] again.
+        """
+        rest = self.bars.get(var)
+        taken = self.taken.get(rest) if isinstance(rest, Var) else None
+        return taken.tensor if taken is not None and (taken.at, taken.part) == (tuple(at), bar) else None
 
     def so_far(self, var: Var) -> Atom:
         """The cotangent of a variable, to add to: the zero of its type where nothing was added yet.

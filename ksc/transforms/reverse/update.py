@@ -7,8 +7,8 @@ y_bar is not read after that, so its memory becomes that of x_bar.
 
 from __future__ import annotations
 
-from ksc.ir.nodes import Eqn
-from ksc.transforms.reverse.scope import Scope
+from ksc.ir.nodes import Atom, Eqn
+from ksc.transforms.reverse.scope import Scope, Taken
 from ksc.transforms.reverse.sweep import Sweep
 from ksc.transforms.tangents import atom_name, tangent_type, zero_of_part
 
@@ -21,10 +21,15 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
         return
     tensor, *at, value = eqn.args
     builder = scope.builder
+    part: Atom | None = None
     if scope.wants(value):
         name = f"{atom_name(value)}_bar"
-        scope.add(value, builder.emit("index", [bar, *at], [tangent_type(value.type)], names=[name])[0], present)
+        (part,) = builder.emit("index", [bar, *at], [tangent_type(value.type)], names=[name])
+        scope.add(value, part, present)
     if scope.wants(tensor):
         nothing = zero_of_part(builder, tensor, len(at))
         name = f"{atom_name(tensor)}_bar"
-        scope.add(tensor, builder.emit("update", [bar, *at, nothing], [bar.type], names=[name])[0], present)
+        (rest,) = builder.emit("update", [bar, *at, nothing], [bar.type], names=[name])
+        if part is not None:
+            scope.taken[rest] = Taken(bar, tuple(at), part)
+        scope.add(tensor, rest, present)
