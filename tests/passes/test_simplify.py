@@ -173,6 +173,7 @@ FACTORS = [
     ),
     ("(add (mul y_bar (sin x)) (mul (mul x x) y_bar))", None),
     ("(add (mul y_bar (exp x)) (mul y_bar x))", None),
+    ("(let (t_bar (mul 2.0 y_bar)) (add (mul t_bar (sin x)) (mul t_bar (cos x))))", None),
     ("(add (mul y_bar (sin x)) y_bar)", None),
     ("(add (mul x (sin x)) (mul x (cos x)))", None),
     ("(let (t (mul y_bar (sin x))) (mul t (add t (mul y_bar (cos x)))))", None),

@@ -121,7 +121,8 @@ def _common_factor(context: Context, eqn: Eqn) -> Atom | None:
     """y_bar a ± y_bar b as y_bar (a ± b), each product read here only.
 
     One of a and b is bounded, and so is all of the other one but for a factor, lest something overflow that did not
-    before. A constant that they share becomes one variable with y_bar first.
+    before. Not where y_bar is a multiple c z_bar itself, as it may be once for a whole loop: the constant would join
+    others that the product is multiplied with, and leave z_bar to the loop.
     """
     if not all(map(context.used_once, eqn.args)):
         return None
@@ -130,7 +131,7 @@ def _common_factor(context: Context, eqn: Eqn) -> Atom | None:
         return None
     shared = []
     for factor in list(left):
-        if is_linear(factor) and factor in right:
+        if is_linear(factor) and factor in right and not _is_multiple(context, factor):
             left.remove(factor)
             right.remove(factor)
             shared.append(factor)
@@ -139,6 +140,11 @@ def _common_factor(context: Context, eqn: Eqn) -> Atom | None:
         return None
     total = context.apply(eqn.op, *(_times(context, rest) for rest in (left, right)))
     return context.apply("mul", _times(context, shared), total)
+
+
+def _is_multiple(context: Context, atom: Atom) -> bool:
+    product = _defined(context, atom, "mul")
+    return product is not None and any(isinstance(arg, Const) for arg in product.args)
 
 
 def _times(context: Context, factors: list[Atom]) -> Atom:
