@@ -10,13 +10,13 @@
 namespace ks {
 
 // The terms as a vector, halved down to a register of 16 bytes; compilers take shorter ones through memory.
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector) && defined(KS_SUMS_IN_LANES)
+#if defined(KS_SUMS_IN_LANES) && !defined(__CUDACC__) && defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
 #define KS_HALVES
 template <int n, class T> struct row {
     typedef T type __attribute__((vector_size(n * sizeof(T))));
 };
-template <int n, class T, int... k> inline T halves_sum(typename row<n, T>::type terms, std::integer_sequence<int, k...>) {
+template <int n, class T, int... k> inline T halves_sum(const typename row<n, T>::type &terms, std::integer_sequence<int, k...>) {
     if constexpr (n * sizeof(T) > 16) {
         return halves_sum<n / 2, T>(__builtin_shufflevector(terms, terms, k...) +
                                         __builtin_shufflevector(terms, terms, (k + n / 2)...),
