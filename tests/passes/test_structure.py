@@ -1,5 +1,6 @@
 """The passes that move, merge and remove equations, one small program each."""
 
+import numpy as np
 import pytest
 
 from ksc.ir.interpret import interpret
@@ -10,6 +11,7 @@ from ksc.ir.verify import verify
 from ksc.passes import optimise
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
+from ksc.passes.fuse.structure import resolve_structure
 from ksc.passes.hoist import hoist_invariants
 from ksc.passes.inline import SMALL, inline_small
 from ksc.passes.merge import merge_ifs
@@ -237,3 +239,35 @@ def test_two_additions_to_one_element_are_not_a_store():
     source = one({"n": Integer, "x": Float}, body)
     stored = turn_accumulations_into_stores(source)
     assert alpha_equal(stored, source)
+
+
+@pytest.mark.parametrize(
+    "choice, known",
+    [
+        ("(if (gt i 0) {} 0.0)", True),
+        ("(if (gte i 0) {} 0.0)", False),
+        ("(if (lte i 0) {} 0.0)", False),
+        ("(if (lte i 0) 0.0 {})", True),
+        ("(if (lt i n) 0.0 {})", False),
+        ("(if (not (lt i 1)) {} 0.0)", True),
+        ("(if (and (lt k 3) (lt 0 i)) {} 0.0)", True),
+        ("(if (or (lt k 3) (lt 0 i)) {} 0.0)", False),
+        ("(if (or (lt k 3) (lt i 1)) 0.0 {})", True),
+        ("(if (lt k i) {} 0.0)", False),
+        ("(if (lt j i) {} 0.0)", True),
+        ("(if (lt k (add k i)) {} 0.0)", False),
+    ],
+)
+def test_a_side_of_a_branch_knows_which_integers_were_compared(choice, known):
+    read = "(let ((at (sub i 1)) (w (add at n)) (c (lt at 0)) (p (select c w at))) (index p x))"
+    text = f"""
+    (def f Float ((x : (Tensor 1 Float)) (k : Integer))
+      (let (n (size x))
+        (reduce add (tuple n n) (lam ((j : Integer) (i : Integer)) {choice.format(read)}))))
+    """
+    program = parse(text)
+    resolved = resolve_structure(program)
+    assert any(eqn.op == "select" for eqn in walk(resolved.main.body)) != known
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    for k in (-1, 2, 5):
+        assert interpret(resolved, (x, k)) == interpret(program, (x, k))

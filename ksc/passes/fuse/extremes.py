@@ -322,17 +322,44 @@ def _is_least(number: Const) -> bool:
 
 
 def _conditions(facts: Facts, place: Place) -> Iterator[Polynomial]:
-    """What is not negative since this is run: of a count ``select c n 0``, and on the first side of an ``if``."""
+    """What is not negative since this is run: of a count ``select c n 0``, and on a side of an ``if``."""
     for around in place.around():
         owner = around.owner
-        if owner is not None and owner.op == "if" and facts.inside(owner.blocks[0], owner, place) is around:
-            # Of single integers: arithmetic of what is compared may have wrapped.
-            parts = (part for part in conjuncts(facts, owner.args[0]) if part is not None)
-            yield from (part for part in parts if part.plus(-part.terms.get((), 0)).single is not None)
+        if owner is not None and owner.op == "if":
+            yield from _compared(facts, owner.args[0], facts.inside(owner.blocks[0], owner, place) is around)
         for count in owner.args if owner is not None and owner.op == "build" else ():
             eqn = facts.definition(count)
             if eqn is not None and eqn.op == "select" and eqn.args[2] == const(0):
                 yield from (part for part in conjuncts(facts, eqn.args[0]) if part is not None)
+
+
+def _compared(facts: Facts, cond: Atom, holds: bool) -> Iterator[Polynomial]:
+    """What is not negative where a condition holds, or where it does not: the differences of integers it compares."""
+    eqn = facts.definition(cond)
+    if eqn is None:
+        return
+    if eqn.op == "not":
+        yield from _compared(facts, eqn.args[0], not holds)
+    elif eqn.op == ("and" if holds else "or"):
+        for part in eqn.args:
+            yield from _compared(facts, part, holds)
+    elif eqn.op in ("lt", "lte", "gt", "gte") and eqn.args[0].type == Integer:
+        a, b = (facts.polynomial(facts.resolve(arg)) for arg in eqn.args)
+        least = b - a if (eqn.op in ("lt", "lte")) == holds else a - b
+        least = least.plus(-1 if (eqn.op in ("lt", "gt")) == holds else 0)
+        # Arithmetic of what is compared may have wrapped, save that of single integers and of sizes.
+        to_number = a.value is not None or b.value is not None
+        single = to_number and least.plus(-least.terms.get((), 0)).single is not None
+        if single or all(_is_exact(facts, side) for side in (a, b)):
+            yield least
+
+
+def _is_exact(facts: Facts, polynomial: Polynomial) -> bool:
+    """Whether what a polynomial stands for is a number, one integer, or a small sum of sizes."""
+    return polynomial.single is not None or all(
+        len(monomial) <= 1 and abs(factor) <= _FACTORS[len(monomial)] and all(map(facts.is_bounded, monomial))
+        for monomial, factor in polynomial.terms.items()
+    )
 
 
 def exact(
