@@ -217,7 +217,7 @@ def test_lanes_by_pieces() -> None:
     )
     (case,) = cases("mixture", special.program, [q, m, x], ("v",))
     source = generate(Unit("mixture", [("", case.program)], "float64", kind="tensor"))
-    assert len(re.findall(r"ks::multiply(?:_all)?\(rt", source.text)) == 2, source.text
+    assert len(re.findall(r"ks::multiply(?:_all)?\(rt", source.text)) == 3, source.text
     device, outs = Library([source]).tensors(
         source.entries[""],
         case.program,

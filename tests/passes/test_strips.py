@@ -77,8 +77,8 @@ def arguments(seed: int) -> list[Tensor]:
 
 
 CASES = {
-    "weighted": ((False, True, False, True), 4),
-    "curved": ((True, True, True, True), 2),
+    "weighted": ((False, True, False, True), 3),
+    "curved": ((True, True, True, True), 3),
     "one mean": ((True, False, False, False), 3),
 }
 """What a mixture is, and how many products its derivative has; the value has one."""
@@ -95,6 +95,13 @@ def test_pieces_mean_the_same(name: str) -> None:
             mined = by_pieces(program, numbers)
             results_agree(mined, program, given, atol=1e-11)
         assert products(mined) - products(program) == most
+
+
+def test_the_value_goes_along_with_the_gradient() -> None:
+    """Of a mixture: one product for the residuals, one each for the cotangents of matrices, and of points and means."""
+    kernel = mixture(triangular=True, weighted=True, curved=False, several=True)
+    mined = by_pieces(lowered(kernel, "b", arguments(0)), 1000)
+    assert products(mined) == 3
 
 
 @knossos.register

@@ -67,8 +67,14 @@ class Lanes:
         self.base = Var("base", Integer)
         self.stacks: dict[Var, Var] = {}
         self.made: set[Var] = set()
-        self.instead: dict[Eqn, Eqn | None] = {}
+        self.instead: dict[Eqn, Sequence[Eqn]] = {}
         self._cheap: dict[Var, bool] = {}
+
+    def replace(self, eqn: Eqn, eqns: Sequence[Eqn]) -> None:
+        """Have other equations in the place of one; the last one binds what it bound."""
+        self.instead[eqn] = eqns
+        if eqn.outs:
+            self.facts.adopt(eqns[:-1], self.facts.places[eqn.outs[0]])
 
     def is_outside(self, atom: Atom) -> bool:
         """Whether the value is there before the loop."""
@@ -144,7 +150,7 @@ class _Copy:
         if lanes.facts.places.get(atom) is lanes.inside and not lanes.is_cheap(atom):
             return self.kept(atom, (), env)
         eqn = lanes.facts.definition(atom)
-        eqn = lanes.instead.get(eqn, eqn) if eqn is not None else None
+        eqn = lanes.instead[eqn][-1] if eqn is not None and eqn in lanes.instead else eqn
         if eqn is None or len(self.element.eqns) > LONGEST:
             return None
         if eqn.op == "index" and not lanes.is_outside(eqn.args[0]):
@@ -167,8 +173,8 @@ class _Copy:
         return out
 
     def chosen(self, eqn: Eqn, env: dict[Var, Atom]) -> Atom | None:
-        """An element of a product of which it is asked whether it is one."""
-        if eqn not in self.lanes.instead.values():
+        """An element of a product of which it is asked whether it is a number."""
+        if not any(eqn in eqns for eqns in self.lanes.instead.values()):
             return None
         free = free_vars(Block((), (eqn,), ()))
         found = {var: self.atom(var, env) for var in free}

@@ -9,7 +9,7 @@
 What a point has of its own is put into tensors for a piece of the points, so the sums are products of matrices, several
 where other loops are around, and never are there tensors for all points. What adds up products over the points adds up
 those of a piece first. A sum over the numbers below an index of a loop around is one of a triangular matrix, with zeros
-beside it; where what they are multiplied with is not finite, it is summed as before. What a sum needs of what is made
+beside it; where that makes a NaN, it is summed as before. What a sum needs of what is made
 of all others, as of their maximum, makes a cut: the lanes are loops one after another, with tensors in between.
 """
 
@@ -131,7 +131,7 @@ class _Strip:
 
     # What becomes a product.
 
-    def visit(self, eqns: Sequence[Eqn], nest: Sequence[tuple[Var, Eqn]], accs: Mapping[Var, tuple[int, Atom]]) -> None:
+    def visit(self, eqns: Sequence[Eqn], nest: Sequence[tuple[Var, Eqn]], accs: Mapping[Var, int]) -> None:
         """Look at equations in loops, and at accumulators that are opened in so many of them."""
         for eqn in eqns:
             known = all(self.contractions.bound(index) is not None for index, _ in nest)
@@ -147,8 +147,7 @@ class _Strip:
                 self.visit(body.eqns, (*nest, *((param, eqn) for param in body.params)), accs)
             elif eqn.op == "withacc":
                 (body,) = eqn.blocks
-                opened = {acc: (len(nest), init) for acc, init in zip(body.params, eqn.args, strict=True)}
-                self.visit(body.eqns, nest, {**accs, **opened})
+                self.visit(body.eqns, nest, {**accs, **dict.fromkeys(body.params, len(nest))})
 
     def is_shared(self, eqn: Eqn, nest: Sequence[tuple[Var, Eqn]]) -> bool:
         """Whether all lanes assert the same, in loops whose counts are those of all lanes."""
@@ -168,10 +167,10 @@ class _Strip:
         if made is None:
             return False
         self.take(made, nest)
-        self.lanes.instead[eqn] = made.element(eqn.outs[0], eqn.span)
+        self.lanes.replace(eqn, made.element(eqn.outs[0], eqn.span))
         return True
 
-    def is_addition(self, eqn: Eqn, nest: Sequence[tuple[Var, Eqn]], accs: Mapping[Var, tuple[int, Atom]]) -> bool:
+    def is_addition(self, eqn: Eqn, nest: Sequence[tuple[Var, Eqn]], accs: Mapping[Var, int]) -> bool:
         """Add up a product for all lanes, if what is added in loops are its terms."""
         acc, *at, added = eqn.args
         value, sign = self.facts.definition(added), 1
@@ -181,19 +180,20 @@ class _Strip:
             return False
         if not isinstance(acc, Var) or not isinstance(added, Var):
             return False
-        depth, start = accs.get(acc, (None, None))
+        depth = accs.get(acc)
         every = [index for index, _ in nest]
         inner = [self.lanes.local, *every] if depth is None else every[depth:]
         places = [self.lanes.element(index, every) for index in at]
         used = {index for place in places if place is not None for index in place.used}
         if any(place is None or place.cut for place in places) or not used <= {*inner}:
             return False
-        for summed in inner:
+        # A product over the innermost index reads the tensors of the sum whose reverse this is.
+        for summed in (*inner[:1], *reversed(inner[1:])):
             made = None if summed in used else self.contractions.of(added.name, value, summed, every)
             if made is None or not set(every) <= {*made.indices, summed}:
                 continue
             free = [index for index in inner if index is not summed]
-            if not self.is_everywhere(start, at, free, made):
+            if not self.is_everywhere(acc, at, free, made, self.facts.places[added]):
                 continue
             self.take(made, every)
             adds = self.addition(eqn, made, free, sign)
@@ -201,17 +201,25 @@ class _Strip:
                 self.front[self.step].append(adds)
             else:
                 self.before.setdefault(nest[depth][1], []).append(adds)
-            self.lanes.instead[eqn] = None
+            self.lanes.replace(eqn, ())
             return True
         return False
 
-    def is_everywhere(self, start: Atom | None, at: Sequence[Atom], free: Sequence[Var], made: Contraction) -> bool:
+    def is_everywhere(self, acc: Var, at: Sequence[Atom], free: Sequence[Var], made: Contraction, place: Place) -> bool:
         """Whether all elements of a sum may be added: what the lanes never add to is 0, and has a place."""
         if made.corner is None or set(made.corner) <= {*free}:
             return True
-        if len(at) != 1 or at[0] not in free or not isinstance(start, Var) or not isinstance(at[0], Var):
-            return False
-        return self.facts.equal(self.facts.size(start, 0), self.facts.resolve(made.bounds[at[0]]))
+        more = {*made.corner} & {*free}
+        for dim, index in enumerate(at):
+            found = self.lanes.element(index, free)
+            if found is None or more.isdisjoint(found.used):
+                continue
+            size = self.facts.polynomial(self.facts.size(acc, dim))
+            if not isinstance(index, Var) or index not in more:
+                return False
+            if not self.facts.never_negative(size - self.facts.polynomial(made.bounds[index]), place):
+                return False
+        return True
 
     def addition(self, eqn: Eqn, made: Contraction, free: Sequence[Var], sign: int) -> Eqn:
         """The loop that adds the elements of a product where the lanes' loops added its terms."""
@@ -228,7 +236,7 @@ class _Strip:
             places.append(block.results[0])
         assert isinstance(added, Var)
         element = Var(added.name, Float)
-        inner.eqns.append(clone_eqn(made.element(element, eqn.span), env))
+        inner.eqns += clone_block(Block((), made.element(element, eqn.span), ()), env).eqns
         term = replace(element, env)
         inner.emit("acc_add", [acc, *places, term if sign > 0 else inner.apply("neg", term)], [])
         body = inner.block(params.values(), ())
@@ -397,16 +405,15 @@ class _Strip:
         return only.args, Block(body.params, body.eqns, tuple(body.results[k] for k in places), body.span)
 
     def rewritten(self, eqn: Eqn) -> list[Eqn]:
-        new = self.lanes.instead.get(eqn, eqn)
         eqns = list(self.before.get(eqn, ()))
-        if new is not None:
-            blocks = tuple(
+        for new in self.lanes.instead.get(eqn, (eqn,)):
+            blocks = [
                 Block(
                     block.params, tuple(e for one in block.eqns for e in self.rewritten(one)), block.results, block.span
                 )
                 for block in new.blocks
-            )
-            eqns.append(Eqn(new.outs, new.op, new.args, new.params, blocks, new.span) if blocks else new)
+            ]
+            eqns.append(Eqn(new.outs, new.op, new.args, new.params, tuple(blocks), new.span) if blocks else new)
         return eqns
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Atom, Block, Eqn, Span, Var, const
 from ksc.ir.rewrite import replace as at
-from ksc.ir.types import Bool, Float, Integer
+from ksc.ir.types import Float, Integer
 from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.sizes import Place
 from ksc.passes.product import product_of
@@ -29,7 +29,7 @@ class Contraction:
         bounds: how many values each index takes at most.
         corner: two of the indices, of which the first one is less than the other in the lanes' loops.
         reads: the tensors that are multiplied.
-        finite: where zeros stand for what is not inside of the corner, whether they are multiplied with numbers.
+        guarded: whether zeros stand for what is not inside of the corner. With what is not finite they make a NaN.
         tables: what is made for it once, in front of all pieces.
         eqns: what is made for each piece.
         new: what of that others may use, once it is made.
@@ -41,16 +41,18 @@ class Contraction:
     bounds: Mapping[Var, Atom]
     corner: tuple[Var, Var] | None
     reads: Sequence[Read]
-    finite: Var | None
+    guarded: bool
     tables: Sequence[Eqn]
     eqns: Sequence[Eqn]
     new: Mapping[Hashable, Var]
 
-    def element(self, out: Var, span: Span | None) -> Eqn:
-        """What reads an element, or sums it up without the zeros where these would make a NaN."""
-        read = Eqn((Var(out.name, Float),), "index", (self.whole, *self.indices), span=span)
-        if self.finite is None or self.corner is None:
-            return Eqn((out,), "index", read.args, span=span)
+    def element(self, out: Var, span: Span | None) -> tuple[Eqn, ...]:
+        """What reads an element, the last equation being that of ``out``; a NaN is summed up without the zeros."""
+        if not self.guarded or self.corner is None:
+            return (Eqn((out,), "index", (self.whole, *self.indices), span=span),)
+        whole = Builder(span)
+        read = _read(whole, (self.whole, self.indices), {})
+        is_nan = whole.apply("isnan", read)
         summed = Var(self.summed.name, Integer)
         env: dict[Var, Atom] = {self.summed: summed}
         inner = Builder(span)
@@ -59,8 +61,8 @@ class Contraction:
         block = inner.block((summed,), (inner.apply("select", inside, term, const(0.0)),))
         total = Var(out.name, Float)
         sums = Eqn((total,), "reduce", (self.bounds[self.summed],), {"monoid": "add"}, (block,), span)
-        sides = (Block((), (read,), read.outs), Block((), (sums,), (total,)))
-        return Eqn((out,), "if", (self.finite,), {}, sides, span)
+        sides = (Block((), (sums,), (total,)), Block((), (), (read,)))
+        return *whole.eqns, Eqn((out,), "if", (is_nan,), {}, sides, span)
 
 
 def _read(builder: Builder, read: Read, env: Mapping[Var, Atom]) -> Var:
@@ -122,7 +124,6 @@ class Contractions:
         tables: list[Eqn] = []
         eqns: list[Eqn] = []
         reads: list[Read] = []
-        guarded: Read | None = None
         corner = terms.corner if summed is not self.lanes.local else None
         for element, indices in terms.factors:
             masked = corner is not None and set(corner) <= {*indices}
@@ -133,16 +134,14 @@ class Contractions:
                 return None
             made = eqns if self.lanes.local in indices else tables
             reads.append((self.tensor(element, terms, indices, made, corner if masked else None), indices))
-        if corner is not None:
-            guarded = next((read for read in reads if not set(corner) <= {*read[1]}), None)
-            if guarded is None or all(set(corner) - {*indices} for _, indices in reads):
-                return None
+        if corner is not None and all(set(corner) - {*indices} for _, indices in reads):
+            return None
         whole = self.product(terms, reads, eqns)
         if whole is None:
             return None
-        finite = None if guarded is None else self.finite(terms, guarded, eqns)
+        guarded = corner is not None
         return Contraction(
-            whole, terms.indices, summed, terms.bounds, terms.corner, reads, finite, tables, eqns, terms.new
+            whole, terms.indices, summed, terms.bounds, terms.corner, reads, guarded, tables, eqns, terms.new
         )
 
     def terms(self, name: str, value: Eqn, summed: Var, nest: Sequence[Var]) -> _Terms | None:
@@ -216,8 +215,7 @@ class Contractions:
         for eqn in (*made.tables, *made.eqns):
             (out,) = eqn.outs
             self.lanes.made.add(out)
-            if eqn.op == "build":
-                self.lanes.learn(out, self.all_lanes(eqn.args), eqn.blocks[0].results[0])
+            self.lanes.learn(out, self.all_lanes(eqn.args), eqn.blocks[0].results[0])
 
     def product(self, terms: _Terms, reads: Sequence[Read], eqns: list[Eqn]) -> Var | None:
         """The product of two tensors, which is made unless it is there; None where it is none of matrices."""
@@ -241,19 +239,3 @@ class Contractions:
         eqns.append(made)
         terms.new[key] = whole
         return whole
-
-    def finite(self, terms: _Terms, guarded: Read, eqns: list[Eqn]) -> Var:
-        """Whether all of a tensor is finite."""
-        tensor, indices = guarded
-        key = ("finite", tensor)
-        if key not in self.known:
-            inner = Builder(terms.span)
-            params = {index: Var(index.name, Integer) for index in indices}
-            test = inner.apply("isfinite", _read(inner, guarded, params))
-            block = inner.block(params.values(), (test,))
-            finite = Var("finite", Bool)
-            counts = tuple(terms.counts(indices))
-            eqns.append(Eqn((finite,), "reduce", counts, {"monoid": "and"}, (block,), terms.span))
-            terms.new[key] = finite
-            return finite
-        return self.known[key]
