@@ -18,6 +18,7 @@
 #include "ks/pack_int.h"
 #include "ks/pack_rows.h"
 #include "ks/parallel.h"
+#include "ks/part.h"
 #include "ks/runtime.h"
 #include "ks/scalar.h"
 #include "ks/sums.h"

@@ -12,6 +12,7 @@ from ksc.codegen.cpp.expr import origins
 from ksc.codegen.cpp.memory import place_results
 from ksc.codegen.cpp.names import Scope, identifier, is_temporary, spoken
 from ksc.codegen.cpp.packs import packing_of
+from ksc.codegen.cpp.parts import in_parts
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
 from ksc.codegen.cpp.storage_plan import Storage
 from ksc.codegen.cpp.tables import tables
@@ -189,7 +190,7 @@ def print_function(
         callee=done,
         struct=[f"{declaration(t, f, width, const=False)};" for t, f in zip(types, callee.fields, strict=False)],
         signature=signature(kind, done, types, parameters, width),
-        lines=writer.lines,
+        lines=writer.lines if target.is_grid else in_parts(writer.lines, parameters),
         copies=printer.copies,
         width=width,
         records=printer.records,
