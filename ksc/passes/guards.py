@@ -32,7 +32,7 @@ from ksc.passes.fuse.structure import resolve_structure
 
 
 def require_before_loops_that_run(program: Program) -> Program:
-    """The same for loops that no other one may leave out: on no side of an ``if``, in no ``while``, of a loop.
+    """The same for loops that no other one may leave out: on no side of an ``if`` in a loop.
 
     What is required there is an effect, for which a derivative would go through the loops around once more.
     """
@@ -98,12 +98,16 @@ class _Guards:
 
     # What is to be required where.
 
-    def visit(self, block: Block, place: Place, nest: _Nest) -> None:
-        """Look at a block in loops, the outermost first, each iteration of which runs all of it."""
+    def visit(self, block: Block, place: Place, nest: _Nest, *, looped: bool = False) -> None:
+        """Look at a block in loops, the outermost first, each iteration of which runs all of it.
+
+        ``looped`` says that some loop is around, which may not run all of it.
+        """
         for eqn in block.eqns:
             if nest:
                 self.look(eqn, place, nest)
-            if nest and eqn.op in ("if", "while") and not self.everywhere:
+            looped = looped or bool(nest)
+            if looped and eqn.op == "if" and not self.everywhere:
                 continue
             for inner in eqn.blocks:
                 inside: _Nest = ()
@@ -111,7 +115,7 @@ class _Guards:
                     inside = (*nest, (eqn, place))
                 elif eqn.op == "withacc":
                     inside = nest
-                self.visit(inner, self.facts.inside(inner, eqn, place), inside)
+                self.visit(inner, self.facts.inside(inner, eqn, place), inside, looped=looped)
 
     def look(self, eqn: Eqn, place: Place, nest: _Nest) -> None:
         match eqn.op:
