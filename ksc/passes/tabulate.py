@@ -6,7 +6,8 @@
 A transcendental function, or a sum, that depends on indices of inner loops only is kept in a table, one element for
 each of their iterations. That is done where the table is no larger than a tensor that it is computed from, which is
 there anyhow. An outer loop without iterations has an empty table: nothing is read that would not have been. What only
-some iterations compute, on a side of an ``if``, stays there.
+some iterations compute, on a side of an ``if``, stays there. Where only the outer loop asserts that the indices are in
+range, and all there are, the table has the sizes of that tensor.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from collections.abc import Sequence
 
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import has_effect
-from ksc.ir.nodes import Block, Const, Eqn, Program, Var, const
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, const
 from ksc.ir.rewrite import effectful_functions, free_vars, with_functions
-from ksc.ir.types import Float
+from ksc.ir.types import Float, Integer
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.sizes import Place
 from ksc.passes.moves import Around, Moves
@@ -46,35 +47,69 @@ class _Tables(Moves):
         for k, outer in enumerate(nest[:-1]):
             inner = [index for around in nest[k + 1 :] for index in around.indices]
             found = self.element(eqn, outer.place, inner)
-            if found is not None and self.make(eqn, *found, outer):
+            if found is None:
+                continue
+            eqns, indices, source = found
+            counts = [self.facts.counts[index] for index in indices]
+            if all(self.is_outside(count, outer.place) for count in counts) and any(
+                self.make(eqn, eqns, indices, limits, outer)
+                for limits in (counts, self.sizes(source, indices, counts, outer))
+                if limits
+            ):
                 return True
         return False
 
-    def element(self, eqn: Eqn, outside: Place, inner: Sequence[Var]) -> tuple[Sequence[Eqn], Sequence[Var]] | None:
-        """What computes ``eqn`` from what is seen ``outside``, and the indices among ``inner`` that it depends on."""
+    def element(
+        self, eqn: Eqn, outside: Place, inner: Sequence[Var]
+    ) -> tuple[Sequence[Eqn], Sequence[Var], Sequence[Atom]] | None:
+        """What computes ``eqn`` from what is seen ``outside``, the indices among ``inner`` that it depends on, and the
+        tensor that is read at all of these, with where."""
         found = self.slice(free_vars(Block((), (eqn,), ())), outside, inner, self.longest - 1)
         if found is None:
             return None
         eqns, indices = found
         needed = [*eqns, eqn]
-        sources = [part.args for part in needed if part.op == "index" and isinstance(part.args[0], Var)]
-        sources += [part.args for one in needed for block in one.blocks for part in block.eqns if part.op == "index"]
-        bounded = any(
-            isinstance(source, Var) and self.facts.is_visible(source, outside) and set(indices) <= set(at)
-            for source, *at in sources
+        reads = [part.args for part in needed if part.op == "index"]
+        reads += [part.args for one in needed for block in one.blocks for part in block.eqns if part.op == "index"]
+        for source, *at in reads:
+            if isinstance(source, Var) and self.facts.is_visible(source, outside) and set(indices) <= set(at):
+                return (needed, indices, (source, *at)) if indices else None
+        return None
+
+    def sizes(
+        self, source: Sequence[Atom], indices: Sequence[Var], counts: Sequence[Atom], outer: Around
+    ) -> Sequence[tuple[Var, int]]:
+        """The dimensions of a tensor that indices go through, where the outer loop asserts that these are all."""
+        tensor, *at = source
+        assert isinstance(tensor, Var)
+        dims = [at.index(index) for index in indices]
+        fits = all(
+            self.facts.equal_after(outer.loop.blocks[0], self.facts.resolve(count), self.facts.size(tensor, dim))
+            for dim, count in zip(dims, counts, strict=True)
         )
-        return (needed, indices) if indices and bounded else None
+        return [(tensor, dim) for dim in dims] if fits else []
 
     def is_part(self, eqn: Eqn) -> bool:
         record = PRIMITIVES.get(eqn.op)
         return eqn.op in ("index", "size") or (record is not None and record.speculatable) or self.is_dear(eqn)
 
-    def make(self, eqn: Eqn, eqns: Sequence[Eqn], indices: Sequence[Var], outer: Around) -> bool:
+    def make(
+        self,
+        eqn: Eqn,
+        eqns: Sequence[Eqn],
+        indices: Sequence[Var],
+        limits: Sequence[Atom | tuple[Var, int]],
+        outer: Around,
+    ) -> bool:
         """Put the table before the loop, if no element of it can stop the kernel."""
-        counts = [self.facts.counts[index] for index in indices]
-        if not all(self.is_outside(count, outer.place) for count in counts):
-            return False
         builder = Builder(eqn.span)
+        counts: list[Atom] = []
+        for limit in limits:
+            if isinstance(limit, tuple):
+                tensor, dim = limit
+                counts += builder.emit("size", [tensor], [Integer], params={"dim": dim})
+            else:
+                counts.append(limit)
         runs = [
             builder.apply("lt", const(0), count)
             for count in (outer.loop.args[:1] if outer.loop.op == "for" else outer.loop.args)

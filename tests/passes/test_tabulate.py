@@ -70,3 +70,22 @@ def test_what_would_be_larger_than_what_it_is_made_of_is_no_table():
                 (let ((e (exp (mul (index j x) (index k x))))) (add s e))))))""")
     made = [eqn for eqn in walk(optimise(program).main.body) if eqn.op == "build"]
     assert all(eqn.outs[0].type.rank == 1 for eqn in made)
+
+
+@knossos.register
+def decays(x: torch.Tensor, a: torch.Tensor, h: torch.Tensor):
+    """What is required of the sizes of ``a`` is required in the loop."""
+    for t in range(x.shape[0]):
+        h = torch.exp(-x[t][:, None] * torch.exp(a)) * h + 1.0
+    return h
+
+
+def test_a_table_has_the_sizes_that_only_the_outer_loop_requires():
+    args = [torch.rand(size, dtype=torch.float64) for size in ((3, 4), (4, 5), (4, 5))]
+    torch.testing.assert_close(decays(*args), decays.__wrapped__(*args))
+    body = decays.program.main.body
+    assert sum(eqn.op == "exp" for eqn in walk(body)) == 2
+    assert sorted(depth(body, 0)) == [2, 3]
+    # Without iterations nothing is required of the sizes, and the table is empty.
+    args[0], args[1] = torch.zeros(0, 4, dtype=torch.float64), torch.rand(7, 2, dtype=torch.float64)
+    torch.testing.assert_close(decays(*args), args[2])
