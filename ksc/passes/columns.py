@@ -250,11 +250,12 @@ class _Columns:
 
 def _given(body: Block, outs: Sequence[Var]) -> dict[Var, Var]:
     """The names of sums that are results of the loop as they are; empty where something else is made of one."""
+    if not all(eqn.op == "index" and eqn.args[1:] == body.params for eqn in body.eqns):
+        return {}
     sums = {eqn.outs[0]: eqn.args[0] for eqn in body.eqns}
     given = [sums.get(result) if isinstance(result, Var) else None for result in body.results]
     names = {total: out for total, out in zip(given, outs, strict=True) if isinstance(total, Var)}
-    plain = all(eqn.op == "index" and eqn.args[1:] == body.params for eqn in body.eqns)
-    return names if plain and len(names) == len(outs) == len(body.eqns) else {}
+    return names if len(names) == len(outs) == len(body.eqns) else {}
 
 
 def has_blocks(eqn: Eqn) -> bool:
