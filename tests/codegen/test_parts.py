@@ -71,6 +71,13 @@ def test_what_a_part_gives_and_is_handed(short):
     assert unwrapped == [code.strip() for code in BODY[:-1]]
 
 
+def test_a_variable_that_has_no_value_yet_is_declared_before_the_part(short):
+    body = ["    double t;", *LOOP.format("i", "x(i) = 2.0;").split("\n"), *LOOP.format("i_2", "break;").split("\n")]
+    body += ["    t = x(0);", "    return t;"]
+    found = parts.in_parts([Line(text) for text in body], ["ks::tensor<double, 1> x", "int64_t n"])
+    assert [line.text for line in found[:2]] == ["    double t;", "    ks::part([=]() KS_INLINED {"]
+
+
 def test_short_functions_stay_whole():
     lines = [Line(text) for text in BODY]
     assert parts.in_parts(lines, ["ks::tensor<double, 1> x", "int64_t n"]) == lines

@@ -74,6 +74,7 @@ class _Statement:
         names: all names in it.
         declared: the variable that it declares for those after it, and its type.
         changed: the variables from before it that it changes.
+        is_empty: whether it declares a variable without a value.
         leaves: whether it leaves the function or a loop around it.
         is_known: whether it may stand in a part, as a statement of which all that matters is seen.
         bindings: the names of a structured binding that it declares.
@@ -84,6 +85,7 @@ class _Statement:
     names: frozenset[str]
     declared: tuple[str, str] | None
     changed: frozenset[str]
+    is_empty: bool
     leaves: bool
     is_known: bool
     bindings: Sequence[str]
@@ -142,6 +144,12 @@ class _Division:
 
     def _run(self, run: Sequence[_Statement], later: frozenset[str], visible: Mapping[str, str]) -> list[Line]:
         """Statements as a part, if they are long enough; of what they declare, what is named ``later`` is given."""
+        # A variable without a value is declared before the part, unless that gives it one.
+        changed = frozenset().union(*(statement.changed for statement in run))
+        before = [s for s in run if s.is_empty and s.declared is not None and s.declared[0] not in changed]
+        if before:
+            after = self._run([s for s in run if s not in before], later, visible)
+            return [line for statement in before for line in statement.lines] + after
         lines = [line for statement in run for line in statement.lines]
         if 2 * sum(statement.weight for statement in run) < PART:
             return lines
@@ -232,10 +240,9 @@ def _statement(lines: Sequence[Line], depth: int) -> _Statement:
     names = frozenset(name for _, code in codes for name in _NAME.findall(code))
     match = _BINDINGS.match(" ".join(code for indent, code in codes if indent == depth or head.endswith(",")))
     bindings = _NAME.findall(match.group(1)) if match is not None else []
-    weight = _weight(lines)
-    return _Statement(
-        lines, names, declared, frozenset(changed - inside | combined), leaves, is_known, bindings, weight
-    )
+    is_empty = declared is not None and head.endswith(f" {declared[0]};")
+    outer = frozenset(changed - inside | combined)
+    return _Statement(lines, names, declared, outer, is_empty, leaves, is_known, bindings, _weight(lines))
 
 
 def _named_later(statements: Sequence[_Statement]) -> list[frozenset[str]]:
