@@ -15,127 +15,36 @@ memory of their own to keep much in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from ksc.ir.builder import stack_type
 from ksc.ir.liveness import has_effect
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, walk
+from ksc.ir.nodes import Block, Const, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import effectful_functions, read_vars, with_blocks, with_body, with_eqns, with_functions
 from ksc.ir.types import Float, TensorType
 from ksc.ops import PRIMITIVES
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.elements import SHORTEST, reading, table_of
-from ksc.passes.fuse.facts import Facts
+from ksc.passes.numbering import Numbering
 
 
 def keep_sums(program: Program) -> Program:
     """Keep them in all functions; the same program where there are none."""
     effectful = effectful_functions(program.functions)
 
-    def kept(function: Function) -> Function:
+    def run(function: Function) -> Function:
         if not any(eqn.op in ("reduce", "for") for eqn in walk(function.body)):
             return function
-        numbers = _Numbers(Facts.of(function)[0], effectful)
-        numbers.block(function.body, 0)
-        return with_body(function, _Kept(numbers).block(function.body, inside=False))
+        kept = _Kept(Numbering.of_function(function), effectful)
+        return with_body(function, kept.block(function.body, inside=False))
 
-    changed = with_functions(program, kept)
+    changed = with_functions(program, run)
     return program if changed is program else remove_dead_code(changed)
 
 
 Path = tuple[Eqn, ...]
 """Loops, each in the body of the one before; a ``withacc`` may stand between two."""
-
-_At = tuple[tuple[int, Atom], ...]
-"""Indices with their numbers."""
-
-
-@dataclass(slots=True)
-class _Numbers:
-    """Numbers for values: equal ones for equal expressions, whichever loops of equal sizes they stand in.
-
-    What a loop carries has a number of its own, and stands for its value in the iteration of a given index. So what was
-    stacked is, read at that index, what was computed there; likewise with tensors that are built, or changed.
-    """
-
-    facts: Facts
-    effectful: Collection[str]
-    known: dict[Hashable, int] = field(default_factory=dict)
-    of: dict[Atom, int] = field(default_factory=dict)
-    made: dict[Atom, tuple[tuple[int, ...], Atom]] = field(default_factory=dict)
-    parts: dict[Atom, tuple[Atom, _At]] = field(default_factory=dict)
-    updates: dict[Atom, Eqn] = field(default_factory=dict)
-
-    def block(self, block: Block, depth: int) -> None:
-        """Number what a block computes, inside as many loops."""
-        for eqn in block.eqns:
-            args = [self.atom(arg) for arg in eqn.args]
-            indices: dict[Eqn, tuple[int, ...]] = {}
-            if eqn.op in ("build", "reduce", "for"):
-                (body,) = eqn.blocks
-                sizes = args[:1] if eqn.op == "for" else args
-                for k, param in enumerate(body.params[: len(sizes)]):
-                    self.of[param] = self.number(("index", depth, tuple(sizes), k))
-                indices[eqn] = tuple(self.of[param] for param in body.params[: len(sizes)])
-            for inner in eqn.blocks:
-                self.block(inner, depth + (eqn in indices))
-            record = PRIMITIVES.get(eqn.op)
-            if eqn.op == "index":
-                self.part(eqn)
-            elif eqn in indices and eqn.op != "reduce" and not eqn.params.get("nested"):
-                first = eqn.params.get("carries", 0)
-                for out, result in zip(eqn.outs[first:], eqn.blocks[0].results[first:], strict=True):
-                    self.made[out] = indices[eqn], result
-            if record is not None and record.commutative:
-                args.sort()
-            blocks = eqn.op in ("build", "reduce", "if") and not has_effect(eqn, self.effectful, ())
-            for k, out in enumerate(eqn.outs):
-                given = tuple(self.atom(inner.results[k]) for inner in eqn.blocks) if blocks else k
-                if blocks or record is not None or eqn.op in ("size", "tuple", "get"):
-                    self.of[out] = self.number((eqn.op, tuple(args), tuple(sorted(eqn.params.items())), given))
-            if eqn.op == "update":
-                self.updates[eqn.outs[0]] = eqn
-
-    def part(self, eqn: Eqn) -> None:
-        """An element, or a part, of a tensor."""
-        tensor, *at = eqn.args
-        places = tuple((self.atom(index), index) for index in at)
-        self.of[eqn.outs[0]] = self.read(tensor, places)
-        self.parts[eqn.outs[0]] = tensor, places
-
-    def read(self, tensor: Atom, at: _At) -> int:
-        """The number of what is read of a tensor at indices, the tensor itself where there are none."""
-        if not at:
-            return self.atom(tensor)
-        if tensor in self.parts:
-            whole, before = self.parts[tensor]
-            return self.read(whole, (*before, *at))
-        if tensor in self.made:
-            indices, result = self.made[tensor]
-            if indices == tuple(number for number, _ in at[: len(indices)]):
-                return self.read(result, at[len(indices) :])
-        if tensor in self.updates:
-            before_it, *places, value = self.updates[tensor].args
-            pairs = list(zip(places, at, strict=False))
-            if len(at) >= len(places) and all(self.atom(place) == number for place, (number, _) in pairs):
-                return self.read(value, at[len(places) :])
-            if any(self.differ(place, index) for place, (_, index) in pairs):
-                return self.read(before_it, at)
-        return self.number(("index", self.atom(tensor), tuple(number for number, _ in at)))
-
-    def differ(self, a: Atom, b: Atom) -> bool:
-        """Whether two integers are surely not equal."""
-        facts = self.facts
-        apart = (facts.polynomial(facts.resolve(a)) - facts.polynomial(facts.resolve(b))).value
-        return apart is not None and apart != 0
-
-    def atom(self, atom: Atom) -> int:
-        """The number of a variable, or of a constant."""
-        return self.of[atom] if atom in self.of else self.number(atom)
-
-    def number(self, key: Hashable) -> int:
-        return self.known.setdefault(key, len(self.known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +65,9 @@ class _Site:
 
 
 class _Kept:
-    def __init__(self, numbers: _Numbers) -> None:
+    def __init__(self, numbers: Numbering, effectful: Collection[str]) -> None:
         self.numbers = numbers
+        self.effectful = effectful
 
     def block(self, block: Block, *, inside: bool) -> Block:
         """The block, and those in it, with sums kept that it computes twice, if it is ``inside`` a loop."""
@@ -174,9 +84,9 @@ class _Kept:
         first: dict[int, tuple[int, _Site]] = {}
         for number, eqn in enumerate(block.eqns):
             for site in _sites((), eqn):
-                key = self.numbers.of.get(site.total.outs[0], -1)
+                key = self.numbers.atom(site.total.outs[0])
                 place, earlier = first.setdefault(key, (number, site))
-                found = self.common(earlier, site) if key >= 0 and place < number else None
+                found = self.common(earlier, site) if place < number else None
                 if found is None:
                     continue
                 value, again = found
@@ -191,15 +101,17 @@ class _Kept:
 
     def common(self, first: _Site, second: _Site) -> tuple[Var, Var] | None:
         """What is kept, in the first nest and in the second: what both make of the sum, or that where it is not one."""
-        numbers = self.numbers.of
+        number = self.numbers.atom
+        if any(has_effect(site.total, self.effectful, ()) for site in (first, second)):
+            return None
         if any(loop.op == "withacc" or not _keeps_rows(loop) for loop in first.path):
             return None
-        if [numbers[index] for index in first.indices] != [numbers[index] for index in second.indices]:
+        if [number(index) for index in first.indices] != [number(index) for index in second.indices]:
             return None
-        own = {numbers[out]: out for eqn in first.inner.eqns for out in eqn.outs if out in numbers}
+        own = {number(out): out for eqn in first.inner.eqns for out in eqn.outs}
         derived = set(second.total.outs)
         for eqn in second.inner.eqns:
-            if not eqn.blocks and not derived.isdisjoint(eqn.args) and all(numbers.get(o) in own for o in eqn.outs):
+            if not eqn.blocks and not derived.isdisjoint(eqn.args) and all(number(out) in own for out in eqn.outs):
                 derived.update(eqn.outs)
         others = [eqn for eqn in second.inner.eqns if derived.isdisjoint(eqn.outs)]
         read = read_vars(others, second.inner.results)
@@ -207,7 +119,7 @@ class _Kept:
         if not needed:
             return None
         again = needed[0] if len(needed) == 1 and needed[0].type == Float else second.total.outs[0]
-        return own[numbers[again]], again
+        return own[number(again)], again
 
 
 def _sites(path: Path, eqn: Eqn) -> Iterator[_Site]:

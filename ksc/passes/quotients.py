@@ -8,24 +8,20 @@ The sum and the exponentials are then computed for nobody. Likewise ``(exp (inde
 result is u - log s and e is exp u, and ``(exp (sub x y))`` where the result is m + log s and e is exp (x - m). These
 are softmax, log_softmax and logsumexp, however they are written. Only products of adjoints change, which are linear in
 them; what the user has written stays.
-
-Values have numbers, by which those of loops over the same sizes are compared: a value in a loop is a function of its
-indices, and an index is known by how many are around it and by its size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from ksc.ir.builder import Builder
 from ksc.ir.nodes import Atom, Block, Eqn, Program, Var
 from ksc.ir.rewrite import with_blocks, with_eqns
 from ksc.ir.types import Float, TensorType
-from ksc.ops import PRIMITIVES
 from ksc.passes.cost import burden
 from ksc.passes.dce import remove_dead_code
+from ksc.passes.numbering import Key, Numbering
 from ksc.passes.simplify.scalar import is_linear
 
 MOST = 16
@@ -44,8 +40,7 @@ def read_quotients(program: Program, count: int, handed: Mapping[int, Var]) -> P
         None where there is no such product, or no less to compute than without.
     """
     body = program.main.body
-    numbers = _Numbers()
-    numbers.block(body, 0)
+    numbers = Numbering.of_function(program.main)
     facts = [fact for k, param in handed.items() for fact in _facts(body, body.results[k], param, numbers)]
     changed = _Products(numbers, facts, body.params).block(body, {}) if facts else body
     if changed is body:
@@ -57,8 +52,7 @@ def read_quotients(program: Program, count: int, handed: Mapping[int, Var]) -> P
 def gives_quotients(program: Program) -> bool:
     """Whether a result of the program may be a quotient or the logarithm of one."""
     body = program.main.body
-    numbers = _Numbers()
-    numbers.block(body, 0)
+    numbers = Numbering.of_function(program.main)
     holder = Var("y", Float)
     return any(fact for result in body.results for fact in _facts(body, result, holder, numbers))
 
@@ -66,83 +60,6 @@ def gives_quotients(program: Program) -> bool:
 def _without(program: Program, body: Block, count: int) -> Program:
     main = replace(program.main, body=replace(body, results=body.results[count:]))
     return remove_dead_code(replace(program, functions={**program.functions, main.name: main}))
-
-
-class _Key(NamedTuple):
-    """What a value is: an op, the numbers of its arguments, and whatever else there is to it."""
-
-    op: str
-    args: tuple[int, ...] = ()
-    what: object = None
-
-
-@dataclass(slots=True)
-class _Numbers:
-    """Numbers for values, equal ones for equal expressions over the indices of the loops around.
-
-    Attributes:
-        keys: what each number stands for.
-        elements: for a tensor that a loop builds the numbers of the indices, and the element for these.
-    """
-
-    known: dict[_Key, int] = field(default_factory=dict)
-    keys: list[_Key] = field(default_factory=list)
-    of_var: dict[Var, int] = field(default_factory=dict)
-    elements: dict[Var, tuple[tuple[int, ...], Atom]] = field(default_factory=dict)
-
-    def of(self, op: str, args: Sequence[int] = (), what: object = None) -> int:
-        """The number of a value."""
-        key = _Key(op, tuple(args), what)
-        if key not in self.known:
-            self.known[key] = len(self.keys)
-            self.keys.append(key)
-        return self.known[key]
-
-    def atom(self, atom: Atom) -> int:
-        """The number of an atom."""
-        if not isinstance(atom, Var):
-            return self.of("const", (), atom)
-        if atom not in self.of_var:
-            self.of_var[atom] = self.of("var", (), atom)
-        return self.of_var[atom]
-
-    def key(self, atom: Atom) -> _Key:
-        """What an atom is."""
-        return self.keys[self.atom(atom)]
-
-    def block(self, block: Block, depth: int) -> None:
-        """Number what a block binds; ``depth`` indices are around it."""
-        for eqn in block.eqns:
-            sizes = [self.atom(size) for size in eqn.args] if eqn.op in ("build", "reduce") else []
-            at = tuple(self.of("i", [size], depth + k) for k, size in enumerate(sizes))
-            for inner in eqn.blocks:
-                self.of_var.update(zip(inner.params, at, strict=False))
-                self.block(inner, depth + len(at))
-            self._number(eqn, at)
-
-    def _number(self, eqn: Eqn, at: tuple[int, ...]) -> None:
-        """Number what an equation binds, ``at`` being the indices of a loop."""
-        if eqn.op == "build":
-            self.elements.update((out, (at, value)) for out, value in zip(eqn.outs, eqn.blocks[0].results, strict=True))
-        elif eqn.op == "reduce":
-            for out, term in zip(eqn.outs, eqn.blocks[0].results, strict=True):
-                self.of_var[out] = self.of("reduce", (*at, self.atom(term)), eqn.params["monoid"])
-        elif eqn.op in PRIMITIVES or eqn.op in ("size", "index"):
-            args = [self.atom(arg) for arg in eqn.args]
-            if eqn.op == "index":
-                self.of_var[eqn.outs[0]] = self._element(eqn.args[0], args[1:])
-                return
-            if eqn.op in PRIMITIVES and PRIMITIVES[eqn.op].commutative:
-                args.sort()
-            self.of_var[eqn.outs[0]] = self.of(eqn.op, args, tuple(eqn.params.items()))
-
-    def _element(self, tensor: Atom, at: Sequence[int]) -> int:
-        if isinstance(tensor, Var) and tensor in self.elements:
-            indices, value = self.elements[tensor]
-            count = len(indices)
-            if tuple(at[:count]) == indices:
-                return self._element(value, at[count:]) if len(at) > count else self.atom(value)
-        return self.of("index", [self.atom(tensor), *at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +82,18 @@ class _Fact:
     divisor: int
 
 
-def _facts(block: Block, result: Atom, param: Var, numbers: _Numbers) -> Iterator[_Fact]:
+def _facts(block: Block, result: Atom, param: Var, numbers: Numbering) -> Iterator[_Fact]:
     """What the definition of a result says."""
     at: tuple[int, ...] = ()
     while True:
         eqn = next((eqn for eqn in block.eqns if result in eqn.outs), None)
-        if eqn is None or eqn.op not in ("build", "withacc"):
+        if eqn is None or eqn.op not in ("build", "withacc") or eqn.params.get("nested"):
             break
         (block,) = eqn.blocks
         position = eqn.outs.index(result) - (len(eqn.args) if eqn.op == "withacc" else 0)
         if position < 0:
             return
-        at += numbers.elements[eqn.outs[0]][0] if eqn.op == "build" else ()
+        at += numbers.made[eqn.outs[0]][0] if eqn.op == "build" else ()
         result = block.results[position]
     if eqn is None or eqn.op not in ("div", "sub", "add"):
         return
@@ -192,7 +109,7 @@ def _facts(block: Block, result: Atom, param: Var, numbers: _Numbers) -> Iterato
 
 
 class _Products:
-    def __init__(self, numbers: _Numbers, facts: Sequence[_Fact], params: Sequence[Var]) -> None:
+    def __init__(self, numbers: Numbering, facts: Sequence[_Fact], params: Sequence[Var]) -> None:
         self.numbers = numbers
         self.facts = facts
         self.params = params
@@ -263,7 +180,7 @@ class _Products:
         value = self.read(fact.result, fact.at, indices, builder)
         return value if fact.op == "div" else builder.apply("exp", value, name=name)
 
-    def again(self, key: _Key, indices: Mapping[int, Var], builder: Builder) -> Atom | None:
+    def again(self, key: Key, indices: Mapping[int, Var], builder: Builder) -> Atom | None:
         """Read an element of a parameter again; None where the value is something else."""
         tensor = self.numbers.keys[key.args[0]].what if key.op == "index" else None
         if tensor not in self.params or not all(i in indices for i in key.args[1:]):
