@@ -108,8 +108,11 @@ class _Tables(Moves):
             if isinstance(limit, tuple):
                 tensor, dim = limit
                 counts += builder.emit("size", [tensor], [Integer], params={"dim": dim})
-            else:
+            elif self.facts.is_natural(self.facts.polynomial(self.facts.resolve(limit))):
                 counts.append(limit)
+            else:
+                # A loop of fewer than no iterations runs none; no tensor is of such a size.
+                counts.append(builder.apply("max", limit, const(0)))
         runs = [
             builder.apply("lt", const(0), count)
             for count in (outer.loop.args[:1] if outer.loop.op == "for" else outer.loop.args)

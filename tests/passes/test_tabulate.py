@@ -1,12 +1,15 @@
 """What an outer loop would compute again is computed once, and only what is computed at all."""
 
+import numpy as np
 import torch
 
 import ksc as knossos
+from ksc.ir.interpret import interpret
 from ksc.ir.nodes import walk
 from ksc.ir.text import parse
 from ksc.ir.verify import verify
 from ksc.passes import optimise
+from ksc.passes.tabulate import tabulate_invariants
 
 
 def distances(x: torch.Tensor, scale: torch.Tensor):
@@ -47,6 +50,21 @@ def test_an_exponential_of_a_table_is_computed_once():
 def test_without_iterations_nothing_is_read():
     kernel = knossos.register(distances)
     assert kernel(torch.zeros(0, 9, dtype=torch.float64), torch.zeros(4, 3, dtype=torch.float64)) == 0.0
+
+
+def test_a_table_for_fewer_than_no_iterations_is_empty():
+    program = parse("""
+        (def f Float ((x : (Tensor 1 Float)) (w : (Tensor 1 Float)))
+          (let ((n (size x)) (last (sub (size w) 1)))
+            (for (i n) ((s 0.0))
+              (for (j last) ((s s))
+                (let ((e (exp (index j w))) (p (mul e (index i x)))) (add s p))))))""")
+    made = tabulate_invariants(program)
+    verify(made)
+    assert max(depth(made.main.body, 0)) == 1
+    for m in range(3):
+        given = np.ones(2), np.ones(m)
+        assert interpret(made, given) == interpret(program, given)
 
 
 def test_a_side_of_an_if_stays_where_it_is():
