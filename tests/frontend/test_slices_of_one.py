@@ -50,7 +50,7 @@ def test_of_nothing(sizes):
 def test_a_slice_of_nothing_is_not_stretched():
     matrix = Abstract(TensorType(2, Float))
     program = trace(lambda x, y: y - x[:1], [matrix, matrix]).program
-    with pytest.raises(KernelRuntimeError, match="must be 1, or size 0 of y"):
+    with pytest.raises(KernelRuntimeError, match=r"must be 1, or y\.shape\[0\]"):
         interpret(program, [torch.zeros(0, 3).numpy(), torch.zeros(2, 3).numpy()])
 
 

@@ -298,9 +298,9 @@ def test_an_element_that_is_read_later_stops_at_its_index():
 @pytest.mark.parametrize(
     ("fn", "message"),
     [
-        (lambda xs, w_x: xs @ w_x.T, "size 1 of xs and size 1 of w_x must agree"),
-        (lambda xs, w_x: (xs * 2) + w_x[1:], "size 0 of xs and a computed size must agree"),
-        (lambda xs, w_x: xs.sum(0) + torch.zeros(3), "size 1 of xs must be 3"),
+        (lambda xs, w_x: xs @ w_x.T, "xs.shape[1] and w_x.shape[1] must agree"),
+        (lambda xs, w_x: (xs * 2) + w_x[1:], "xs.shape[0] and a computed size must agree"),
+        (lambda xs, w_x: xs.sum(0) + torch.zeros(3), "xs.shape[1] must be 3"),
     ],
 )
 def test_messages_call_sizes_by_their_tensors(fn, message):
@@ -316,7 +316,7 @@ def test_messages_call_sizes_by_the_users_names():
 
     with pytest.raises(KernelRuntimeError) as caught:
         interpret(trace(scaled, [TENSOR[1], TENSOR[1]]).program, [[1.0, 2.0], [3.0, 4.0]])
-    assert caught.value.message == "n (size 0 of x) and a computed size must agree"
+    assert caught.value.message == "n (x.shape[0]) and a computed size must agree"
 
 
 def test_sizes_are_named_after_their_tensors_unless_the_user_names_them():

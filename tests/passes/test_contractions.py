@@ -197,7 +197,7 @@ def test_strides() -> None:
 def test_lanes_agree_on_sizes_before_they_start() -> None:
     x, w, b, v, c = (arg.detach() for arg in arguments("perceptron", SIZES[1], torch.float32))
     for lanes in (33, 0):
-        with pytest.raises(RuntimeError, match="size 1 of w and size 0 of x must agree"):
+        with pytest.raises(RuntimeError, match=r"w\.shape\[1\] and x\.shape\[0\] must agree"):
             perceptron(x[:lanes, :30], w, b, v, c)
 
 

@@ -37,7 +37,8 @@ def size_of(frame: Frame, node: ast.AST, tensor: Array | Ref, dim: int) -> Atom:
         owner = key.name if isinstance(key, Cell | Var) else PLACEHOLDER
         name = "n" if owner == PLACEHOLDER else size_name(owner, tensor.rank, dim)
         (out,) = frame.emit(node, "size", [source.atom], [Integer], names=[name], params={"dim": dim})
-        frame.region.measured[out] = name, f"size {dim} of {'a tensor' if owner == PLACEHOLDER else owner}"
+        words = f"dimension {dim} of a tensor" if owner == PLACEHOLDER else f"{owner}.shape[{dim}]"
+        frame.region.measured[out] = name, words
         known["size", key, dim] = bounded(frame, out, 0)
     return known["size", key, dim]
 
