@@ -1,4 +1,4 @@
-"""Functions of elements that give Integers of Integers and truth values of truth values, as torch's do."""
+"""Functions of elements that keep integers and truth values exact, as torch's do."""
 
 from __future__ import annotations
 

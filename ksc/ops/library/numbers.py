@@ -1,4 +1,4 @@
-"""The functions of Python's ``math`` that are not primitives."""
+"""The functions of Python's ``math``, and those of torch of the same names, that are not primitives."""
 
 from __future__ import annotations
 
