@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from ksc.ir.nodes import Atom, Block, Eqn, Var
+from ksc.ir.nodes import Atom, Block, Eqn, Var, walk
 from ksc.ir.rewrite import OWN_EFFECTS
 
 Carried = dict[Eqn, set[int]]
@@ -124,3 +124,15 @@ def _prune_loop(eqn: Eqn, effectful: Collection[str], live: set[Var], carried: C
     args = eqn.args[:skip] + tuple(eqn.args[skip + k] for k in kept)
     outs = tuple(eqn.outs[k] for k in kept) + tuple(eqn.outs[k] for k in stacked)
     return Eqn(outs, eqn.op, args, {**eqn.params, "carries": len(kept)}, blocks, eqn.span)
+
+
+def adds(eqn: Eqn) -> bool:
+    """Whether an equation, or one inside it, adds to an accumulator, be it its own."""
+    return eqn.op == "acc_add" or any(adds(inner) for block in eqn.blocks for inner in block.eqns)
+
+
+def adds_outside(eqn: Eqn) -> bool:
+    """Whether the equation adds to an accumulator that is not its own."""
+    inside = [eqn, *(inner for block in eqn.blocks for inner in walk(block))]
+    own = {param for inner in inside if inner.op == "withacc" for param in inner.blocks[0].params}
+    return any(inner.op == "acc_add" and inner.args[0] not in own for inner in inside)

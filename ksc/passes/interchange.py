@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ksc.ir.builder import Builder, stack_type
-from ksc.ir.liveness import has_effect, prune_block, prune_eqns
+from ksc.ir.liveness import adds_outside, has_effect, prune_block, prune_eqns
 from ksc.ir.nodes import PLACEHOLDER, STRUCTURED, Atom, Block, Eqn, Span, Var, const, walk
 from ksc.ir.rewrite import Env, clone_block, clone_eqn, read_vars, replace, substitute_block
 from ksc.ir.types import AccType, Float, Integer, TensorType, Type, is_scalar
@@ -243,7 +243,7 @@ class Spread(Varying):
         shared = {out for out in eqn.outs if not self.varies(out)}
         if not shared:
             return eqn
-        if eqn.op not in STRUCTURED or _adds_outside(eqn):
+        if eqn.op not in STRUCTURED or adds_outside(eqn):
             self.varying.update(eqn.outs)
             return eqn
         (front,) = prune_eqns([eqn], self.effectful, set(shared))
@@ -275,7 +275,7 @@ class Spread(Varying):
         """Whether the equation depends on no direction and does nothing beyond giving its results."""
         if any(map(self.varies, eqn.outs)) or any(map(self.varies, read_vars([eqn]))):
             return False
-        return not has_effect(eqn, self.effectful, ()) and not _adds_outside(eqn)
+        return not has_effect(eqn, self.effectful, ()) and not adds_outside(eqn)
 
     def _fission(self, eqn: Eqn, builder: Builder) -> Eqn:
         """Keep in tensors what a loop's body computes expensively, from its indices and for all directions alike."""
@@ -338,22 +338,9 @@ class Spread(Varying):
         return prune_eqns([eqn for eqn in body.eqns if self._is_shared(eqn)], self.effectful, set(kept)), tuple(kept)
 
 
-def _own_accs(eqn: Eqn) -> set[Atom]:
-    """The accumulators that the equation opens."""
-    inside = [eqn, *(inner for block in eqn.blocks for inner in walk(block))]
-    return {param for inner in inside if inner.op == "withacc" for param in inner.blocks[0].params}
-
-
 def _adds_to(eqn: Eqn, accs: Collection[Atom]) -> bool:
     inside = [eqn, *(inner for block in eqn.blocks for inner in walk(block))]
     return any(inner.op == "acc_add" and inner.args[0] in accs for inner in inside)
-
-
-def _adds_outside(eqn: Eqn) -> bool:
-    """Whether the equation adds to an accumulator that is not its own."""
-    inside = [eqn, *(inner for block in eqn.blocks for inner in walk(block))]
-    own = _own_accs(eqn)
-    return any(inner.op == "acc_add" and inner.args[0] not in own for inner in inside)
 
 
 def _at_directions(eqn: Eqn, accs: Mapping[Var, Var], at: Sequence[Var]) -> Eqn:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ksc.ir.builder import Builder
-from ksc.ir.liveness import has_effect, prune_block
+from ksc.ir.liveness import adds, has_effect, prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, walk
 from ksc.ir.rewrite import (
     bound_vars,
@@ -30,7 +30,7 @@ from ksc.ir.rewrite import (
 from ksc.ir.types import AccType, Float
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.changes import changed_tensors
-from ksc.passes.fuse.cost import adds, fails
+from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
 from ksc.passes.share import share_in

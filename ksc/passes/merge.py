@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ksc.ir.liveness import has_effect
+from ksc.ir.liveness import adds, has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import assemble, effectful_functions, read_vars, substitute_block
 
@@ -53,11 +53,7 @@ def _moves(first: Eqn, k: int, last_read: Mapping[Var, int], effectful: Collecti
     """Whether the equation number k may move below all that come after it."""
     if any(last_read.get(out, -1) > k for out in first.outs):
         return False
-    return not has_effect(first, effectful, ()) and not _adds(first)
-
-
-def _adds(eqn: Eqn) -> bool:
-    return any(inner.op == "acc_add" or _adds(inner) for block in eqn.blocks for inner in block.eqns)
+    return not has_effect(first, effectful, ()) and not adds(first)
 
 
 def _together(first: Eqn, second: Eqn) -> Eqn:

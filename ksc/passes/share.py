@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator
 
-from ksc.ir.liveness import has_effect
+from ksc.ir.liveness import adds_outside, has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import Env, assemble, effectful_functions, replace
 from ksc.passes.cse import eliminate_common_subexpressions
@@ -41,7 +41,7 @@ def _block(block: Block, env: Env, known: Known, effectful: Collection[str], own
         blocks = tuple(_block(inner, dict(env), dict(known), effectful, own) for inner in eqn.blocks)
         args = tuple(replace(arg, env) for arg in eqn.args)
         new = Eqn(eqn.outs, eqn.op, args, eqn.params, blocks, eqn.span)
-        if not has_effect(new, effectful, ()) and not _adds_outside(new) and not any(out in own for out in new.outs):
+        if not has_effect(new, effectful, ()) and not adds_outside(new) and not any(out in own for out in new.outs):
             key = tuple(tokens(new, {}))
             if key in known:
                 env.update(zip(new.outs, known[key], strict=True))
@@ -49,14 +49,6 @@ def _block(block: Block, env: Env, known: Known, effectful: Collection[str], own
             known[key] = new.outs
         eqns.append(new)
     return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results), block.span)
-
-
-def _adds_outside(eqn: Eqn) -> bool:
-    """Whether the equation adds to an accumulator that is not its own."""
-    own = {param for block in eqn.blocks for inner in walk(block) for b in inner.blocks for param in b.params}
-    own.update(param for block in eqn.blocks for param in block.params)
-    inside = [inner for block in eqn.blocks for inner in walk(block)]
-    return any(inner.op == "acc_add" and inner.args[0] not in own for inner in (eqn, *inside))
 
 
 def tokens(eqn: Eqn, numbers: dict[Var, int]) -> Iterator[Hashable]:

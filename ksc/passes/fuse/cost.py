@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from ksc.ir.liveness import has_effect
+from ksc.ir.liveness import adds, has_effect
 from ksc.ir.nodes import Block, Eqn, Var, walk
 from ksc.ops import PRIMITIVES
 from ksc.passes.cost import work
@@ -94,11 +94,6 @@ def cost_of(block: Block, place: Place, facts: Facts, effectful: Collection[str]
     acts = any(has_effect(eqn, effectful, ()) or adds(eqn) for eqn in block.eqns)
     stops = Stops(lambda: any(fails(eqn, place, facts) for eqn in block.eqns))
     return Cost(work(block), stops, acts, sum(1 for _ in walk(block)))
-
-
-def adds(eqn: Eqn) -> bool:
-    """Whether an equation, or one inside it, adds to an accumulator, be it its own."""
-    return eqn.op == "acc_add" or any(adds(inner) for block in eqn.blocks for inner in block.eqns)
 
 
 def fails(eqn: Eqn, place: Place, facts: Facts, *, asserts: bool = True) -> bool:

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from ksc.ir.liveness import has_effect
+from ksc.ir.liveness import adds, has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import assemble, effectful_functions, read_vars, substitute_block, with_blocks, with_eqns
 from ksc.passes.fuse.changes import changed_tensors
-from ksc.passes.fuse.cost import adds, fails
+from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
 from ksc.passes.product import product_of

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ksc.ir.liveness import has_effect
+from ksc.ir.liveness import adds, has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, walk
 from ksc.ir.rewrite import Env, effectful_functions, free_vars, read_vars, replace, with_functions
 from ksc.ir.types import TensorType
@@ -104,7 +104,7 @@ class _Rows:
             return False
         if sum(1 for eqn in (maker, reader) for _ in walk(eqn.blocks[0])) > LARGEST:
             return False
-        return not any(has_effect(eqn, self.effectful, ()) or _adds(eqn) for eqn in (maker, reader))
+        return not any(has_effect(eqn, self.effectful, ()) or adds(eqn) for eqn in (maker, reader))
 
     def safe(self, *loops: Eqn) -> frozenset[Var]:
         """The elements that loops read at indices that are known to be in range."""
@@ -167,10 +167,6 @@ def _reads(block: Block, tensors: Collection[Var], loops: tuple[Var, ...]) -> It
         for inner in eqn.blocks:
             indices = inner.params if eqn.op in ("build", "reduce") else inner.params[:1] if eqn.op == "for" else ()
             yield from _reads(inner, tensors, (*loops, *indices))
-
-
-def _adds(eqn: Eqn) -> bool:
-    return eqn.op == "acc_add" or any(_adds(inner) for block in eqn.blocks for inner in block.eqns)
 
 
 def _merged(maker: Eqn, reader: Eqn, depth: int, safe: frozenset[Var]) -> Eqn:

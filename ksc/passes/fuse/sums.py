@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from functools import cached_property, reduce
 
 from ksc.ir.builder import Builder
-from ksc.ir.liveness import has_effect, prune_block
+from ksc.ir.liveness import adds, has_effect, prune_block
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, clone_block, effectful_functions, read_vars, replace, without_effects
 from ksc.ir.types import AccType, Float, FloatType
@@ -81,21 +81,21 @@ class _Sums:
         terms = tuple(add.args[-1] for add in sums)
         pure = tuple(without_effects(rest))
         needed = prune_block(Block(body.params, pure, terms, body.span), self.effectful)
-        empty = not body.results and not any(has_effect(e, self.effectful, ()) or _adds(e) for e in rest)
+        empty = not body.results and not any(has_effect(e, self.effectful, ()) or adds(e) for e in rest)
         if not empty and work(needed) > SPLIT:
             return [loop]
         copy = clone_block(needed, {})
         outs = tuple(Var(add.args[0].name, Float) if isinstance(add.args[0], Var) else Var("s", Float) for add in sums)
         total = Eqn(outs, "reduce", loop.args, {"monoid": "add"}, (copy,), loop.span)
-        adds = [
+        added = [
             Eqn((), "acc_add", (*add.args[:-1], out), add.params, (), add.span)
             for add, out in zip(sums, outs, strict=True)
         ]
-        adds = [eqn for add in adds for eqn in self.once(add, loop, around, owner)]
+        added = [eqn for add in added for eqn in self.once(add, loop, around, owner)]
         if empty:
-            return [total, *adds]
+            return [total, *added]
         left = Block(body.params, rest, body.results, body.span)
-        return [Eqn(loop.outs, "build", loop.args, loop.params, (left,), loop.span), total, *adds]
+        return [Eqn(loop.outs, "build", loop.args, loop.params, (left,), loop.span), total, *added]
 
     def once(self, add: Eqn, loop: Eqn, around: Block, owner: Eqn | None) -> list[Eqn]:
         """An addition behind the loop that made it: where that is not run, its place need not be in range."""
@@ -151,10 +151,6 @@ def _is_scalar_add(eqn: Eqn) -> bool:
     return eqn.op == "acc_add" and isinstance(eqn.args[-1].type, FloatType)
 
 
-def _adds(eqn: Eqn) -> bool:
-    return eqn.op == "acc_add" or any(_adds(inner) for block in eqn.blocks for inner in block.eqns)
-
-
 def _together(eqns: Sequence[Eqn]) -> list[Eqn]:
     """One addition for each place that several of the equations add to: the last one adds the sum."""
     last: dict[Place, int] = {}
@@ -199,5 +195,5 @@ def _lifted(eqn: Eqn) -> list[Eqn]:
         values = tuple(side[place].args[-1] if place in side else zero for place in places)
         blocks.append(Block((), tuple(e for e in block.eqns if e not in gone), (*block.results, *values), block.span))
     outs = tuple(Var(place[0].name, Float) if isinstance(place[0], Var) else Var("s", Float) for place in places)
-    adds = [Eqn((), "acc_add", (*place, out), {}, (), eqn.span) for place, out in zip(places, outs, strict=True)]
-    return [Eqn((*eqn.outs, *outs), "if", eqn.args, eqn.params, tuple(blocks), eqn.span), *adds]
+    added = [Eqn((), "acc_add", (*place, out), {}, (), eqn.span) for place, out in zip(places, outs, strict=True)]
+    return [Eqn((*eqn.outs, *outs), "if", eqn.args, eqn.params, tuple(blocks), eqn.span), *added]
