@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from ksc.ir.nodes import Atom, Block, Eqn, Var, walk
+from ksc.ir.nodes import Atom, Block, Eqn, Var, walk_inside
 from ksc.ir.rewrite import OWN_EFFECTS
 
 Carried = dict[Eqn, set[int]]
@@ -133,6 +133,6 @@ def adds(eqn: Eqn) -> bool:
 
 def adds_outside(eqn: Eqn) -> bool:
     """Whether the equation adds to an accumulator that is not its own."""
-    inside = [eqn, *(inner for block in eqn.blocks for inner in walk(block))]
+    inside = [eqn, *walk_inside(eqn)]
     own = {param for inner in inside if inner.op == "withacc" for param in inner.blocks[0].params}
     return any(inner.op == "acc_add" and inner.args[0] not in own for inner in inside)

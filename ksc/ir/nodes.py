@@ -186,6 +186,11 @@ def walk(block: Block) -> Iterator[Eqn]:
             pending.pop()
 
 
+def walk_inside(eqn: Eqn) -> Iterator[Eqn]:
+    """Every equation of the blocks of an equation."""
+    return (inner for block in eqn.blocks for inner in walk(block))
+
+
 def default_value(type_: Type) -> Const | None:
     """The zero of a scalar type, None for any other."""
     match type_:

@@ -112,6 +112,11 @@ def free_vars(block: Block) -> list[Var]:
     return [var for var in read_vars(block.eqns, block.results) if var not in bound]
 
 
+def free_in(*eqns: Eqn) -> list[Var]:
+    """The variables that equations read and do not bind, in order of first reading."""
+    return free_vars(Block((), eqns, ()))
+
+
 def callees(function: Function) -> dict[str, None]:
     """The names of the functions called, or given as derivatives of one that is called, in order of first call."""
     calls = [eqn.params for eqn in walk(function.body) if eqn.op == "call"]

@@ -28,7 +28,7 @@ from ksc.ir.rewrite import (
     Env,
     clone_block,
     effectful_functions,
-    free_vars,
+    free_in,
     with_blocks,
     with_body,
     with_eqns,
@@ -180,7 +180,7 @@ class _Columns:
 
     def run_twice(self, body: Block, sums: Sequence[Eqn]) -> Sequence[Eqn]:
         """What sums need of the equations that stay in the loop."""
-        needs = {var for eqn in sums for var in free_vars(Block((), (eqn,), ()))}
+        needs = {var for eqn in sums for var in free_in(eqn)}
         made = {out for eqn in sums for out in eqn.outs}
         needed = prune_eqns(body.eqns, self.effectful, needs - made)
         return [eqn for eqn in needed if made.isdisjoint(eqn.outs)]
@@ -215,7 +215,7 @@ class _Columns:
                 bound.update(eqn.outs)
                 continue
             env = dict(lead)
-            needs = [var for var in free_vars(Block((), (eqn,), ())) if var in bound]
+            needs = [var for var in free_in(eqn) if var in bound]
             tensors = self.of_columns(done, needs, width, column, lead)
             made += tensors
             (terms,) = eqn.blocks

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Span, Var, const, walk
-from ksc.ir.rewrite import effectful_functions, free_vars, with_functions
+from ksc.ir.rewrite import effectful_functions, free_in, free_vars, with_functions
 from ksc.ir.types import Float
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.sizes import Place
@@ -119,7 +119,7 @@ def element_of(row: Eqn) -> Sequence[Eqn]:
     found: list[Eqn] = []
     for eqn in reversed(body.eqns):
         if not needed.isdisjoint(eqn.outs):
-            needed.update(free_vars(Block((), (eqn,), ())))
+            needed.update(free_in(eqn))
             found.insert(0, eqn)
     return found
 

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.liveness import adds_outside, has_effect, prune_block, prune_eqns
-from ksc.ir.nodes import PLACEHOLDER, STRUCTURED, Atom, Block, Eqn, Span, Var, const, walk
+from ksc.ir.nodes import PLACEHOLDER, STRUCTURED, Atom, Block, Eqn, Span, Var, const, walk, walk_inside
 from ksc.ir.rewrite import Env, clone_block, clone_eqn, read_vars, replace, substitute_block
 from ksc.ir.types import AccType, Float, Integer, TensorType, Type, is_scalar
 from ksc.ops import PRIMITIVES
@@ -339,7 +339,7 @@ class Spread(Varying):
 
 
 def _adds_to(eqn: Eqn, accs: Collection[Atom]) -> bool:
-    inside = [eqn, *(inner for block in eqn.blocks for inner in walk(block))]
+    inside = [eqn, *walk_inside(eqn)]
     return any(inner.op == "acc_add" and inner.args[0] in accs for inner in inside)
 
 

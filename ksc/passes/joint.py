@@ -11,6 +11,7 @@ comes after both. Asserts in it that ask for the same of all iterations are made
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cached_property
 
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import adds, has_effect, prune_block
@@ -46,7 +47,11 @@ class _Joint:
     def __init__(self, function: Function, effectful: Collection[str]) -> None:
         self.function = function
         self.effectful = effectful
-        self.known: tuple[Facts, Place] | None = None
+
+    @cached_property
+    def facts(self) -> tuple[Facts, Place]:
+        """What is known of the function as it was; few programs ask."""
+        return Facts.of(self.function)
 
     def run(self) -> Function:
         block = self.function.body
@@ -81,9 +86,7 @@ class _Joint:
             return False
         if any(has_effect(eqn, self.effectful, ()) or adds(eqn) for eqn in later):
             return False
-        if self.known is None:
-            self.known = Facts.of(self.function)
-        facts, place = self.known
+        facts, place = self.facts
         return not any(fails(eqn, place, facts, asserts=False) for eqn in (total, *later))
 
     def together(self, total: Eqn, derivative: Eqn) -> tuple[Sequence[Eqn], Eqn] | None:

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import free_vars, with_body, with_functions
+from ksc.ir.rewrite import free_in, with_body, with_functions
 from ksc.ir.types import Integer, TensorType, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.explain import MESSAGE
@@ -108,7 +108,7 @@ class _LookUps:
         rows: dict[tuple[Atom, ...], Var] = {}
         checks = stopped = False
         for eqn in body.eqns:
-            if not stopped and _is_movable(eqn) and inside.isdisjoint(free_vars(Block((), (eqn,), ()))):
+            if not stopped and _is_movable(eqn) and inside.isdisjoint(free_in(eqn)):
                 before.append(eqn)
                 checks = checks or fails(eqn, place, self.facts)
                 continue
@@ -138,7 +138,7 @@ class _LookUps:
         seen: set[tuple[Var, int, Atom]] = set()
         stopped = False
         for eqn in body.eqns:
-            if not stopped and self.is_safe(eqn) and inside.isdisjoint(free_vars(Block((), (eqn,), ()))):
+            if not stopped and self.is_safe(eqn) and inside.isdisjoint(free_in(eqn)):
                 before.eqns.append(eqn)
                 continue
             if not stopped and eqn.op == "index":

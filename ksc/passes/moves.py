@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Span, Var
-from ksc.ir.rewrite import Env, clone_block, free_vars, substitute_block
+from ksc.ir.rewrite import Env, clone_block, free_in, substitute_block
 from ksc.ir.types import Float
 from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.facts import Facts
@@ -122,7 +122,7 @@ class Moves:
                 if len(entered) >= longest:
                     return False
                 entered.add(made)
-                if not all(map(visit, free_vars(Block((), (made,), ())))):
+                if not all(map(visit, free_in(made))):
                     return False
                 ordered.append(made)
             return True

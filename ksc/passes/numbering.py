@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Var
@@ -34,7 +35,7 @@ _At = tuple[tuple[int, Atom], ...]
 """Indices with their numbers."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Numbering:
     """Numbers for values, equal ones for equal expressions over the indices of the loops around.
 
@@ -42,14 +43,14 @@ class Numbering:
     stacked is, read at that index, what was computed there; likewise with tensors that are built, or changed.
 
     Attributes:
-        facts: what is known of sizes and indices, by which two elements of a tensor are told apart.
+        function: what is numbered.
         keys: what each number stands for.
         made: for a tensor that a loop builds or stacks the numbers of the indices, and the element for these.
         parts: for what is read of a tensor this tensor and the indices.
         updates: for a tensor that was changed the equation that did so.
     """
 
-    facts: Facts
+    function: Function
     known: dict[Key, int] = field(default_factory=dict)
     keys: list[Key] = field(default_factory=list)
     of_var: dict[Var, int] = field(default_factory=dict)
@@ -60,9 +61,14 @@ class Numbering:
     @staticmethod
     def of_function(function: Function) -> Numbering:
         """That of all that a function computes."""
-        numbering = Numbering(Facts.of(function)[0])
+        numbering = Numbering(function)
         numbering.block(function.body, 0)
         return numbering
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known of sizes and indices, by which two elements of a tensor are told apart; few functions ask."""
+        return Facts.of(self.function)[0]
 
     def of(self, op: str, args: Sequence[int] = (), what: object = None) -> int:
         """The number of a value."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from ksc.ir.builder import stack_type
 from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Atom, Block, Eqn, Var
-from ksc.ir.rewrite import Env, clone_block, free_vars
+from ksc.ir.rewrite import Env, clone_block, free_in, free_vars
 from ksc.ir.types import Integer, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
@@ -75,7 +75,7 @@ class _OfLoop:
                 parts.append(eqn)
         own = [eqn for eqn in kept if eqn not in parts]
         made = {out for eqn in own for out in eqn.outs}
-        needs = [var for var in free_vars(Block((), tuple(nests), ())) if var in made]
+        needs = [var for var in free_in(*nests) if var in made]
         if not all(is_scalar(var.type) for var in needs):
             return None
         if needs or results or any(eqn.op == "acc_add" for eqn in own):

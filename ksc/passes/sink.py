@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from ksc.ir.nodes import EFFECTS, Atom, Block, Eqn, Function, Program, Var, walk
+from ksc.ir.nodes import EFFECTS, Atom, Block, Eqn, Function, Program, Var, walk_inside
 from ksc.ir.rewrite import assemble, effectful_functions, free_vars
 from ksc.ir.types import BoolType, FloatType, IntegerType
 from ksc.ops import PRIMITIVES
@@ -84,7 +84,7 @@ def _target(eqn: Eqn, places: dict[Var, _Side | None], effectful: Collection[str
 
 def _has_effects(eqn: Eqn, effectful: Collection[str]) -> bool:
     """Whether running the equation can be noticed, were it only by an error that stops the kernel."""
-    inside = (inner for block in eqn.blocks for inner in walk(block))
+    inside = walk_inside(eqn)
     return any(
         one.op in EFFECTS
         or (one.op == "call" and one.params["callee"] in effectful)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import has_effect
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, const
-from ksc.ir.rewrite import effectful_functions, free_vars, with_functions
+from ksc.ir.rewrite import effectful_functions, free_in, with_functions
 from ksc.ir.types import Float, Integer
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.sizes import Place
@@ -51,11 +51,12 @@ class _Tables(Moves):
                 continue
             eqns, indices, source = found
             counts = [self.facts.counts[index] for index in indices]
-            if all(self.is_outside(count, outer.place) for count in counts) and any(
-                self.make(eqn, eqns, indices, limits, outer)
-                for limits in (counts, self.sizes(source, indices, counts, outer))
-                if limits
-            ):
+            if not all(self.is_outside(count, outer.place) for count in counts):
+                continue
+            if self.make(eqn, eqns, indices, counts, outer):
+                return True
+            sizes = self.sizes(source, indices, counts, outer)
+            if sizes and self.make(eqn, eqns, indices, sizes, outer):
                 return True
         return False
 
@@ -64,7 +65,7 @@ class _Tables(Moves):
     ) -> tuple[Sequence[Eqn], Sequence[Var], Sequence[Atom]] | None:
         """What computes ``eqn`` from what is seen ``outside``, the indices among ``inner`` that it depends on, and the
         tensor that is read at all of these, with where."""
-        found = self.slice(free_vars(Block((), (eqn,), ())), outside, inner, self.longest - 1)
+        found = self.slice(free_in(eqn), outside, inner, self.longest - 1)
         if found is None:
             return None
         eqns, indices = found

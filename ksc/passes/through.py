@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const
-from ksc.ir.rewrite import Env, assemble, clone_eqn, free_vars, read_vars, with_blocks
+from ksc.ir.rewrite import Env, assemble, clone_eqn, free_in, free_vars, read_vars, with_blocks
 from ksc.ir.types import FloatType, IntegerType
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
@@ -76,9 +76,7 @@ class _Through:
         acc, out, init = body.params[k], eqn.outs[k], eqn.args[k]
         if self.uses.get(out) != 1 or not self.is_zero(init):
             return None
-        loop = next(
-            (other for other in later if other.op == "build" and out in free_vars(Block((), (other,), ()))), None
-        )
+        loop = next((other for other in later if other.op == "build" and out in free_in(other)), None)
         target = self.added(loop, out) if loop is not None else None
         if target is None or loop is None or not isinstance(init, Var):
             return None

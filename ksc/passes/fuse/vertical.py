@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, default_value, walk
-from ksc.ir.rewrite import Env, clone_block, effectful_functions, free_vars, replace, with_functions
+from ksc.ir.rewrite import Env, clone_block, effectful_functions, free_in, free_vars, replace, with_functions
 from ksc.ir.types import TensorType, Type, is_scalar, join
 from ksc.passes.cost import work
 from ksc.passes.fuse.changes import Changes
@@ -251,7 +251,7 @@ class _Fusion:
         row = next((eqn for eqn in body.eqns if part in eqn.outs), None)
         if row is None or row.op != "build" or row.params.get("nested"):
             return work(body) <= FREE
-        needed = tuple(free_vars(Block((), (row,), ())))
+        needed = tuple(free_in(row))
         shared = prune_block(
             Block(body.params, tuple(e for e in body.eqns if e is not row), needed, body.span), self.effectful
         )

@@ -6,8 +6,8 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from ksc.ir.builder import Builder, stack_type
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk
-from ksc.ir.rewrite import clone_block, clone_eqn, free_vars
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk_inside
+from ksc.ir.rewrite import clone_block, clone_eqn, free_in
 from ksc.ir.types import Integer, TensorType, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
@@ -90,12 +90,12 @@ class Lanes:
         return self._cheap[var]
 
     def _is_cheap(self, eqn: Eqn) -> bool:
-        for part in (eqn, *(inner for block in eqn.blocks for inner in walk(block))):
+        for part in (eqn, *walk_inside(eqn)):
             record = PRIMITIVES.get(part.op)
             plain = record is not None and record.speculatable and record.cost != "expensive"
             if not plain and part.op not in ("index", "size", "build"):
                 return False
-        return all(map(self.is_cheap, free_vars(Block((), (eqn,), ()))))
+        return all(map(self.is_cheap, free_in(eqn)))
 
     def stack(self, var: Var) -> Var | None:
         """The tensor of a value of all lanes of a piece, if they are of one size."""
@@ -176,7 +176,7 @@ class _Copy:
         """An element of a product of which it is asked whether it is a number."""
         if not any(eqn in eqns for eqns in self.lanes.instead.values()):
             return None
-        free = free_vars(Block((), (eqn,), ()))
+        free = free_in(eqn)
         found = {var: self.atom(var, env) for var in free}
         if any(atom is None for atom in found.values()):
             return None

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ksc.ir.builder import Builder, Expr
-from ksc.ir.nodes import Atom, Const, Eqn, Span, Var, walk
+from ksc.ir.nodes import Atom, Const, Eqn, Span, Var, walk_inside
 from ksc.ir.types import BoxType, Float, FloatType, TensorType, Type
 from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.reverse.finite import gives_finite, is_finite
@@ -130,7 +130,7 @@ def _stays(sweep: Sweep, eqn: Eqn) -> bool:
 
 
 def _has_boxes(eqn: Eqn) -> bool:
-    inside = (inner for block in eqn.blocks for inner in walk(block))
+    inside = walk_inside(eqn)
     return any(_is_box(atom.type) for one in (eqn, *inside) for atom in (*one.args, *one.outs))
 
 
@@ -140,7 +140,7 @@ def _is_box(type_: Type) -> bool:
 
 def _keeps_zeros(sweep: Sweep, eqn: Eqn) -> bool:
     """Whether the reverse of an equation makes zeros of zeros where the arguments of the function are finite."""
-    inside = (inner for block in eqn.blocks for inner in walk(block))
+    inside = walk_inside(eqn)
     return all(_keeps_zero(sweep, one) for one in (eqn, *inside))
 
 

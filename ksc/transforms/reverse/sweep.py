@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder, Expr
-from ksc.ir.nodes import Atom, Block, Eqn, Function, Var, walk
+from ksc.ir.nodes import Atom, Block, Eqn, Function, Var, walk_inside
 from ksc.ir.rewrite import Env, clone_eqn, clone_function, replace, without_effects
 from ksc.ir.types import FloatType, TensorType
 from ksc.ops import PRIMITIVES, primitive
@@ -169,7 +169,7 @@ class Sweep:
 
     def accumulated(self, eqn: Eqn) -> list[Var]:
         """The accumulators whose final value has a cotangent that the equation, or one in its blocks, adds to."""
-        inside = (inner for block in eqn.blocks for inner in walk(block))
+        inside = walk_inside(eqn)
         accs = {inner.args[0]: None for inner in (eqn, *inside) if inner.op == "acc_add"}
         return [acc for acc in accs if isinstance(acc, Var) and self.acc_bars.get(acc, (None, None))[0] is not None]
 
