@@ -218,6 +218,28 @@ def swept(m, k):
     return a, b
 
 
+def faded(x):
+    row, left = torch.zeros(3), 1.0
+    for i in range(x.shape[0]):
+        if x[i] < 0.0:
+            continue
+        for c in range(3):
+            row[c] += left * x[i] * (c + 1)
+        left = left * 0.5
+        if left < 0.2:
+            break
+    return row
+
+
+def test_what_a_side_of_an_if_gives_to_a_loop_is_held_as_the_loop_is():
+    program = optimise(prepare(traced(faded, TensorType(1, Float))))
+    verify(program)
+    # What is left is the result, put together of its elements.
+    assert [op for op in ops(program) if op in ("build", "update")] == ["build"]
+    x = torch.tensor([0.5, -1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    np.testing.assert_allclose(interpret(program, [x.numpy()])[0], faded(x).numpy(), rtol=1e-6)
+
+
 def test_a_tensor_in_memory_is_not_put_together_for_each_element_that_changes():
     matrix = TensorType(2, Float, (4, 4))
     program = hold_small_tensors(optimise(traced(swept, matrix, Integer)))

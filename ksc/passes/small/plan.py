@@ -79,12 +79,14 @@ class _Survey:
     def plan(self) -> Plan:
         self.lose()
         worth = self.used - self.lost
-        self.join_linked(worth)
-        # What a scalar comes from is best a scalar itself; sources stand before what is made of them.
-        for source, target in reversed(self.flows):
-            if target in worth and isinstance(source, Var) and source not in self.lost:
-                worth.add(source)
-        self.join_linked(worth)
+        # What a scalar comes from is best a scalar itself; a loop's results come from inside of it.
+        before = -1
+        while len(worth) != before:
+            before = len(worth)
+            self.join_linked(worth)
+            for source, target in reversed(self.flows):
+                if target in worth and isinstance(source, Var) and source not in self.lost:
+                    worth.add(source)
         held = frozenset(var for var in self.needs if var in worth and var not in self.lost)
         loops = frozenset(loop for var in held for loop in self.needs[var]) | self.deciding
         if held:
