@@ -92,3 +92,19 @@ def test_all_of_them_are_divided(sources: dict[str, GeneratedSource]) -> None:
     assert sources["weighted"].text.count("ks::rows{") == 2
     assert sources["lengths"].text.count("ks::rows{") >= 3
     assert "// On one thread" not in sources["weighted"].text + sources["lengths"].text
+
+
+def test_what_only_a_nan_needs_is_no_row() -> None:
+    """An element that is looked up is a thread's, and is summed up by it alone where it is NaN."""
+    program = """
+(def looked_up (Tensor 2 Float) ((whole : (Tensor 2 Float)) (x : (Tensor 2 Float)))
+  (let ((rows (size x 0)) (columns (size x 1)))
+    (build (tuple rows rows) (lam ((i : Integer) (k : Integer))
+      (let ((element (index (tuple i k) whole)))
+        (if (CHOICE element)
+          (reduce add columns (lam (j : Integer) (exp (mul (index (tuple i j) x) (index (tuple k j) x)))))
+          element))))))
+"""
+    for choice, rows in (("isnan", 0), ("lt 0.0", 1)):
+        made = optimise(parse(program.replace("CHOICE", choice)))
+        assert generate(Unit("looked_up", [("", made)], "float64", kind="tensor")).text.count("ks::rows{") == rows

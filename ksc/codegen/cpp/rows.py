@@ -8,13 +8,14 @@
 A thread that walked along a row of its own would read apart from its neighbours, and few long rows would have few
 threads; a product of matrices that an iteration makes is a row of as many steps as it has terms. So the loops in the
 body are divided as well, and it is decided at run time, from the number of rows and their length, whether a thread, a
-warp, a block or the whole grid takes a row.
+warp, a block or the whole grid takes a row. What a body does only for an element that is NaN is no row: a team would
+take each iteration for the sake of a few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ksc.codegen.cpp.lanes import count
 from ksc.codegen.cpp.printer import Printer
@@ -46,6 +47,7 @@ class _Search:
         own: what the body binds.
         outer: the indices of an iteration.
         parts: tensors that are parts of others at these.
+        nans: whether something is NaN.
         length: of the first row that is read.
         across: whether something is read side by side by neighbouring iterations.
     """
@@ -54,6 +56,7 @@ class _Search:
     own: frozenset[Var]
     outer: tuple[Var, ...]
     parts: set[Atom] = field(default_factory=set)
+    nans: set[Atom] = field(default_factory=set)
     length: str = ""
     across: bool = False
 
@@ -68,6 +71,12 @@ class _Search:
                 if tensor in self.parts or any(index in self.outer for index in at):
                     self.parts.add(eqn.outs[0])
                 return True
+            case "isnan":
+                self.nans.update(eqn.outs)
+                return True
+            case "if" if eqn.args[0] in self.nans:
+                rare = replace(self, parts={*self.parts})
+                return rare.block(eqn.blocks[0]) and self.block(eqn.blocks[1])
             case "if" | "withacc":
                 return all(map(self.block, eqn.blocks))
             case "build" if (product := product_of(eqn)) is not None:
