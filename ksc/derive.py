@@ -10,13 +10,13 @@ that has a cotangent whether it is handed over, and then of each whether its cot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ksc.ir.nodes import Block, Eqn, Function, Program, Var
 from ksc.ir.rewrite import callees
 from ksc.ir.types import is_differentiable
-from ksc.passes import PIPELINE, optimise, preparation, prepare
+from ksc.passes import PIPELINE, Pass, optimise, preparation, prepare
 from ksc.passes.forget_rules import forget_rules
 from ksc.passes.quotients import gives_quotients, read_quotients
 from ksc.passes.seed_sizes import state_cotangent_sizes, state_tangent_sizes
@@ -40,10 +40,10 @@ def derive(program: Program, derivation: str, *, prepared: bool = True) -> Progr
     return program
 
 
-def stages(program: Program, derivation: str) -> Iterator[tuple[str, Program]]:
+def stages(program: Program, derivation: str, last: Sequence[Pass] = ()) -> Iterator[tuple[str, Program]]:
     """What ``program`` is after each pass and transform on its way to the optimised ``derivation``, with a title.
 
-    The last one is what code is generated for.
+    ``last`` are the passes that a code generator runs before it prints. The last program is the one that it prints.
     """
     yield "as traced", program
     steps = list(derivation_steps(derivation))
@@ -54,7 +54,7 @@ def stages(program: Program, derivation: str) -> Iterator[tuple[str, Program]]:
         program = _transformed(program, letter, seeds, is_last=k == len(steps))
         yield _TRANSFORMS[letter], program
     program = forget_rules(program)
-    for step in PIPELINE:
+    for step in (*PIPELINE, *last):
         program = step.run(program)
         yield f"{step.name}: {step.why}", program
 

@@ -29,14 +29,15 @@ class Inside:
         return self._mapped("")
 
     def stages(self, derivation: str = "") -> Iterator[tuple[str, str]]:
-        """The IR as text after each pass on the way to a derivation, each with its title, see ``ksc.derive``.
+        """The IR as text after each pass on the way to C++ in the default dtype, each with its title.
 
-        ``"backward"`` names the derivation that autograd takes.
+        See ``ksc.derive``; ``"backward"`` names the derivation that autograd takes.
         """
         from ksc.derive import stages
 
         special = self._annotated()
-        return ((title, _text(program)) for title, program in stages(special.program, special.named(derivation)))
+        steps = stages(special.program, special.named(derivation), special.last_passes(torch.get_default_dtype()))
+        return ((title, _text(program)) for title, program in steps)
 
     @property
     def ir(self) -> str:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ksc.ir.nodes import Program
     from ksc.layout import Layout
     from ksc.lowering import Lowered
+    from ksc.passes import Pass
     from ksc.recall.facts import Facts
     from ksc.steps import Step
 
@@ -227,6 +228,12 @@ class Specialisation:
                 with self._nest_refused(), uncollected():
                     self._programs[derivation] = optimise(forget_rules(derive(self.program, derivation)))
             return self._programs[derivation]
+
+    def last_passes(self, dtype: torch.dtype) -> tuple[Pass, ...]:
+        """The passes that an optimised program goes through before it is printed as C++."""
+        from ksc.passes import processor_passes
+
+        return processor_passes(tensors=self.takes_tensors, double=dtype == torch.float64)
 
     def source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
         """The generated C++ of the unit that contains the derivation."""

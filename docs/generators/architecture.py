@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docs.generators.markdown import table
+from ksc.passes import GRID, PIPELINE, PREPARE, PROCESSOR, Pass
 
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = (".py", ".h", ".cpp", ".hpp", ".cu", ".cuh", ".jinja", ".js", ".css", ".html")
@@ -62,11 +63,13 @@ def _without_comment(path: Path) -> str:
 
 def passes() -> str:
     """The pipeline, a pass a line."""
-    from ksc.passes import GRID, PIPELINE, PREPARE
-
-    parts = (("before a derivative", PREPARE), ("", PIPELINE), ("for a GPU", GRID))
-    rows = [(when, f"`{step.name}`", step.why) for when, steps in parts for step in steps]
+    parts = (("before a derivative", PREPARE), ("", PIPELINE), ("for a processor", PROCESSOR), ("for a GPU", GRID))
+    rows = [(f"{when}{_of(step)}", f"`{step.name}`", step.why) for when, steps in parts for step in steps]
     return table(("", "pass", "why it stands here"), rows)
+
+
+def _of(step: Pass) -> str:
+    return {"": "", "tensors": ", of tensors"}.get(step.only, f", in {step.only}")
 
 
 def _is_source(path: Path) -> bool:

@@ -82,7 +82,7 @@ def _stages(special: Specialisation, derivation: str, group: str, sizes: Sizes, 
     before: Program | None = None
     rows: list[Row] = []
     counts: dict[str, Count] = {}
-    for title, program in stages(special.program, derivation):
+    for title, program in stages(special.program, derivation, special.last_passes(dtype)):
         name, _, why = title.partition(": ")
         same = before is not None and unchanged(before, program)
         if not same:
@@ -132,7 +132,7 @@ def _origins(source: GeneratedSource, number: int) -> tuple[Span, ...]:
 
 
 def _at_first(panes: Sequence[Pane]) -> list[int]:
-    """The source, the optimised IR of value and vjp, and the code of the last of the two."""
+    """The source, the IR of value and vjp as C++ is printed of it, and the code of the last of the two."""
     last = {pane.group: k for k, pane in enumerate(panes) if pane.language != "cpp"}
     shown = [last[group] for group in ("Python", "value", "vjp") if group in last]
     code = [k for k, pane in enumerate(panes) if pane.language == "cpp"]

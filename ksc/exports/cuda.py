@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ksc.codegen.target import GPU
 from ksc.compiler.nvcc import AHEAD_OF_TIME, ARCHITECTURES_VARIABLES, CudaOptions
 from ksc.exports.c_library import comparisons, described
 from ksc.exports.files import copy_prelude, write
@@ -26,7 +25,7 @@ def write_cuda(library: Library, folder: Path, *, architectures: tuple[str, ...]
     Raises ArgumentError where names of functions collide, UnsupportedError (KS119) where a kernel cannot run on a GPU,
     BuildError where the architectures are none.
     """
-    units = library.units(GPU)
+    units = library.units(cuda=True)
     chosen = _architectures(architectures)
     names = {**described(library, units), "architectures": chosen, "skipped": SKIPPED}
     for unit in units.values():

@@ -16,7 +16,6 @@ from ksc.specialise import DTYPES, Specialisation
 from ksc.torch.spec import OpSpec
 
 if TYPE_CHECKING:
-    from ksc.codegen.target import Target
     from ksc.codegen.unit import Dtype, GeneratedSource
     from ksc.kernel import Kernel
 
@@ -85,19 +84,20 @@ class ExportedKernel:
             return [paths[0] or "result"]
         return [path if path and not path.isdigit() else f"result{path or k}" for k, path in enumerate(paths)]
 
-    def unit(self, library: str, dtype: torch.dtype, target: Target | None = None) -> GeneratedSource:
-        """The source of all derivations in one dtype, for the CPU unless another target is told.
+    def unit(self, library: str, dtype: torch.dtype, *, cuda: bool = False) -> GeneratedSource:
+        """The source of all derivations in one dtype, in C++ or in CUDA.
 
-        Raises UnsupportedError (KS119) where that target cannot run the kernel.
+        Raises UnsupportedError (KS119) where a GPU cannot run the kernel.
         """
         from ksc.codegen import cpp
-        from ksc.codegen.target import CPU
+        from ksc.codegen import cuda as gpu
         from ksc.codegen.unit import Unit
 
         programs = [(derivation, self.special.program_of(derivation)) for derivation in self.derivations]
         name = f"{library}_{self.name}_{SUFFIXES[dtype]}"
         kind: Any = "tensor" if self.takes_tensors else "elementwise"
-        return cpp.generate(Unit(name, programs, self.storage(dtype), kind, self.doc, self.source), target or CPU)
+        unit = Unit(name, programs, self.storage(dtype), kind, self.doc, self.source)
+        return gpu.generate(unit) if cuda else cpp.generate(unit)
 
     def storage(self, dtype: torch.dtype) -> Dtype:
         """The dtype as the code generator calls it."""
@@ -120,10 +120,10 @@ class Library:
         """The kernel of that name."""
         return next(kernel for kernel in self.kernels if kernel.name == name)
 
-    def units(self, target: Target | None = None) -> dict[tuple[str, torch.dtype], GeneratedSource]:
+    def units(self, *, cuda: bool = False) -> dict[tuple[str, torch.dtype], GeneratedSource]:
         """The source of each kernel, by its name, in each dtype. Raises as ``ExportedKernel.unit`` does."""
         return {
-            (kernel.name, dtype): kernel.unit(self.name, dtype, target)
+            (kernel.name, dtype): kernel.unit(self.name, dtype, cuda=cuda)
             for kernel in self.kernels
             for dtype in kernel.dtypes
         }

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from ksc.ir.nodes import Program
+from ksc.passes.accumulated import accumulate_carries
+from ksc.passes.batches import loop_over_products
 from ksc.passes.branch_values import reuse_branch_values
+from ksc.passes.columns import sum_by_rows
 from ksc.passes.combining import reduce_combining_loops, reduce_combining_loops_with_rules
 from ksc.passes.contractions import take_out_additions, take_out_sums
 from ksc.passes.cse import eliminate_common_subexpressions
 from ksc.passes.dce import remove_dead_code
+from ksc.passes.divisors import share_divisors
 from ksc.passes.elements import reuse_elements
+from ksc.passes.extremes import reduce_extremes
 from ksc.passes.factors import take_out_factors
 from ksc.passes.fission import part_fills, part_fills_with_rules
 from ksc.passes.fuse import fuse, fuse_neighbours, has_tensors
@@ -20,7 +25,9 @@ from ksc.passes.guards import require_before_loops, require_before_loops_that_ru
 from ksc.passes.hoist import hoist_invariants, hoist_sizes
 from ksc.passes.inline import inline_small
 from ksc.passes.joint import join_sums
+from ksc.passes.kept import keep_sums
 from ksc.passes.leftovers import clear_leftovers
+from ksc.passes.lookups import look_up_first
 from ksc.passes.merge import merge_ifs
 from ksc.passes.order import order_additions
 from ksc.passes.requirements import repeat_requirements
@@ -30,18 +37,28 @@ from ksc.passes.small import hold_small_tensors
 from ksc.passes.starts import fill_starts
 from ksc.passes.stores import turn_accumulations_into_stores
 from ksc.passes.strips import strip_mine
+from ksc.passes.sums_of_elements import add_up_elements
+from ksc.passes.supports import limit_to_supports
 from ksc.passes.tabulate import tabulate_invariants
 from ksc.passes.through import add_through
+from ksc.passes.wanted import compute_wanted_rows
 from ksc.timings import timed
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One step: its name, what it does, and the reason for its place."""
+    """One step: its name, what it does, and the reason for its place.
+
+    Attributes:
+        only: if not for all, for kernels that take ``"tensors"``, or that compute in ``"double"`` or in ``"float"``.
+        after: the step that must have changed the program for this one to run, if any.
+    """
 
     name: str
     run: Callable[[Program], Program]
     why: str
+    only: str = ""
+    after: str = ""
 
 
 PREPARE: tuple[Pass, ...] = (
@@ -100,12 +117,42 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("dce last", remove_dead_code, "only what is read is worth printing"),
 )
 
-GRID: tuple[Pass, ...] = (
-    Pass("strips", strip_mine, "loops are as they will be; a grid multiplies by tiles what lanes sum up one by one"),
-    Pass("fuse apart", partial(fuse, rows=False), "what lanes no longer sum up needs no rows; short loops divide well"),
-    Pass("dce of strips", remove_dead_code, "what went into products is not computed in lanes again"),
+PROCESSOR: tuple[Pass, ...] = (
+    Pass("kept", keep_sums, "loops are as they will be; what a derivative computes of its primal again is read"),
+    Pass("carries", accumulate_carries, "a tensor that is only added to is told from one whose rows are put in place"),
+    Pass("supports", limit_to_supports, "so it is known where a tangent is zero; such zeros are not added either"),
+    Pass("wanted", compute_wanted_rows, "before nests are parted: a row of a nest takes no loop of its own"),
+    Pass("lookups", look_up_first, "before columns: what is summed up row by row may hold no check"),
+    Pass("columns", sum_by_rows, "before those who look at innermost loops, which are over rows then"),
+    Pass("divisors", partial(share_divisors, least=1), "innermost loops are as they are printed", only="double"),
+    Pass("several divisors", partial(share_divisors, least=2), "one division of floats costs nothing", only="float"),
+    Pass("added up", add_up_elements, "the last that asks for sums: these become loops that carry"),
+    Pass("batches", loop_over_products, "products are whole to all passes before", only="tensors"),
 )
-"""What is done after that for a GPU."""
+"""What is done after that for a processor, where C++ is printed."""
+
+GRID: tuple[Pass, ...] = (
+    Pass(
+        "strips",
+        strip_mine,
+        "loops are as they will be; a grid multiplies by tiles what lanes sum up one by one",
+        only="tensors",
+    ),
+    Pass(
+        "fuse apart",
+        partial(fuse, rows=False),
+        "what lanes no longer sum up needs no rows; short loops divide well",
+        after="strips",
+    ),
+    Pass(
+        "dce of strips",
+        remove_dead_code,
+        "what went into products is not computed in lanes again",
+        after="strips",
+    ),
+    Pass("extremes", reduce_extremes, "loops that search are seen through before; their iterations are shared out"),
+)
+"""What is done after that for a GPU, where CUDA is printed."""
 
 
 def preparation(program: Program) -> tuple[Pass, ...]:
@@ -115,28 +162,41 @@ def preparation(program: Program) -> tuple[Pass, ...]:
 
 def prepare(program: Program) -> Program:
     """Run the passes that come before differentiation; a program without tensors stays as it is."""
-    for step in preparation(program):
-        program = _run(step, program)
-    return program
+    return _run(preparation(program), program)
 
 
 def optimise(program: Program) -> Program:
     """Run the pipeline."""
-    for step in PIPELINE:
-        program = _run(step, program)
+    return _run(PIPELINE, program)
+
+
+def processor_passes(*, tensors: bool, double: bool) -> tuple[Pass, ...]:
+    """The passes for a processor, of a kernel that takes tensors or numbers, and computes in double or in float."""
+    return _chosen(PROCESSOR, {"tensors" if tensors else "numbers", "double" if double else "float"})
+
+
+def optimise_for_processor(program: Program, *, tensors: bool, double: bool) -> Program:
+    """Run what a processor needs beyond the pipeline, of such a kernel."""
+    return _run(processor_passes(tensors=tensors, double=double), program)
+
+
+def optimise_for_grid(program: Program, *, tensors: bool = True) -> Program:
+    """Run what a GPU needs beyond the pipeline, of a kernel that takes tensors or numbers."""
+    return _run(_chosen(GRID, {"tensors" if tensors else "numbers"}), program)
+
+
+def _chosen(steps: Sequence[Pass], kernel: Collection[str]) -> tuple[Pass, ...]:
+    return tuple(step for step in steps if not step.only or step.only in kernel)
+
+
+def _run(steps: Sequence[Pass], program: Program) -> Program:
+    changed: set[str] = set()
+    for step in steps:
+        if step.after and step.after not in changed:
+            continue
+        with timed(f"pass {step.name}"):
+            after = step.run(program)
+        if after is not program:
+            changed.add(step.name)
+        program = after
     return program
-
-
-def optimise_for_grid(program: Program) -> Program:
-    """Run what a GPU needs beyond the pipeline; the same program where that is nothing."""
-    first, *others = GRID
-    mined = _run(first, program)
-    if mined is not program:
-        for step in others:
-            mined = _run(step, mined)
-    return mined
-
-
-def _run(step: Pass, program: Program) -> Program:
-    with timed(f"pass {step.name}"):
-        return step.run(program)

@@ -64,15 +64,16 @@ def test_a_missing_file_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize("stage", ["ir", "vjp"])
 def test_shows_the_ir_after_each_pass(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from ksc.passes import PIPELINE
+    from ksc.passes import PIPELINE, processor_passes
 
     assert main(["show", f"{RELU3}:relu3", "--passes", "--stage", stage]) == 0
     shown = capsys.readouterr().out
     titles = [line for line in shown.splitlines() if line.startswith(";; ")]
     assert titles[0] == ";; as traced"
     assert (";; vjp" in titles) == (stage == "vjp")
-    assert len(titles) == len(PIPELINE) + (2 if stage == "vjp" else 1)
-    assert all(any(step.why in title for title in titles) for step in PIPELINE)
+    steps = (*PIPELINE, *processor_passes(tensors=False, double=False))
+    assert len(titles) == len(steps) + (2 if stage == "vjp" else 1)
+    assert all(any(step.why in title for title in titles) for step in steps)
 
 
 @pytest.fixture

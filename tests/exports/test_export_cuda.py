@@ -14,6 +14,7 @@ from ksc.cli import main
 from ksc.errors import ArgumentError, BuildError, UnsupportedError
 from ksc.exports.cuda import SKIPPED
 from ksc.exports.manifest import read
+from tests.passes.test_strips import arguments, mixture
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -83,6 +84,19 @@ if NVCC is not None and CMAKE is not None:
         else:
             assert done.stdout == "4 calls agree\n"
             assert done.returncode == 0
+
+
+def test_it_multiplies_by_tiles_as_in_python(tmp_path: Path) -> None:
+    kernel = mixture(triangular=True, weighted=False, curved=True, several=True)
+    args = tuple(arguments(0))
+    special, _ = kernel.example(args)
+    call = "ks::multiply_all("
+    assert call in special.cuda_source("", torch.float64).text
+    folder = knossos.export(
+        kernel, tmp_path / "f", target="cuda", example_inputs=args, dtypes=torch.float64, derivations=[""]
+    )
+    (unit,) = (folder / "src").glob("*.cu")
+    assert call in unit.read_text()
 
 
 def test_what_a_gpu_cannot_run_is_refused(tmp_path: Path) -> None:

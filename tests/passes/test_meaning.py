@@ -10,7 +10,7 @@ from ksc.errors import KnossosError
 from ksc.ir.interpret import interpret
 from ksc.ir.types import Bool, BoxType, Float, Integer, TensorType, TupleType, is_scalar
 from ksc.ir.verify import verify
-from ksc.passes import PIPELINE, optimise
+from ksc.passes import GRID, PIPELINE, PREPARE, PROCESSOR, optimise
 from ksc.transforms import jvp, vjp
 from tests.ir.random_ir import random_program
 from tests.transforms.programs import PROGRAMS
@@ -101,6 +101,7 @@ def test_the_pipeline_finds_little_to_do_a_second_time(name):
 
 
 def test_every_pass_says_why():
-    names = [step.name for step in PIPELINE]
-    assert len(set(names)) == len(names)
-    assert all(step.why for step in PIPELINE)
+    for last in (PROCESSOR, GRID):
+        names = [step.name for step in (*PIPELINE, *last)]
+        assert len(set(names)) == len(names)
+    assert all(step.why for step in (*PREPARE, *PIPELINE, *PROCESSOR, *GRID))

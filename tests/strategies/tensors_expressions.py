@@ -202,7 +202,7 @@ class TensorExpressions:
                     return None
             elif sizes.setdefault(own, wanted) != wanted:
                 return None
-        for own in {d for param in helper.params for d in param if not is_constant(d)}:
+        for own in sorted({d for param in helper.params for d in param if not is_constant(d)}):
             sizes.setdefault(own, self.choose.pick(scope.sizes))
         return sizes
 

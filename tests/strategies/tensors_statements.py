@@ -220,7 +220,7 @@ class TensorStatements:
                 if len(sizes) < len(set(scope.variables[name].dims)):
                     continue
                 self.choose.calls -= helper.cost * scope.mult
-                for own in {d for param in helper.params for d in param}:
+                for own in sorted({d for param in helper.params for d in param}):
                     sizes.setdefault(own, self.choose.pick(scope.sizes))
                 args = [self.value(tuple(sizes[d] for d in param), scope, 2) for param in helper.params[1:]]
                 call = f"{helper.name}({', '.join([name, *args])})"

@@ -27,24 +27,25 @@ from ksc.codegen.target import CPU, Target
 from ksc.codegen.unit import SUFFIXES, GeneratedSource, Unit
 from ksc.errors import InvalidIRError
 from ksc.ir.nodes import Function, Program, walk
-from ksc.passes.accumulated import accumulate_carries
-from ksc.passes.batches import loop_over_products
-from ksc.passes.columns import sum_by_rows
-from ksc.passes.divisors import share_divisors
-from ksc.passes.extremes import reduce_extremes
-from ksc.passes.kept import keep_sums
-from ksc.passes.lookups import look_up_first
-from ksc.passes.sums_of_elements import add_up_elements
-from ksc.passes.supports import limit_to_supports
-from ksc.passes.wanted import compute_wanted_rows
+from ksc.passes import optimise_for_processor
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 _MARK = re.compile("\x00(\\d+)\x00")
 
 
-def generate(unit: Unit, target: Target = CPU) -> GeneratedSource:
-    """Print a unit as one source that includes only the prelude; the same unit and target give the same bytes.
+def generate(unit: Unit) -> GeneratedSource:
+    """Print a unit as one C++ source that includes only the prelude; the same unit gives the same bytes.
+
+    Raises InvalidIRError where the IR has no form in C++, UnsupportedError where it does what a processor cannot.
+    """
+    tensors, double = unit.kind == "tensor", COMPUTE[unit.dtype] == "double"
+    programs = [(d, optimise_for_processor(program, tensors=tensors, double=double)) for d, program in unit.programs]
+    return print_unit(replace(unit, programs=programs), CPU)
+
+
+def print_unit(unit: Unit, target: Target) -> GeneratedSource:
+    """Print a unit, whose programs are as the target needs them; the same unit and target give the same bytes.
 
     Raises InvalidIRError where the IR has no form in C++, UnsupportedError where it does what the target cannot.
     """
@@ -109,13 +110,6 @@ class _Module:
     def add(self, program: Program) -> CppFunction:
         """Print what the program's entry reaches, callees first; gives the entry."""
         self._add_boxes(program)
-        if self._target.is_grid:
-            program = reduce_extremes(program)
-        else:
-            program = limit_to_supports(accumulate_carries(keep_sums(program)))
-            program = sum_by_rows(look_up_first(compute_wanted_rows(program)))
-            program = add_up_elements(share_divisors(program, least=1 if self._float_type == "double" else 2))
-            program = loop_over_products(program) if self._divided else program
         order = list(_callees_first(program))
         cyclic = {name for name in order if _reaches(program, name, name)}
         analyses = {name: analyse(program.functions[name], program) for name in order}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ksc.codegen.cpp.generate import generate as generate_for
+from ksc.codegen.cpp.generate import print_unit
 from ksc.codegen.target import GPU
 from ksc.codegen.unit import GeneratedSource, Unit
 from ksc.passes import optimise_for_grid
@@ -16,7 +16,6 @@ def generate(unit: Unit) -> GeneratedSource:
     Raises InvalidIRError where the IR has no form in CUDA; UnsupportedError where it prints, and (KS119) where it
     recurses, calls back into Python, or takes or gives a tensor of more than eight dimensions.
     """
-    if unit.kind == "tensor":
-        programs = [(derivation, optimise_for_grid(program)) for derivation, program in unit.programs]
-        unit = replace(unit, programs=programs)
-    return generate_for(unit, GPU)
+    tensors = unit.kind == "tensor"
+    programs = [(derivation, optimise_for_grid(program, tensors=tensors)) for derivation, program in unit.programs]
+    return print_unit(replace(unit, programs=programs), GPU)
