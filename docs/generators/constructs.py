@@ -38,6 +38,7 @@ EXPRESSIONS: Mapping[type[ast.expr], tuple[str, str]] = {
     ast.Call: ("math.sin(x)", "Python functions, recursion with annotated results, methods, the functions below"),
     ast.Attribute: ("v.shape", "modules, dataclasses, namedtuples, tensors"),
     ast.Subscript: ("v[1:-1]", "ints, slices, `None`, `...`, tensors of ints, lists of constants; see below"),
+    ast.Slice: ("v[1:]", "`slice(1, None)` is the same, a value that can be named and passed"),
     ast.Tuple: ("(x, n)", "a starred item too, `(*xs, x)`"),
     ast.List: ("[x, x + 1]", "a starred item too"),
     ast.Dict: ('{"a": x, "b": n}', "the keys are constants; `**` of another dict too"),

@@ -16,7 +16,7 @@ from ksc.frontend.logic import choose, short_circuit
 from ksc.frontend.refuse import describe_node
 from ksc.frontend.rows import is_growing, refuse_growing
 from ksc.frontend.subscripts import subscript
-from ksc.frontend.values import Static, Struct, Value, describe, scalar_type
+from ksc.frontend.values import NONE, Static, Struct, Value, describe, make_slice, scalar_type
 from ksc.ir.types import Bool
 
 
@@ -63,6 +63,12 @@ def _constant(frame: Frame, node: ast.Constant) -> Value:
     if isinstance(node.value, complex):
         frame.refuse(node, "complex numbers cannot be compiled", "use two floats", code="KS200")
     return Static(node.value)
+
+
+def _slice(frame: Frame, node: ast.Slice) -> Value:
+    return make_slice(
+        *(NONE if part is None else evaluate(frame, part) for part in (node.lower, node.upper, node.step))
+    )
 
 
 def _name(frame: Frame, node: ast.Name) -> Value:
@@ -212,6 +218,7 @@ EXPRESSIONS: dict[type[ast.expr], Callable[..., Value]] = {
     ast.Call: lambda frame, node: call_expression(frame, node),
     ast.Attribute: _attribute,
     ast.Subscript: lambda frame, node: subscript(frame, evaluate(frame, node.value), node),
+    ast.Slice: _slice,
     ast.Tuple: lambda frame, node: Struct(tuple, _elements(frame, node.elts)),
     ast.List: lambda frame, node: Struct(list, _elements(frame, node.elts)),
     ast.Dict: _dict,
@@ -231,5 +238,4 @@ REFUSED: dict[type[ast.expr], tuple[str, str, str]] = {
     ast.Set: ("sets are not known", "use a tuple", "KS105"),
     ast.SetComp: ("sets are not known", "use a tuple", "KS105"),
     ast.Starred: ("the number of elements must be in sight", "name each one", "KS104"),
-    ast.Slice: ("a slice stands here alone", "slice a tuple with constants", "KS100"),
 }

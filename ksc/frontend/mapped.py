@@ -19,11 +19,10 @@ from ksc.frontend.special import TracedCallable, derived_function
 from ksc.frontend.tensors import shapes
 from ksc.frontend.tensors.array import same_size, size_of
 from ksc.frontend.tensors.elementwise import elementwise
-from ksc.frontend.tensors.indexing import Item, Slice, place_of, read_place
+from ksc.frontend.tensors.indexing import place_of, read_place
 from ksc.frontend.tensors.integers import below, bounded
 from ksc.frontend.tensors.op import Op
 from ksc.frontend.values import (
-    NONE,
     Abstract,
     Array,
     Closure,
@@ -34,6 +33,7 @@ from ksc.frontend.values import (
     Value,
     describe,
     leaves,
+    make_slice,
     scalar_type,
 )
 from ksc.ir.nodes import Atom, Var
@@ -145,7 +145,7 @@ def _mapped(frame: Frame, lane: Lane, levels: Sequence[Level], values: Sequence[
             return value.with_items(tuple(picked(item, _entry(at, k, len(value.items))) for k, item in parts))
         if not (isinstance(value, Ref | Array) and value.rank) or at is None:
             return value
-        whole: list[Item] = [Slice(NONE, NONE, NONE)] * _place(frame, at, value.rank, node)
+        whole = [make_slice()] * _place(frame, at, value.rank, node)
         return read_place(frame, place_of(frame, value, [*whole, Dynamic(index)], node), node)
 
     for value, at in zip(values, dims, strict=True):

@@ -227,11 +227,11 @@ def item_of(frame: Frame, rows: Rows, index: Value, node: ast.AST, around: Itera
     return made(rows.template)
 
 
-def slice_of(frame: Frame, rows: Rows, items: Sequence[object], node: ast.AST) -> Rows:
+def slice_of(frame: Frame, rows: Rows, bounds: Value, node: ast.AST) -> Rows:
     """The list of the items in a slice."""
     from ksc.frontend.tensors.indexing import place_of, read_place
 
-    parts = [read_place(frame, place_of(frame, part, items, node), node) for part in rows.parts]  # type: ignore[arg-type]
+    parts = [read_place(frame, place_of(frame, part, [bounds], node), node) for part in rows.parts]
     return Rows(rows.template, tuple(part for part in parts if isinstance(part, Ref)))
 
 

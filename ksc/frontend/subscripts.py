@@ -14,8 +14,20 @@ from ksc.frontend.lists import entries_of, replace, set_item, set_slice
 from ksc.frontend.picking import picked
 from ksc.frontend.rows import item_of, slice_of
 from ksc.frontend.tensors.assignment import assign_place, augmented, augmented_place
-from ksc.frontend.tensors.indexing import Slice, items_of, place_of, read_place
-from ksc.frontend.values import Array, Iteration, Range, Ref, Rows, Static, Struct, Value, describe, scalar_type
+from ksc.frontend.tensors.indexing import items_of, place_of, read_place
+from ksc.frontend.values import (
+    Array,
+    Iteration,
+    Range,
+    Ref,
+    Rows,
+    Static,
+    Struct,
+    Value,
+    as_slice,
+    describe,
+    scalar_type,
+)
 from ksc.ir.types import Integer
 
 
@@ -27,12 +39,13 @@ def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
         return read_place(frame, place_of(frame, value, items_of(frame, node.slice), node), node)
     if isinstance(value, Rows):
         return _of_rows(frame, value, node)
-    given = None if isinstance(node.slice, ast.Slice) else evaluate(frame, node.slice)
-    if given is not None and _is_sequence(value) and not isinstance(given, Static) and scalar_type(given) == Integer:
+    given = evaluate(frame, node.slice)
+    if _is_sequence(value) and not isinstance(given, Static) and scalar_type(given) == Integer:
         return picked(frame, value, given, node)
     if scalar_type(value) is not None:
         frame.refuse(node, f"a number ({describe(value)}) has no elements", "index a tuple", code="KS200")
-    index = _constant(frame, given, node.slice) if given is not None else _slice(frame, node.slice)
+    what = "the index of a tuple, list or dict"
+    index = _constant(frame, given, node.slice, what, "use a constant index, or choose with `if`")
     if isinstance(value, Range) and index == slice(None, None, -1):
         return reversed_range(frame, value, node)
     if isinstance(value, Struct):
@@ -60,20 +73,23 @@ def subscript(frame: Frame, value: Value, node: ast.Subscript) -> Value:
 
 def _of_rows(frame: Frame, rows: Rows, node: ast.Subscript) -> Value:
     (item, *others) = items_of(frame, node.slice)
-    if others or not (isinstance(item, Slice) or scalar_type(item) == Integer):
+    bounds = as_slice(item)
+    if others or (bounds is None and scalar_type(item) != Integer):
         frame.refuse(node, f"{describe(rows)} is indexed by no number", "use one index or slice", code="KS200")
-    return slice_of(frame, rows, [item], node) if isinstance(item, Slice) else item_of(frame, rows, item, node)
+    return item_of(frame, rows, item, node) if bounds is None else slice_of(frame, rows, bounds, node)
 
 
 def assign_subscript(frame: Frame, target: ast.Subscript, value: Value) -> None:
     """``owner[index] = value``."""
     owner = _owner(frame, target)
-    if isinstance(owner, Struct) and owner.cls is list and isinstance(target.slice, ast.Slice):
-        set_slice(frame, owner, _slice(frame, target.slice), static_items(frame, value, target), target)
-    elif isinstance(owner, Struct):
-        set_item(frame, owner, _list_index(frame, target), value, target)
-    else:
+    if not isinstance(owner, Struct):
         assign_place(frame, place_of(frame, owner, items_of(frame, target.slice), target), value, target)
+        return
+    index = _written(frame, target)
+    if isinstance(index, slice) and owner.cls is list:
+        set_slice(frame, owner, index, static_items(frame, value, target), target)
+    else:
+        set_item(frame, owner, Static(index), value, target)
 
 
 def augment_subscript(
@@ -85,13 +101,14 @@ def augment_subscript(
         place = place_of(frame, owner, items_of(frame, target.slice), target)
         augmented_place(frame, op, place, value(), node)
         return
-    index = _list_index(frame, target)
-    assert isinstance(index, Static)
+    index = _written(frame, target)
+    if isinstance(index, slice):
+        frame.refuse(target, "a slice of a list is written", "build a new list", code="KS107")
     items = entries_of(owner) if owner.cls is dict else owner.items
-    found = operators.evaluate_static(frame, lambda items, k: items[k], (items, index.value), target)
+    found = operators.evaluate_static(frame, lambda items, k: items[k], (items, index), target)
     assert isinstance(found, Static)
     item: Value = found.value
-    set_item(frame, owner, index, augment_value(frame, op, item, value(), node), target)
+    set_item(frame, owner, Static(index), augment_value(frame, op, item, value(), node), target)
 
 
 def augment_value(frame: Frame, op: ast.operator, current: Value, value: Value, node: ast.AST) -> Value:
@@ -114,35 +131,21 @@ def _owner(frame: Frame, target: ast.Subscript) -> Ref | Array | Struct:
     frame.refuse(target, reason, "build a new one", code="KS107")
 
 
-def _list_index(frame: Frame, target: ast.Subscript) -> Value:
-    if isinstance(target.slice, ast.Slice):
-        frame.refuse(target, "a slice of a list is written", "build a new list", code="KS107")
-    instead = "use a constant index, or a tensor in place of the list"
+def _written(frame: Frame, target: ast.Subscript) -> object:
+    """The index of a list or dict of which an item is written."""
     from ksc.frontend.expressions import evaluate
 
-    return Static(frame.require_static(evaluate(frame, target.slice), target.slice, "the index of a list", instead))
+    instead = "use a constant index, or a tensor in place of the list"
+    return _constant(frame, evaluate(frame, target.slice), target.slice, "the index of a list", instead)
 
 
 def _is_sequence(value: Value) -> TypeGuard[Struct]:
     return isinstance(value, Struct) and issubclass(value.cls, tuple | list)
 
 
-_INSTEAD = "use a constant index, or choose with `if`"
-
-
-def _constant(frame: Frame, index: Value, node: ast.expr) -> object:
-    return frame.require_static(index, node, "the index of a tuple, list or dict", _INSTEAD)
-
-
-def _slice(frame: Frame, node: ast.expr) -> slice:
-    from ksc.frontend.expressions import evaluate
-
-    assert isinstance(node, ast.Slice)
-    return slice(
-        *(
-            None
-            if part is None
-            else frame.require_static(evaluate(frame, part), part, "the bound of a slice", _INSTEAD)
-            for part in (node.lower, node.upper, node.step)
-        )
-    )
+def _constant(frame: Frame, index: Value, node: ast.expr, what: str, instead: str) -> object:
+    """The Python object that an index is."""
+    bounds = as_slice(index)
+    if bounds is None:
+        return frame.require_static(index, node, what, instead)
+    return slice(*(frame.require_static(part, node, "the bound of a slice", instead) for part in bounds.items))

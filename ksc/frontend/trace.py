@@ -16,7 +16,7 @@ from ksc.frontend.rules import trace_root
 from ksc.frontend.source import plain_function
 from ksc.frontend.special import special_callable
 from ksc.frontend.tensors.dtypes import is_left_to_caller
-from ksc.frontend.values import Abstract, Static, Struct, Value, leaves
+from ksc.frontend.values import Abstract, Static, Struct, Value, as_slice, leaves
 from ksc.ir.nodes import Program, Span
 from ksc.ir.types import Integer, TensorType, Type
 
@@ -104,17 +104,25 @@ def trace(
     except (NeedsStaticError, LoopTypeError) as error:
         raise error.published() from None
     assert entry.result is not None
-    for leaf in leaves(entry.result):
-        if not isinstance(leaf, Abstract | Static) or (isinstance(leaf, Static) and _is_internal(leaf.value)):
-            reason = "the kernel returns a function, a method, a range, or a dtype or device that only the caller knows"
-            refuse(span, reason, "return numbers, tensors, tuples and dataclasses of them", code="KS118")
+    if _holds_slice(entry.result) or not all(map(_has_meaning, leaves(entry.result))):
+        what = "a function, a method, a range, a slice, or a dtype or device that only the caller knows"
+        instead = "return numbers, tensors, tuples and dataclasses of them"
+        refuse(span, f"the kernel returns {what}", instead, code="KS118")
     _require_wide(described.values(), entry.result, span)
     return Traced(table.program(entry), described, entry.result, guards.freeze(), span)
 
 
-def _is_internal(obj: object) -> bool:
-    """Whether an object has no meaning outside the trace."""
-    return is_left_to_caller(obj) or isinstance(obj, range) or type(obj).__module__.startswith("ksc.frontend.")
+def _has_meaning(leaf: Value) -> bool:
+    """Whether a part of a result has a meaning outside the trace."""
+    if not isinstance(leaf, Static):
+        return isinstance(leaf, Abstract)
+    internal = type(leaf.value).__module__.startswith("ksc.frontend.")
+    return not (internal or is_left_to_caller(leaf.value) or isinstance(leaf.value, range))
+
+
+def _holds_slice(value: Value) -> bool:
+    parts = value.items if isinstance(value, Struct) else ()
+    return as_slice(value) is not None or any(map(_holds_slice, parts))
 
 
 def _require_wide(params: Iterable[Value], result: Value, span: Span) -> None:

@@ -189,7 +189,7 @@ class Abstract(Value):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Struct(Value):
-    """A container: ``cls`` is tuple, list, dict, or a namedtuple's or dataclass's class.
+    """A container: ``cls`` is tuple, list, dict, slice, or a namedtuple's or dataclass's class.
 
     ``keys`` are the fields of a class or the keys of a dict; tuples and lists have none. A list that can change has a
     ``cell``, which holds it as it is now; this is it as it was when it was read.
@@ -330,6 +330,19 @@ def scalar_type(value: Value) -> Type | None:
 def is_none(value: Value) -> bool:
     """Whether the value is None."""
     return isinstance(value, Static) and value.value is None
+
+
+def make_slice(start: Value = NONE, stop: Value = NONE, step: Value = NONE) -> Struct:
+    """``start:stop:step``, None where a part is left out."""
+    return Struct(slice, (start, stop, step), ("start", "stop", "step"))
+
+
+def as_slice(value: Value) -> Struct | None:
+    """The parts of a slice, which may be a constant from outside; None for any other value."""
+    if isinstance(value, Static) and isinstance(value.value, slice):
+        whole = value.value
+        return make_slice(Static(whole.start), Static(whole.stop), Static(whole.step))
+    return value if isinstance(value, Struct) and value.cls is slice else None
 
 
 def is_weak(value: Value) -> bool:

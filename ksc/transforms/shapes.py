@@ -28,10 +28,14 @@ DATA_DEPENDENT = "KS123"
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A number that is not known before the call; ``why`` says where it comes from."""
+    """A number that is not known before the call; ``why`` says where it comes from.
+
+    ``either`` holds for one of two numbers that are known.
+    """
 
     why: str
     span: Span | None = None
+    either: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +98,11 @@ def _position(number: Number, dim: int, which: str, main: Function) -> int:
     if isinstance(number, Known):
         return number.position
     why = number.why if isinstance(number, Unknown) else "a call that never returns"
-    kept = "say the sizes of the arguments, as `Annotated[torch.Tensor, (2, 2)]`, if no iteration changes it; "
+    either = isinstance(number, Unknown) and number.either
+    same = "if it is the same either way, say so: `assert x.shape[0] == 2`, or `Annotated[torch.Tensor, (2, 2)]`; "
     raise UnsupportedError(
         f"the size of dimension {dim} of {which} of {main.name} depends on {why}, and is not known before the call",
-        remedy=f"{kept if why == _LOOP else ''}compute it from the sizes of the arguments and from int arguments; "
+        remedy=f"{same if either else ''}compute it from the sizes of the arguments and from int arguments; "
         "fill a tensor of the largest size and return how much of it counts",
         span=(number.span if isinstance(number, Unknown) else None) or main.span,
         code=DATA_DEPENDENT,
@@ -253,7 +258,7 @@ class _Analysis:
             case _, Unknown():
                 return b
             case _:
-                return Unknown(why, span)
+                return Unknown(why, span, either=True)
 
     def choose(self, cond: Shape, a: Shape, b: Shape, span: Span | None) -> Shape:
         """What is known of a value that is ``a`` where ``cond`` holds, else ``b``."""

@@ -32,6 +32,7 @@ from ksc.frontend.values import (
     is_none,
     is_weak,
     leaves,
+    make_slice,
     scalar_type,
 )
 from ksc.ir.nodes import Const, const
@@ -177,6 +178,11 @@ def _len(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node:
     frame.refuse(node, f"{describe(args[0])} has no length here", "take the length of a tuple", code="KS200")
 
 
+def _slice(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
+    require_arity(frame, "slice", args, kwargs, 1, 3, node)
+    return make_slice(NONE, args[0]) if len(args) == 1 else make_slice(*args)
+
+
 def _sequence(cls: type) -> Handler:
     def handler(frame: Frame, args: Sequence[Value], kwargs: Mapping[str, Value], node: ast.AST) -> Value:
         require_arity(frame, cls.__name__, args, kwargs, 0, 1, node)
@@ -265,6 +271,7 @@ ITEMS: dict[Any, Handler] = {
     any: _fold("any", operators.either, FALSE),
     all: _fold("all", operators.both, TRUE),
     len: _len,
+    slice: _slice,
     tuple: _sequence(tuple),
     list: _sequence(list),
     zip: _zip,

@@ -17,21 +17,21 @@ from ksc.frontend.tensors.array import build, element, is_single, same_size, siz
 from ksc.frontend.tensors.bounds import require_picks_in_range
 from ksc.frontend.tensors.integers import ONE, ZERO, add, at_least, div, least, lower, sub, wrapped
 from ksc.frontend.tensors.views import Axis, picked, selected, source, viewed
-from ksc.frontend.values import NONE, Array, Ref, Static, Struct, Value, describe, is_number, narrow_dtype, scalar_type
+from ksc.frontend.values import (
+    Array,
+    Ref,
+    Static,
+    Struct,
+    Value,
+    as_slice,
+    describe,
+    is_none,
+    is_number,
+    narrow_dtype,
+    scalar_type,
+)
 from ksc.ir.nodes import Atom, Const, Var, const
 from ksc.ir.types import Bool, Integer
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slice:
-    """``start:stop:step``, None where a part is left out."""
-
-    start: Value
-    stop: Value
-    step: Value
-
-
-Item = Value | Slice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,28 +49,15 @@ class Place:
     mask: tuple[int, Array] | None = None
 
 
-def items_of(frame: Frame, node: ast.expr) -> list[Item]:
+def items_of(frame: Frame, node: ast.expr) -> Sequence[Value]:
     """The parts of an index, evaluated."""
-    if isinstance(node, ast.Tuple):
-        return [_item(frame, part) for part in node.elts]
-    item = _item(frame, node)
-    if isinstance(item, Struct) and item.cls is tuple:
-        return list(item.items)
-    return [item]
-
-
-def _item(frame: Frame, node: ast.expr) -> Item:
     from ksc.frontend.expressions import evaluate
 
-    if isinstance(node, ast.Starred):
-        frame.refuse(node, "a starred index", "name each index", code="KS104")
-    if isinstance(node, ast.Slice):
-        parts = (node.lower, node.upper, node.step)
-        return Slice(*(NONE if part is None else evaluate(frame, part) for part in parts))
-    return evaluate(frame, node)
+    index = evaluate(frame, node)
+    return index.items if isinstance(index, Struct) and index.cls is tuple else [index]
 
 
-def place_of(frame: Frame, tensor: Ref | Array, items: Sequence[Item], node: ast.AST) -> Place:
+def place_of(frame: Frame, tensor: Ref | Array, items: Sequence[Value], node: ast.AST) -> Place:
     """What an index of a tensor names.
 
     Raises UnsupportedError (KS209) for an index that is known to be out of range, TypeMismatchError (KS200) for one
@@ -101,8 +88,8 @@ def place_of(frame: Frame, tensor: Ref | Array, items: Sequence[Item], node: ast
             sizes.append(ONE)
         elif _is(part, ...):
             keep(ref.rank - taken)
-        elif isinstance(part, Slice):
-            start, step, length = _slice(frame, part, size_of(frame, node, ref, len(axes)), node)
+        elif (bounds := as_slice(part)) is not None:
+            start, step, length = _slice(frame, bounds, size_of(frame, node, ref, len(axes)), node)
             whole = start == ZERO and step == ONE and length == size_of(frame, node, ref, len(axes))
             axes.append(Axis(start, step, len(sizes), full=whole))
             sizes.append(length)
@@ -129,7 +116,7 @@ def _is(part: object, obj: object) -> bool:
     return isinstance(part, Static) and part.value is obj
 
 
-def _readable(frame: Frame, item: Item, node: ast.AST) -> Item:
+def _readable(frame: Frame, item: Value, node: ast.AST) -> Value:
     """The item, a list as the tensor it stands for, and a tensor as it is now."""
     from ksc.frontend.library import known_function
 
@@ -151,28 +138,27 @@ def _readable(frame: Frame, item: Item, node: ast.AST) -> Item:
     return item
 
 
-def _dims_taken(part: Item) -> int:
+def _dims_taken(part: Value) -> int:
     if isinstance(part, Array) and part.elem == Bool:
         return part.rank
     return 0 if _is(part, None) or _is(part, ...) else 1
 
 
-def _integer(frame: Frame, value: Value | Slice, node: ast.AST) -> Atom:
+def _integer(frame: Frame, value: Value, node: ast.AST) -> Atom:
     if isinstance(value, Array):
         return value.atom
-    if isinstance(value, Slice) or scalar_type(value) != Integer:
-        what = describe(value) if isinstance(value, Value) else "a slice"
-        frame.refuse(
-            node, f"{what} is no index of a tensor", "use integers, slices or tensors of integers", code="KS200"
-        )
+    if scalar_type(value) != Integer:
+        instead = "use integers, slices or tensors of integers"
+        frame.refuse(node, f"{describe(value)} is no index of a tensor", instead, code="KS200")
     return frame.atom(value, node)
 
 
-def _slice(frame: Frame, part: Slice, size: Atom, node: ast.AST) -> tuple[Atom, Atom, Atom]:
+def _slice(frame: Frame, part: Struct, size: Atom, node: ast.AST) -> tuple[Atom, Atom, Atom]:
     """Start, step and length of a slice of a dimension, bounds being clamped as Python does."""
+    first, last, stride = part.items
     step: Atom = ONE
-    if part.step is not NONE:
-        step = _bound(frame, part.step, node)
+    if not is_none(stride):
+        step = _bound(frame, stride, node)
         known = lower(frame, step)
         if isinstance(step, Const) and int(step.value) < 1:
             frame.refuse(node, "a slice of a tensor with a step below 1", "use .flip()", code="KS209")
@@ -180,11 +166,11 @@ def _slice(frame: Frame, part: Slice, size: Atom, node: ast.AST) -> tuple[Atom, 
             positive = frame.apply(node, "gte", step, ONE)
             frame.emit(node, "assert", [positive], [], params={"message": "the step of a slice must be positive"})
     start: Atom = ZERO
-    if part.start is not NONE:
-        start = at_least(frame, node, wrapped(frame, node, _bound(frame, part.start, node), size), 0)
+    if not is_none(first):
+        start = at_least(frame, node, wrapped(frame, node, _bound(frame, first, node), size), 0)
     stop = size
-    if part.stop is not NONE:
-        stop = least(frame, node, wrapped(frame, node, _bound(frame, part.stop, node), size), size)
+    if not is_none(last):
+        stop = least(frame, node, wrapped(frame, node, _bound(frame, last, node), size), size)
     length = at_least(frame, node, sub(frame, node, stop, start), 0)
     if step != ONE:
         length = div(frame, node, add(frame, node, length, sub(frame, node, step, ONE)), step)
@@ -193,12 +179,13 @@ def _slice(frame: Frame, part: Slice, size: Atom, node: ast.AST) -> tuple[Atom, 
     return start, step, length
 
 
-def _takes_one(frame: Frame, part: Slice, node: ast.AST) -> bool:
+def _takes_one(frame: Frame, part: Struct, node: ast.AST) -> bool:
     """Whether a slice is one of ``[k : k + 1]`` for some k, maybe a constant, ``[:1]`` or ``[-1:]``."""
-    first = ZERO if part.start is NONE else _bound(frame, part.start, node)
-    if part.stop is NONE:
+    start, end, _ = part.items
+    first = ZERO if is_none(start) else _bound(frame, start, node)
+    if is_none(end):
         return first == const(-1)
-    last = _bound(frame, part.stop, node)
+    last = _bound(frame, end, node)
     if isinstance(first, Const) and isinstance(last, Const):
         k, stop = int(first.value), int(last.value)
         return (k < 0) == (stop < 0) and stop - k <= 1

@@ -9,12 +9,12 @@ from ksc.frontend.tensors.array import sizes_of
 from ksc.frontend.tensors.assignment import assign_place, augmented_place
 from ksc.frontend.tensors.creation import converted
 from ksc.frontend.tensors.gathering import added, equal_types, scattered
-from ksc.frontend.tensors.indexing import Place, Slice, place_index, place_of, place_sizes
+from ksc.frontend.tensors.indexing import Place, place_index, place_of, place_sizes
 from ksc.frontend.tensors.op import Op, Tensor
 from ksc.frontend.tensors.scalars import Scalar
 from ksc.frontend.tensors.table import torch_function
 from ksc.frontend.tensors.views import source as source_of
-from ksc.frontend.values import FALSE, NONE, Array, Ref, Static, Struct, Value, is_none
+from ksc.frontend.values import FALSE, NONE, Array, Ref, Static, Struct, Value, is_none, make_slice
 
 
 def _require_sizes(op: Op, source: Tensor, sizes: Sequence[Scalar]) -> None:
@@ -112,8 +112,7 @@ def index_put(op: Op, input: Value, indices: Value, values: Value, accumulate: V
     equal_types(op, x, new)
     if not isinstance(indices, Struct):
         op.refuse("needs a tuple of tensors of indices", "write `(index,)` for one")
-    whole = Slice(NONE, NONE, NONE)
-    items = [whole if is_none(item) else item for item in indices.items]
+    items = [make_slice() if is_none(item) else item for item in indices.items]
     made = op.result(op.copied(x))
     assert isinstance(made, Ref | Array)
     place = place_of(op.frame, made, items, op.node)
