@@ -15,6 +15,8 @@ import torch
 from ksc.bench.convention import Benchmark
 from ksc.codegen.unit import GeneratedSource
 from ksc.compiler import BuildOptions, build, load
+from ksc.compiler.toolchain import find_compiler
+from ksc.compiler.tuning import tuning
 from ksc.errors import ArgumentError
 from ksc.torch import LoadedEntry, Operator, declare, declared
 
@@ -37,7 +39,9 @@ def operator(benchmark: Benchmark, args: tuple[torch.Tensor, ...]) -> Operator:
     if known is not None:
         return known
     entries = {derivation: f"ks_{benchmark.name}{'_vjp' * bool(derivation)}" for derivation in ("", "v")}
-    options = replace(BuildOptions(), extra=("-I", str(_HEADERS), f"-DKS_HAND_VERSION=0x{version}"))
+    # Nothing but the C++ is to differ, so both are tuned for the same processor.
+    tuned = tuning(BuildOptions(), find_compiler(), [special.source("", torch.float32).text])
+    options = replace(BuildOptions(), extra=(*tuned, "-I", str(_HEADERS), f"-DKS_HAND_VERSION=0x{version}"))
     library = load(build(GeneratedSource(f"{benchmark.name}_hand", text, entries), options))
 
     def entry(derivation: str, dtype: torch.dtype) -> LoadedEntry:

@@ -8,13 +8,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ksc.compiler.options import BuildOptions
 from ksc.compiler.store import Entry, file_stem, stores, writable_store
 from ksc.compiler.toolchain import Compiler, find_compiler, machine_identity, prelude_digest
+from ksc.compiler.tuning import possible_tuning, tuning
 from ksc.errors import BuildError
 from ksc.paths import prelude_dir
 from ksc.timings import is_recording, timed
@@ -94,10 +95,11 @@ def find_or_build(
         from ksc.compiler.prepared import Preparation
 
         store, include = writable_store(), prelude_dir()
-        placed = options.moved(file.parent, store.place(name, key))
+        tuned = replace(options, extra=(*tuning(options, compiler, [source.text]), *options.extra))
+        placed = tuned.moved(file.parent, store.place(name, key))
         compiled = functools.partial(compile_library, file, library, compiler=compiler, options=placed, include=include)
         with timed("C++ compiler"):
-            prepared = Preparation(store, compiler, options, include, build_key("", options, compiler)).of(source)
+            prepared = Preparation(store, compiler, tuned, include, build_key("", tuned, compiler)).of(source)
             try:
                 flags = compiled(prepared=prepared)
             except CompilationError:
@@ -167,7 +169,8 @@ def source_key(identity: str, options: BuildOptions) -> str:
     """The hash of all that the library depends on but the compiler."""
     machine = machine_identity() if options.march == "native" else ""
     prelude = prelude_digest(prelude_dir())
-    return _hash(identity, prelude, *options.compile_flags(), "--", *options.link_flags(), machine)
+    flags = [*possible_tuning(options), *options.compile_flags(), "--", *options.link_flags()]
+    return _hash(identity, prelude, *flags, machine)
 
 
 def _hash(*parts: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ksc.compiler.options import BuildOptions
 from ksc.compiler.toolchain import Compiler, find_compiler
+from ksc.compiler.tuning import tuning
 from ksc.errors import ArgumentError, BuildError
 from ksc.paths import prelude_dir
 
@@ -104,5 +105,7 @@ def compile_with(compiler: Compiler, *arguments: str | Path) -> None:
 def compile_kernels(sources: Sequence[Path], library: Path, level: str) -> None:
     """Compile files of kernels into a library for one instruction set. Raises BuildError."""
     compiler = compiler_for(machine_of(level))
-    flags = replace(BuildOptions.from_environment()).extra
-    compile_with(compiler, *kernel_flags(level), *flags, "-shared", *sources, "-o", library, *link_flags(level))
+    options = replace(BuildOptions.from_environment(), march=level, debug=False)
+    texts = [source.read_text("utf-8") for source in sources]
+    flags = [*kernel_flags(level), *tuning(options, compiler, texts), *options.extra]
+    compile_with(compiler, *flags, "-shared", *sources, "-o", library, *link_flags(level))
