@@ -24,11 +24,13 @@ def about_to_write(frame: Frame, cell: Cell, node: ast.AST) -> None:
     for other in [other for other in store if other is not cell and other.shares(cell)]:
         _require_writable(frame, cell, other, node)
         line = getattr(node, "lineno", 0)
-        reason = f"whether this changed in line {line} depends on the arguments: there it may have had another name"
+        listed = isinstance(store[other], Struct)
+        told = cell.name.isidentifier() and cell.name != other.name
+        whole = repr(cell.name) if told else f"a {'list' if listed else 'tensor'}"
         store[other] = Poison(
             "KS121",
-            reason,
-            "copy one of the two before it is changed, as in `x = x.clone()`, or write `x = x + y` for `x += y`",
+            f"this may be {whole} or a part of it, which line {line} changes: that depends on the arguments",
+            f"keep a copy, as in `y = {'x.copy()' if listed else 'x[i].clone()'}`, or write `x = x + y` for `x += y`",
         )
 
 

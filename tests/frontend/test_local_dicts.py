@@ -115,7 +115,7 @@ def other_keys_on_each_side(x):
 
 
 REFUSED = {
-    "a dict that may be another": (changes_one_of_two, "may have had another name"),
+    "a dict that may be another": (changes_one_of_two, "or a part of it, which line"),
     "a key that depends on the arguments": (grows_in_a_loop, "must be known at compile time"),
     "keys that differ": (other_keys_on_each_side, "on one path"),
     "a key that is missing": (lambda x: {"s": x}.pop("t"), "no key 't'"),

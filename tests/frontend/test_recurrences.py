@@ -127,7 +127,7 @@ def read_elsewhere(x):
 
 @pytest.mark.parametrize(
     ("fn", "message"),
-    [(changed_in_place, "may have had another name"), (read_elsewhere, "a list of 2 after it")],
+    [(changed_in_place, "or a part of it, which line"), (read_elsewhere, "a list of 2 after it")],
 )
 def test_what_is_refused(fn, message):
     with pytest.raises(KnossosError, match=message):

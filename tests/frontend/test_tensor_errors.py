@@ -65,6 +65,17 @@ def maybe_argument_written(x, c):
     return y
 
 
+@case(TENSOR[1])
+def best_of_a_table_that_is_filled(x):
+    table = x.clone()
+    best = 0.0
+    for i in range(1, x.shape[0]):
+        table[i] = table[i - 1] * x[i]
+        if table[i] > best:
+            best = table[i]
+    return best
+
+
 @case(TENSOR[1], CONDITION)
 def read_after_a_maybe_alias_was_written(x, c):
     a, b = x + 1, x + 2
