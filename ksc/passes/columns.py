@@ -5,8 +5,10 @@
 
 An element of the left loop is a sum over a column, whose numbers are far apart in memory; on the right each row is
 added to the sums so far. What else is computed of a column stays in a loop over columns: before the sum what the sum
-needs of it, and after it what is made of the sum. This is done to what the compiler of a processor is given: there the
-row is never made (``ksc.codegen.cpp.tensors``). The numbers of a column are added in order, not in lanes.
+needs of it, and after it what is made of the sum. Extremes are found in this way too, and what stands in a ``for`` over
+columns, if no iteration changes it; a number of the row may be in all its terms. This is done to what the compiler of a
+processor is given: there the row is never made (``ksc.codegen.cpp.tensors``). The numbers of a column are added in
+order, not in lanes.
 
 Windows are gone through in this way too, where they are those of several rows:
 
@@ -23,7 +25,7 @@ from dataclasses import replace
 
 from ksc.ir.builder import stack_type
 from ksc.ir.liveness import prune_eqns
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Program, Var, const, walk
 from ksc.ir.rewrite import (
     Env,
     clone_block,
@@ -38,6 +40,7 @@ from ksc.ir.types import Integer, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.facts import Facts
+from ksc.passes.fuse.polynomial import Polynomial
 from ksc.passes.fuse.sizes import Place
 from ksc.passes.product import product_of
 
@@ -54,7 +57,7 @@ def sum_by_rows(program: Program) -> Program:
     effectful = effectful_functions(program.functions)
 
     def change(function: Function) -> Function:
-        if not any(_may_be_moved(eqn) for eqn in _builds(function.body)):
+        if not any(_may_be_moved(eqn) for eqn in walk(function.body) if eqn.op in ("build", "for")):
             return function
         facts, top = Facts.of(function)
         return with_body(function, _Columns(facts, effectful).block(function.body, top))
@@ -62,26 +65,33 @@ def sum_by_rows(program: Program) -> Program:
     return with_functions(program, change)
 
 
-def _builds(block: Block) -> list[Eqn]:
-    inner = [eqn for one in block.eqns for part in one.blocks for eqn in _builds(part)]
-    return [*(eqn for eqn in block.eqns if eqn.op == "build"), *inner]
-
-
 def _may_be_moved(loop: Eqn) -> bool:
-    """Whether the body of a ``build`` has a sum over what is read at an index of its own before that of the loop."""
+    """Whether the body of a loop has a sum over what is read at an index of its own before that of the loop."""
     (body,) = loop.blocks
-    column = body.params[-1]
-    return any(eqn.op == "reduce" and (_is_down(eqn, column) or _has_windows(_flat(eqn), column)) for eqn in body.eqns)
+    column = _column(loop)
+    sides = [one for eqn in body.eqns if eqn.op == "if" for side in eqn.blocks for one in side.eqns]
+    return any(
+        eqn.op == "reduce" and (_is_down(eqn, loop) or _has_windows(_flat(eqn), column)) for eqn in (*body.eqns, *sides)
+    )
 
 
-def _is_down(total: Eqn, column: Var) -> bool:
-    """Whether the terms of a sum are read down columns, and nothing along a row."""
+def _column(loop: Eqn) -> Var:
+    """The index that counts columns: the last one of a ``build``."""
+    return loop.blocks[0].params[-1 if loop.op == "build" else 0]
+
+
+def _is_down(total: Eqn, loop: Eqn) -> bool:
+    """Whether the terms of a sum in the body of a loop over columns are read down these, or are the same in a row."""
     if len(total.args) != 1:
         return False
     (body,) = total.blocks
-    (row,) = body.params
-    reads = [eqn.args[1:] for eqn in body.eqns if eqn.op == "index" and row in eqn.args]
-    return bool(reads) and all(len(at) > 1 and at[-1] is column and row in at[:-1] for at in reads)
+    column = _column(loop)
+    across = _moving([column], loop.blocks[0])
+    across |= _moving(across, body)
+    along = _moving(body.params, body)
+    reads = [eqn.args[1:] for eqn in body.eqns if eqn.op == "index" and not along.isdisjoint(eqn.args[1:])]
+    down = [at for at in reads if at[-1] is column and not along.isdisjoint(at[:-1])]
+    return bool(down) and all(at in down or across.isdisjoint(at) for at in reads)
 
 
 def _has_windows(total: Eqn, column: Var) -> bool:
@@ -106,7 +116,7 @@ def _has_windows(total: Eqn, column: Var) -> bool:
     return found
 
 
-def _moving(indices: Collection[Var], body: Block) -> set[Atom]:
+def _moving(indices: Collection[Atom], body: Block) -> set[Atom]:
     """What changes with one of the indices."""
     moving: set[Atom] = set(indices)
     for eqn in body.eqns:
@@ -138,7 +148,7 @@ class _Columns:
     def block(self, block: Block, place: Place) -> Block:
         eqns: list[Eqn] = []
         for eqn in block.eqns:
-            if eqn.op == "build" and not eqn.params.get("nested"):
+            if eqn.op in ("build", "for") and not eqn.params.get("nested"):
                 moved = self.moved(eqn, place)
                 if moved is not None:
                     eqns += moved
@@ -150,19 +160,27 @@ class _Columns:
     def moved(self, loop: Eqn, place: Place) -> list[Eqn] | None:
         """The loop with sums over columns in front of it; None where it has none that can be moved."""
         (body,) = loop.blocks
-        *lead, width = loop.args
+        built = loop.op == "build"
+        *lead, width = loop.args if built else loop.args[:1]
         narrow = isinstance(width, Const) and int(width.value) < NARROWEST
         inside = Place(loop, place)
-        if narrow or not all(is_scalar(result.type) for result in body.results):
+        if narrow or (built and not all(is_scalar(result.type) for result in body.results)):
             return None
-        windows = place.owner is not None or any(size != const(1) for size in lead)
+        windows = built and (place.owner is not None or any(size != const(1) for size in lead))
         if product_of(loop) is not None:
             return None
+        body = with_eqns(body, [one for eqn in body.eqns for one in self.lifted(eqn, inside)])
         flat = {eqn: _flat(eqn) for eqn in body.eqns if eqn.op == "reduce" and windows}
         body = replace(body, eqns=tuple(flat.get(eqn, eqn) for eqn in body.eqns))
-        sums = [eqn for eqn in body.eqns if self.is_movable(eqn, body.params[-1], inside, windows=windows)]
-        if not loop.outs or not sums or any(has_blocks(eqn) for eqn in self.run_twice(body, sums)):
+        sums = [eqn for eqn in body.eqns if self.is_movable(eqn, inside, windows=windows)]
+        twice = self.run_twice(body, sums)
+        if not sums or any(has_blocks(eqn) for eqn in twice):
             return None
+        if not built:
+            if not set(body.params[1:]).isdisjoint(free_in(*twice, *sums)):
+                return None
+            made, rest = self.by_rows(body, sums, width, body.params[0], {})
+            return [*made, Eqn(loop.outs, "for", loop.args, loop.params, (rest,), loop.span)]
         if all(size == const(1) for size in lead):
             env: Env = dict.fromkeys(body.params[:-1], const(0))
             made, rest = self.by_rows(body, sums, width, body.params[-1], env)
@@ -178,23 +196,45 @@ class _Columns:
         block = Block(body.params[:-1], (*made, whole), outs, body.span)
         return [Eqn(loop.outs, "build", tuple(lead), loop.params, (block,), loop.span)]
 
+    def lifted(self, eqn: Eqn, inside: Place) -> list[Eqn]:
+        """An ``if`` with the sums of its sides in front of it: by rows they take less time, even if few are needed."""
+        if eqn.op != "if":
+            return [eqn]
+        sums: list[Eqn] = []
+        sides = []
+        for side in eqn.blocks:
+            bound = {out for one in side.eqns for out in one.outs}
+            of_side = [
+                one
+                for one in side.eqns
+                if self.is_movable(one, inside, windows=False)
+                and bound.isdisjoint(free_in(one))
+                and all(term.op not in PRIMITIVES or PRIMITIVES[term.op].cost == "cheap" for term in one.blocks[0].eqns)
+            ]
+            sums += of_side
+            sides.append(with_eqns(side, [one for one in side.eqns if one not in of_side]))
+        return [*sums, with_blocks(eqn, sides)]
+
     def run_twice(self, body: Block, sums: Sequence[Eqn]) -> Sequence[Eqn]:
         """What sums need of the equations that stay in the loop."""
         needs = {var for eqn in sums for var in free_in(eqn)}
         made = {out for eqn in sums for out in eqn.outs}
-        needed = prune_eqns(body.eqns, self.effectful, needs - made)
+        needed = prune_eqns(_binding(body.eqns), self.effectful, needs - made)
         return [eqn for eqn in needed if made.isdisjoint(eqn.outs)]
 
-    def is_movable(self, eqn: Eqn, column: Var, inside: Place, *, windows: bool) -> bool:
+    def is_movable(self, eqn: Eqn, inside: Place, *, windows: bool) -> bool:
         """Whether a sum goes down columns, by simple terms that cannot stop the kernel."""
-        if eqn.op != "reduce" or not (_is_down(eqn, column) or (windows and _has_windows(eqn, column))):
+        assert inside.owner is not None and inside.parent is not None
+        loop = inside.owner
+        if eqn.op != "reduce" or not (_is_down(eqn, loop) or (windows and _has_windows(eqn, _column(loop)))):
             return False
-        assert inside.parent is not None
         if any(isinstance(size, Var) and not self.facts.is_visible(size, inside.parent) for size in eqn.args):
             return False
         if not all(is_scalar(out.type) for out in eqn.outs):
             return False
-        if not all(self.facts.is_natural(self.facts.polynomial(self.facts.resolve(size))) for size in eqn.args):
+        if not all(
+            self.is_natural(size) or self.facts.never_negative(self.polynomial(size), inside) for size in eqn.args
+        ):
             return False
         (terms,) = eqn.blocks
         at = Place(eqn, inside)
@@ -204,11 +244,19 @@ class _Columns:
             for one in terms.eqns
         )
 
+    def polynomial(self, size: Atom) -> Polynomial:
+        return self.facts.polynomial(self.facts.resolve(size))
+
+    def is_natural(self, size: Atom) -> bool:
+        """Whether a size is not negative, be there columns or not."""
+        return self.facts.is_natural(self.polynomial(size))
+
     def by_rows(self, body: Block, sums: Sequence[Eqn], width: Atom, column: Var, lead: Env) -> tuple[list[Eqn], Block]:
         """The sums of all columns, with tensors of what they need of theirs, and the body that reads them."""
         made: list[Eqn] = []
         done: list[Eqn] = []
         bound: set[Var] = set()
+        totals: dict[Var, Var] = {}
         for eqn in body.eqns:
             if eqn not in sums:
                 done.append(eqn)
@@ -216,23 +264,30 @@ class _Columns:
                 continue
             env = dict(lead)
             needs = [var for var in free_in(eqn) if var in bound]
-            tensors = self.of_columns(done, needs, width, column, lead)
+            others = [var for var in needs if var not in totals]
+            tensors = self.of_columns(done, others, width, column, lead)
             made += tensors
+            kept = {**totals, **dict(zip(others, (out for one in tensors for out in one.outs), strict=True))}
             (terms,) = eqn.blocks
             index = Var(column.name, Integer)
             env[column] = index
             reads = []
-            for var, tensor in zip(needs, (out for one in tensors for out in one.outs), strict=True):
-                element = Var(var.name, var.type)
+            for var in needs:
+                tensor, element = kept[var], Var(var.name, var.type)
                 reads.append(Eqn((element,), "index", (tensor, index), span=eqn.span))
                 env[var] = element
             copy = clone_block(terms, env)
             rows = tuple(Var(out.name, stack_type(1, out.type)) for out in eqn.outs)
             row = Eqn(rows, "build", (width,), {}, (Block((index,), (*reads, *copy.eqns), copy.results),), eqn.span)
-            totals = tuple(Var(out.name, stack_type(1, out.type)) for out in eqn.outs)
+            whole = tuple(Var(out.name, stack_type(1, out.type)) for out in eqn.outs)
             block = Block(copy.params, (row,), rows, terms.span)
-            made.append(Eqn(totals, "reduce", eqn.args, eqn.params, (block,), eqn.span))
-            for out, total in zip(eqn.outs, totals, strict=True):
+            counts = [size if self.is_natural(size) else Var("count", Integer) for size in eqn.args]
+            for size, count in zip(eqn.args, counts, strict=True):
+                if isinstance(count, Var) and count is not size:
+                    made.append(Eqn((count,), "max", (size, const(0)), span=eqn.span))
+            made.append(Eqn(whole, "reduce", tuple(counts), eqn.params, (block,), eqn.span))
+            totals.update(zip(eqn.outs, whole, strict=True))
+            for out, total in zip(eqn.outs, whole, strict=True):
                 done.append(Eqn((out,), "index", (total, column), span=eqn.span))
                 bound.add(out)
         return made, Block(body.params, tuple(done), body.results, body.span)
@@ -242,10 +297,15 @@ class _Columns:
         if not needs:
             return []
         env: Env = {**lead, column: Var(column.name, Integer)}
-        needed = prune_eqns(eqns, self.effectful, set(needs))
+        needed = prune_eqns(_binding(eqns), self.effectful, set(needs))
         copy = clone_block(Block((column,), needed, tuple(needs)), env)
         outs = tuple(Var(var.name, stack_type(1, var.type)) for var in needs)
         return [Eqn(outs, "build", (width,), {}, (copy,), eqns[-1].span)]
+
+
+def _binding(eqns: Sequence[Eqn]) -> list[Eqn]:
+    """Those that bind something: no sum needs an assert, as what may stop the kernel is not moved."""
+    return [eqn for eqn in eqns if eqn.outs]
 
 
 def _given(body: Block, outs: Sequence[Var]) -> dict[Var, Var]:

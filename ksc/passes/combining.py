@@ -5,6 +5,10 @@
     (for (i n) ((m (index 0 x)))                                     (let ((best (reduce max n (lam i (f i))))
       (let ((v (f i))) (if (gt v m) v m)))                    ⟶        (if (gt best (index 0 x)) best (index 0 x)))
 
+    (for (i n) ((m start) (at 0))                                     (let ((best (reduce max n (lam i (f i))))
+      (let ((v (f i)))                                        ⟶              (first (… where (f i) is best)))
+        (if (gt v m) (values v i) (values m at))))                      (if (gt best start) (values best first) …))
+
 So a row that is gone through by hand is as good as ``torch.sum(row)`` and ``torch.amax(row)``. A comparison with NaN
 does not hold, so the extreme is that of the other numbers; of two zeros either may be it. Where the loop is to be
 differentiated, the derivative is that of the element which the loop found, as ``with_value`` says: the first that is
@@ -32,7 +36,9 @@ from ksc.ir.rewrite import (
 )
 from ksc.ir.rewrite import replace as at
 from ksc.ir.sums import are_sums
-from ksc.ir.types import Float, Integer
+from ksc.ir.types import Float, Integer, is_scalar
+from ksc.ops import PRIMITIVES
+from ksc.passes.fuse.cost import CHEAP
 from ksc.passes.fuse.facts import Facts
 
 _STARTS = {"max": -math.inf, "min": math.inf}
@@ -141,62 +147,70 @@ def _without(block: Block, env: Env) -> Block:
 
 @dataclass(frozen=True, slots=True)
 class _Extreme:
-    """A loop that carries the best element so far.
+    """A loop that carries the best element so far, and maybe what comes with it, such as where it stands.
 
     Attributes:
         loop: the loop.
-        steps: the equations of its body that compute the element at its index.
-        value: that element.
+        steps: the equations of its body that compute what ``given`` has, at its index.
+        number: which carry is the best element.
+        given: what becomes the carries where an element is the best.
         monoid: ``max`` or ``min``.
         ordered: whether the loop compares, so that it passes over NaN.
     """
 
     loop: Eqn
     steps: Sequence[Eqn]
-    value: Var
+    number: int
+    given: Sequence[Atom]
     monoid: str
     ordered: bool
 
     def give(self, builder: Builder, count: Atom, *, differentiated: bool) -> None:
         """Give what the loop gives."""
-        start, out = self.loop.args[1], self.loop.outs
+        starts, outs = self.loop.args[1:], self.loop.outs
+        start = starts[self.number]
         if not self.ordered:
             best = self.reduce(builder, count, self.monoid, lambda _, element: element)
-            builder.eqns.append(Eqn(out, self.monoid, (start, best.atom), span=self.loop.span))
+            builder.eqns.append(Eqn(outs, self.monoid, (start, best.atom), span=self.loop.span))
             return
         best = self.reduce(builder, count, self.monoid, self.known)
         if differentiated:
             best = best.op("stop_gradient")
-        wins = best.op(_BEATS[self.monoid], Expr(builder, start))
         inner = Builder(self.loop.span)
-        found = self.rule(inner, count, best) if differentiated else best
-        sides = (inner.block((), (found.atom,)), Block((), (), (start,)))
-        builder.eqns.append(Eqn(out, "if", (wins.atom,), {}, sides, self.loop.span))
+        found = [best.atom]
+        if differentiated or len(outs) > 1:
+            # Before the choice, where it may go through a matrix with the extreme.
+            first = self.first(builder, count, best)
+            found = [*self.elements(inner, first.atom)]
+            with_rule = Expr(inner, found[self.number]).op("with_value", best) if differentiated else best
+            found[self.number] = with_rule.atom
+        wins = best.op(_BEATS[self.monoid], Expr(builder, start))
+        sides = (inner.block((), found), Block((), (), starts))
+        builder.eqns.append(Eqn(outs, "if", (wins.atom,), {}, sides, self.loop.span))
 
     def known(self, _: Var, element: Expr) -> Expr:
         """The element, or what any number beats where it is NaN."""
         return element.op("isnan").select(_STARTS[self.monoid], element)
 
-    def rule(self, builder: Builder, count: Atom, best: Expr) -> Expr:
-        """The extreme, with the derivative of the first element that is equal to it; there is one."""
+    def first(self, builder: Builder, count: Atom, best: Expr) -> Expr:
+        """The index of the first element that is equal to the extreme, whose derivative that has; or the count."""
 
         def place(index: Var, element: Expr) -> Expr:
             return element.eq(best).select(Expr(element.builder, index), Expr(element.builder, count))
 
-        first = self.reduce(builder, count, "min", place)
-        return self.element(builder, first.atom).op("with_value", best)
+        return self.reduce(builder, count, "min", place)
 
-    def element(self, builder: Builder, index: Atom) -> Expr:
-        """The element at an index, computed once more."""
+    def elements(self, builder: Builder, index: Atom) -> Sequence[Atom]:
+        """What is given at an index, computed once more."""
         env: Env = {self.loop.blocks[0].params[0]: index}
         builder.eqns += [clone_eqn(step, env) for step in self.steps]
-        return Expr(builder, at(self.value, env))
+        return [at(value, env) for value in self.given]
 
     def reduce(self, builder: Builder, count: Atom, monoid: str, term: Callable[[Var, Expr], Expr]) -> Expr:
         """The combination of what is made of each index and the element there."""
         inner = Builder(self.loop.span)
         index = Var(self.loop.blocks[0].params[0].name, Integer)
-        result = term(index, self.element(inner, index)).atom
+        result = term(index, Expr(inner, self.elements(inner, index)[self.number])).atom
         block = inner.block((index,), (result,))
         (out,) = builder.emit("reduce", [count], [result.type], params={"monoid": monoid}, blocks=[block])
         return Expr(builder, out)
@@ -205,31 +219,82 @@ class _Extreme:
 def _extreme(loop: Eqn, effectful: Collection[str], *, differentiated: bool) -> _Extreme | None:
     """The extreme that a loop looks for, if that is all it does."""
     (body,) = loop.blocks
-    if len(loop.outs) != 1 or loop.outs[0].type != Float:
+    _, *carries = body.params
+    if loop.params["reverse"] or not all(is_scalar(carry.type) for carry in carries):
         return None
-    _, carry = body.params
     made = {out: eqn for eqn in body.eqns for out in eqn.outs}
-    last = made.get(body.results[0]) if isinstance(body.results[0], Var) else None
-    found = None if last is None or loop.params["reverse"] else _chosen(last, carry, made)
-    value, how = found or (carry, "")
-    if value is carry or not isinstance(value, Var) or (differentiated and how not in _BEATS.values()):
-        return None
-    steps = prune_eqns(body.eqns, effectful, {value})
-    if value not in made or carry in read_vars(steps) or any(has_effect(eqn, effectful, ()) for eqn in body.eqns):
-        return None
-    monoid = "max" if how in ("max", "gt", "gte") else "min"
-    return _Extreme(loop, steps, value, monoid, how not in _BEATS)
+    for number, carry in enumerate(carries):
+        found = _chosen(body.results[number], carry, made) if carry.type == Float else None
+        if found is None:
+            continue
+        value, how, test = found
+        given = [value if k == number else _with_it(body, k, test, made) for k in range(len(carries))]
+        known = [atom for atom in given if atom is not None]
+        eqns = [*body.eqns, *_of_choices(body, carries)]
+        bound = {out for eqn in walk(body) for out in eqn.outs} - {out for eqn in eqns for out in eqn.outs}
+        strict = how in _BEATS.values()
+        if (
+            len(known) < len(given)
+            or not bound.isdisjoint(known)
+            or not (strict or not (differentiated or len(given) > 1))
+        ):
+            return None
+        steps = prune_eqns(eqns, effectful, {atom for atom in known if isinstance(atom, Var)})
+        if not read_vars(steps, known).keys().isdisjoint(carries):
+            return None
+        if any(has_effect(eqn, effectful, ()) for eqn in eqns) or (len(given) > 1 and not _are_cheap(steps)):
+            return None
+        monoid = "max" if how in ("max", "gt", "gte") else "min"
+        return _Extreme(loop, steps, number, known, monoid, how not in _BEATS)
+    return None
 
 
-def _chosen(last: Eqn, carry: Var, made: Mapping[Var, Eqn]) -> tuple[Atom, str] | None:
-    """What becomes the carry if it beats it, and how the two are compared."""
+def _chosen(result: Atom, carry: Var, made: Mapping[Var, Eqn]) -> tuple[Var, str, Atom | None] | None:
+    """What becomes the carry if it beats it, how the two are compared, and by which condition."""
+    last = made.get(result) if isinstance(result, Var) else None
+    if last is None:
+        return None
     if last.op in _BEATS and carry in last.args:
-        return last.args[last.args[0] is carry], last.op
-    if last.op not in ("if", "select") or not isinstance(last.args[0], Var):
+        value = last.args[last.args[0] is carry]
+        return (value, last.op, None) if isinstance(value, Var) and value is not carry else None
+    sides = _sides(last, result)
+    test = made.get(last.args[0]) if sides is not None and isinstance(last.args[0], Var) else None
+    if sides is None or test is None or sides[1] is not carry or sides[0] is carry:
         return None
-    value, kept = (block.results[0] for block in last.blocks) if last.blocks else last.args[1:]
-    test = made.get(last.args[0])
-    if kept is not carry or test is None or set(test.args) != {value, carry}:
+    value = sides[0]
+    how = test.op if test.args and test.args[0] is value else _MIRRORED.get(test.op, "")
+    if not isinstance(value, Var) or set(test.args) != {value, carry} or how not in _MIRRORED:
         return None
-    how = test.op if test.args[0] is value else _MIRRORED.get(test.op, "")
-    return (value, how) if how in _MIRRORED else None
+    return value, how, last.args[0]
+
+
+def _sides(choice: Eqn, out: Atom) -> tuple[Atom, Atom] | None:
+    """What a result of a choice is where the condition holds, and where it does not."""
+    if choice.op == "select":
+        return choice.args[1], choice.args[2]
+    if choice.op != "if":
+        return None
+    number = next(k for k, one in enumerate(choice.outs) if one is out)
+    holds, other = (block.results[number] for block in choice.blocks)
+    return holds, other
+
+
+def _with_it(body: Block, number: int, test: Atom | None, made: Mapping[Var, Eqn]) -> Atom | None:
+    """What becomes another carry where the condition ``test`` holds, if it changes only there."""
+    result, carry = body.results[number], body.params[1 + number]
+    choice = made.get(result) if isinstance(result, Var) else None
+    sides = _sides(choice, result) if choice is not None and test is not None and choice.args[:1] == (test,) else None
+    return sides[0] if sides is not None and sides[1] is carry else None
+
+
+def _of_choices(body: Block, carries: Sequence[Var]) -> list[Eqn]:
+    """What is computed for the carries where an ``if`` takes an element, and cannot stop the kernel."""
+    taken = [eqn for eqn in body.eqns if eqn.op == "if" and set(eqn.blocks[1].results) <= set(carries)]
+    eqns = [inner for eqn in taken for inner in eqn.blocks[0].eqns]
+    return [eqn for eqn in eqns if eqn.op in PRIMITIVES and PRIMITIVES[eqn.op].speculatable]
+
+
+def _are_cheap(steps: Sequence[Eqn]) -> bool:
+    """Whether elements are computed twice as fast as they are stored."""
+    costs = [PRIMITIVES[eqn.op].cost if eqn.op in PRIMITIVES else "cheap" for eqn in steps]
+    return len(steps) <= CHEAP and "expensive" not in costs and not any(eqn.blocks for eqn in steps)

@@ -9,13 +9,14 @@
 Derivatives compute again what they need of the primal. A loop inside two others costs more than to store a number and
 read it, and what is kept is as large as these two loops, not as the one around. Likewise functions such as ``exp`` that
 a loop computes row by row to tape them, and its reverse once more: what is read from the tape, or of what was changed
-and put back, is known to be what it was. Done to what the compiler of a processor is given: threads of a GPU have no
-memory of their own to keep much in.
+and put back, is known to be what it was. Sums and extremes of the outermost loop are kept in a tape of their own, where
+that is no larger than the one that is there. Done to what the compiler of a processor is given: threads of a GPU have
+no memory of their own to keep much in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ksc.ir.builder import stack_type
@@ -71,19 +72,23 @@ class _Kept:
 
     def block(self, block: Block, *, inside: bool) -> Block:
         """The block, and those in it, with sums kept that it computes twice, if it is ``inside`` a loop."""
-        if inside:
-            block = self.kept(block, {})
+        block = self.kept(block, {}, inside=inside)
         eqns = []
         for eqn in block.eqns:
             around = inside or eqn.op in ("build", "reduce", "for", "while")
             eqns.append(with_blocks(eqn, [self.block(inner, inside=around) for inner in eqn.blocks]))
         return with_eqns(block, eqns)
 
-    def kept(self, block: Block, tables: Mapping[int, Var]) -> Block:
-        """The block with sums kept; of those in ``tables`` that is done where they are computed first."""
+    def kept(self, block: Block, tables: Mapping[int, Var], *, inside: bool) -> Block:
+        """The block with sums kept; of those in ``tables`` that is done where they are computed first.
+
+        Outside of loops only sums of a loop that tapes are kept, beside its tapes.
+        """
         first: dict[int, tuple[int, _Site]] = {}
         for number, eqn in enumerate(block.eqns):
             for site in _sites((), eqn):
+                if not inside and not _is_taped(site):
+                    continue
                 key = self.numbers.atom(site.total.outs[0])
                 place, earlier = first.setdefault(key, (number, site))
                 found = self.common(earlier, site) if place < number else None
@@ -96,7 +101,7 @@ class _Kept:
                     tables = {**tables, key: table}
                 read = _reading(site.path, again, Eqn((again,), "index", (tables[key], *site.indices)))
                 eqns = (*block.eqns[:place], *made, *block.eqns[place + 1 : number], read, *block.eqns[number + 1 :])
-                return self.kept(with_eqns(block, eqns), tables)
+                return self.kept(with_eqns(block, eqns), tables, inside=inside)
         return block
 
     def common(self, first: _Site, second: _Site) -> tuple[Var, Var] | None:
@@ -135,10 +140,22 @@ def _sites(path: Path, eqn: Eqn) -> Iterator[_Site]:
             yield from _sites((*path, eqn), inner)
 
 
+def _is_taped(site: _Site) -> bool:
+    """Whether it is a sum in a loop that goes back, or in no more loops than a tape of the outermost has indices."""
+    loop = next((loop for loop in site.path if loop.op != "withacc"), None)
+    if loop is None or loop.op != "for" or site.total.op != "reduce":
+        return False
+    ranks = [out.type.rank for out in _stacked(loop) if isinstance(out.type, TensorType)]
+    return loop.params["reverse"] or len(site.indices) <= max(ranks, default=0)
+
+
+def _stacked(loop: Eqn) -> Sequence[Var]:
+    return loop.outs[loop.params["carries"] :] if loop.op == "for" else ()
+
+
 def _keeps_rows(loop: Eqn) -> bool:
     """Whether a loop is none that carries, or keeps a row of each iteration."""
-    stacked = loop.outs[loop.params["carries"] :] if loop.op == "for" else ()
-    return loop.op != "for" or any(isinstance(out.type, TensorType) and out.type.rank > 1 for out in stacked)
+    return loop.op != "for" or any(isinstance(out.type, TensorType) and out.type.rank > 1 for out in _stacked(loop))
 
 
 def _is_short(loop: Eqn) -> bool:

@@ -11,12 +11,13 @@ loops around.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Function, Var
+from ksc.ir.rewrite import bound_vars
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
 
@@ -46,6 +47,8 @@ class Numbering:
         function: what is numbered.
         keys: what each number stands for.
         made: for a tensor that a loop builds or stacks the numbers of the indices, and the element for these.
+        builds: which loop builds a tensor, whose elements are known at other indices too.
+        bound: what such a loop binds.
         parts: for what is read of a tensor this tensor and the indices.
         updates: for a tensor that was changed the equation that did so.
     """
@@ -55,6 +58,8 @@ class Numbering:
     keys: list[Key] = field(default_factory=list)
     of_var: dict[Var, int] = field(default_factory=dict)
     made: dict[Atom, tuple[tuple[int, ...], Atom]] = field(default_factory=dict)
+    builds: dict[Atom, Eqn] = field(default_factory=dict)
+    bound: dict[Eqn, Collection[Var]] = field(default_factory=dict)
     parts: dict[Atom, tuple[Atom, _At]] = field(default_factory=dict)
     updates: dict[Atom, Eqn] = field(default_factory=dict)
 
@@ -107,6 +112,8 @@ class Numbering:
             first = eqn.params.get("carries", 0)
             stacked = zip(eqn.outs[first:], eqn.blocks[0].results[first:], strict=True)
             self.made.update((out, (at, value)) for out, value in stacked)
+            if eqn.op == "build":
+                self.builds.update(dict.fromkeys(eqn.outs, eqn))
         if eqn.op in ("build", "reduce", "if"):
             around = at or tuple(map(self.atom, eqn.args))
             for k, out in enumerate(eqn.outs):
@@ -137,9 +144,13 @@ class Numbering:
                 return self.atom(tensor)
             if tensor in self.made:
                 indices, value = self.made[tensor]
-                if indices == tuple(number for number, _ in at[: len(indices)]):
+                read = tuple(number for number, _ in at[: len(indices)])
+                if indices == read:
                     tensor, at = value, at[len(indices) :]
                     continue
+                found = self._element(tensor, value, dict(zip(indices, read, strict=False)))
+                if found is not None and len(at) == len(indices):
+                    return found
             if tensor in self.updates:
                 former, *places, value = self.updates[tensor].args
                 pairs = list(zip(places, at, strict=False))
@@ -150,6 +161,29 @@ class Numbering:
                     tensor = former
                     continue
             return self.of("index", [self.atom(tensor), *(number for number, _ in at)])
+
+    def _element(self, tensor: Atom, value: Atom, places: Mapping[int, int]) -> int | None:
+        """The number of an element at other indices; None where a loop of its own computes it, or a choice."""
+        loop = self.builds.get(tensor)
+        if loop is None:
+            return None
+        if loop not in self.bound:
+            self.bound[loop] = bound_vars(loop.blocks[0])
+        return self._moved(self.atom(value), places, self.bound[loop])
+
+    def _moved(self, number: int, places: Mapping[int, int], bound: Collection[Var]) -> int | None:
+        if number in places:
+            return places[number]
+        op, args, what = self.keys[number]
+        if op in ("build", "reduce", "if") or (op == "var" and what in bound):
+            return None
+        if not args or op == "i":
+            return number
+        found = [self._moved(arg, places, bound) for arg in args]
+        known = [arg for arg in found if arg is not None]
+        if op in PRIMITIVES and PRIMITIVES[op].commutative:
+            known.sort()
+        return self.of(op, known, what) if len(known) == len(found) else None
 
     def _differ(self, a: Atom, b: Atom) -> bool:
         """Whether two integers are surely not equal."""
