@@ -51,11 +51,17 @@ def print_nest(
     def ranges(writer: Writer) -> None:
         print_packs(p, eqn, region, [one.name for one in shared], Context(writer, scope), iteration)
         inside = Context(writer, scope)
-        _loops(p, eqn, sizes, finish, inside, region.first, region.last, lanes, joined=joined)
+        _loops(p, eqn, sizes, finish, inside, region.first, region.last, lanes, joined=joined, nest=nest)
 
     # Neighbouring threads of a grid take neighbouring elements.
     joined = p.target.is_grid and len(sizes) > 1 and all(size != const(0) for size in eqn.args)
     count = " * ".join(size.cpp.within(PRIMARY) for size in (sizes if joined else sizes[:1]))
+    # The elements of a row that a team goes through are few.
+    nest = scope.declare_around("nest") if joined and p.walk is not None and not p.walk.teams else ""
+    if nest:
+        given = ", ".join(size.text for size in sizes)
+        at.writer.statement(f"const ks::nest<{len(sizes)}> {nest}({given});", eqn.span)
+        count = f"{nest}.count()"
     print_region(p, region, count, eqn, at, ranges)
 
 
@@ -70,9 +76,12 @@ def _loops(
     lanes: str | None,
     *,
     joined: bool = False,
+    nest: str = "",
     cut: bool = True,
 ) -> None:
     """The loops, the outermost one from ``first`` to ``last``; one over all indices where they are ``joined``.
+
+    What takes the number of an iteration apart may have a name, that of a ``nest``.
 
     The innermost one is ``cut`` to where elements are not zero, unless something in it may stop the kernel.
     """
@@ -111,7 +120,7 @@ def _loops(
         zeros = Finish(lambda _, inside: finish.write([const(0.0) for _ in body.results], inside))
         fill_around(p, span, last_limits, limits[-1], zeros, Context(writers[-2], scope), whole=count(eqn) is not None)
     inside = Context(writers[-1], scope)
-    split = split_index(p, body.params, limits[0][0], sizes, inside) if joined else {}
+    split = split_index(p, body.params, limits[0][0], sizes, inside, nest) if joined else {}
     around, branch_free = p.across_lanes, p.branch_free
     small = p.target.in_lanes and not around and not own_rows and has_small_loops(eqn, adds=adds)
     p.across_lanes = around or small
@@ -130,7 +139,7 @@ def _loops(
     innermost = writers[-1]
     if span is not None and mentions_runtime(innermost.lines):
         del at.writer.lines[begun:]
-        _loops(p, eqn, sizes, finish, at, first, last, lanes, joined=joined, cut=False)
+        _loops(p, eqn, sizes, finish, at, first, last, lanes, joined=joined, nest=nest, cut=False)
         return
     if mentions_runtime(innermost.lines) or own_rows:
         lanes = None
@@ -172,9 +181,14 @@ def _hold(p: Printer, sums: Sequence[Places], at: Context) -> Sequence[Line]:
     return after.lines
 
 
-def split_index(p: Printer, params: Sequence[Var], joint: str, sizes: Sequence[Expr], at: Context) -> dict[str, str]:
+def split_index(
+    p: Printer, params: Sequence[Var], joint: str, sizes: Sequence[Expr], at: Context, nest: str = ""
+) -> dict[str, str]:
     """Names for the indices of a nest, with what they are in terms of the number of the iteration."""
     split = {}
+    places = at.scope.declare("at") if nest else ""
+    if nest:
+        split[places] = f"{nest}.at({joint})"
     for dim, param in enumerate(params):
         inner = [size.cpp.within(PRIMARY) for size in sizes[dim + 1 :]]
         divisor = " * ".join(inner)
@@ -183,7 +197,7 @@ def split_index(p: Printer, params: Sequence[Var], joint: str, sizes: Sequence[E
             text = f"ks::remainder({text}, {sizes[dim].text})"
         name = at.scope.declare(param.name)
         p.bind(param, name_expr(name))
-        split[name] = text
+        split[name] = f"{places}[{dim}]" if nest else text
     return split
 
 
@@ -191,7 +205,17 @@ def declare_indices(split: Mapping[str, str], eqn: Eqn, writer: Writer) -> None:
     """Declare those names that a body mentions, before it."""
     body = writer.lines[:]
     writer.lines.clear()
-    for name, text in split.items():
-        if any(re.search(rf"\b{name}\b", line.text) for line in body):
-            writer.line(f"const int64_t {name} = {text};", eqn.span)
+    for name in _mentioned(split, [line.text for line in body]):
+        type_ = "auto" if ".at(" in split[name] else "int64_t"
+        writer.line(f"const {type_} {name} = {split[name]};", eqn.span)
     writer.lines.extend(body)
+
+
+def _mentioned(split: Mapping[str, str], body: list[str]) -> Sequence[str]:
+    """The names that are to be declared, in order: those that a body mentions, or what such a one is made of."""
+    found: list[str] = []
+    for name, text in reversed([*split.items()]):
+        if any(re.search(rf"\b{name}\b", line) for line in body):
+            found.insert(0, name)
+            body = [text, *body]
+    return found

@@ -249,6 +249,8 @@ def print_region(p: Printer, region: Region, count: str, eqn: Eqn, at: Context, 
     if p.target.is_grid:
         needs = "ks::own_memory" if any(_asks_for_memory(line.text) for line in inner.lines) else "ks::no_memory"
     division = f"ks::parallel<{region.lanes}>" if region.lanes else "ks::parallel"
+    if p.walk is not None and p.walk.teams:
+        division = "ks::along"
     # Inside of the function that runs a range, what the loops capture is known not to change.
     inlined = "" if p.target.is_grid else " KS_INLINED"
     given = ", ".join(filter(None, ["rt", count, rows, needs]))
@@ -278,7 +280,8 @@ def _print_rows(
 
 
 _MEMORYLESS = re.compile(
-    r"ks::(?:parallel|store|add|add_to|put|combine|fill|for_each|multiply|multiply_all)\(rt\b|ks::scratch \w+\(rt\)"
+    r"ks::(?:parallel|along|store|add|add_to|put|combine|fill|for_each|multiply|multiply_all)\(rt\b"
+    r"|ks::scratch \w+\(rt\)"
 )
 
 

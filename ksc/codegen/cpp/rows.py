@@ -3,7 +3,7 @@
     ks::parallel(rt, x_rows, ks::rows{x_cols}, ks::no_memory, [=](ks::runtime &rt, int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) {
             float most = -ks::inf<float>;
-            ks::parallel(rt, x_cols, ks::no_memory, …
+            ks::along(rt, x_cols, ks::no_memory, …
 
 A thread that walked along a row of its own would read apart from its neighbours, and few long rows would have few
 threads; a product of matrices that an iteration makes is a row of as many steps as it has terms. So the loops in the

@@ -346,7 +346,7 @@ __device__ inline void share(runtime &rt, int64_t n, team by, memory needs, cons
     if (in_blocks) {
         __syncthreads();
     }
-    runtime mine = rt.part(by, how.number, how.active);
+    runtime mine = needs == no_memory && by == team::thread ? rt.alone() : rt.part(by, how.number, how.active);
     alignas(alignment) char near[near_bytes];
     if (needs == own_memory && by == team::thread) {
         mine.add_near(near, near_bytes);
@@ -371,15 +371,23 @@ __device__ inline void share(runtime &rt, int64_t n, team by, memory needs, cons
     }
 }
 
-// Calls body(rt, first, last, own...) for ranges that make up [0, n), on all threads that are here. `own` are the results that
-// iterations share, each `combined` or `summed`.
+// A loop along a row, by the team that takes it: calls body(rt, first, last, own...) for ranges that make up [0, n), on all threads
+// that are here. `own` are the results that iterations share, each `combined` or `summed`.
 template <class Body, class... Own>
-__device__ inline void parallel(runtime &rt, int64_t n, memory needs, const Body &body, Own... own) {
+__device__ inline void along(runtime &rt, int64_t n, memory needs, const Body &body, Own... own) {
     if (rt.is_alone()) {
         body(rt, 0, n, own.itself()...);
     } else {
         share(rt, n, team::thread, needs, body, own...);
     }
+}
+
+// The same for the whole grid. A function of its own, in which the registers are those of this loop: what it captures was read from
+// the frame in each iteration where it was one of many loops in a function.
+template <class Body, class... Own>
+KS_NOINLINE void parallel(runtime &rt, int64_t n, memory needs, const Body &given, Own... own) {
+    const Body body = given;
+    along(rt, n, needs, body, own...);
 }
 
 // What an iteration does mostly: loops of about so many steps, which read rows, and maybe add to tensors at any place.

@@ -201,6 +201,17 @@ class runtime {
         return mine;
     }
 
+    // That of a thread in a divided loop that needs none.
+    __device__ runtime alone() const {
+        runtime mine = *this;
+        mine.used_ = mine.end_ = 0;
+        mine.innermost_ = nullptr;
+        mine.team_ = team::thread;
+        mine.owns_ = mine.glances_ = true;
+        mine.is_behind_ = false;
+        return mine;
+    }
+
     // That of the one thread which walks on while the others wait, and what becomes of the memory when they go on.
     __device__ runtime leader() const {
         runtime mine = *this;
