@@ -43,7 +43,7 @@ def outcome(program):
         return error.message, "".join(printed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.integers(0, 2**32))
 def test_round_trip(seed):
     program = random_program(seed)

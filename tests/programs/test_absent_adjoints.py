@@ -167,8 +167,9 @@ NAMES = [f"{fn.__name__}{args}" for fn, args, _, _ in TRUTHS]
 def test_both_orders_are_the_truth(
     fn: Callable[..., float], args: tuple[float, ...], first: float, second: float
 ) -> None:
-    assert knossos.grad(fn)(*args) == pytest.approx(first, rel=1e-14)
-    assert knossos.grad(knossos.grad(fn))(*args) == pytest.approx(second, rel=1e-14, abs=1e-300)
+    for kernel, truth in ((knossos.grad(fn), first), (knossos.grad(knossos.grad(fn)), second)):
+        special, _ = kernel.example(args)
+        assert interpret(optimise(special.program), args) == pytest.approx((truth,), rel=1e-14, abs=1e-300)
     assert knossos.hessian(fn)(*args) == pytest.approx(second, rel=1e-14, abs=1e-300)
 
 

@@ -26,7 +26,7 @@ from tests.strategies.cases import WEIGHTS, Case, Point, assert_close, run
 from tests.strategies.programs import RandomProgram, collect, programs
 
 BATCH = 50
-BATCHES = max(1, round(4 * float(os.environ.get("KSC_TEST_EXAMPLES", "1"))))
+BATCHES = max(1, round(3 * float(os.environ.get("KSC_TEST_EXAMPLES", "1"))))
 DERIVATIONS = ("", "v", "j", "vj")
 PACK = 64
 """Lanes: a multiple of those of each pack."""
@@ -64,7 +64,7 @@ def compiled(batch: int, dtype: Dtype) -> tuple[LoadedKernel, list[Compiled]]:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "batch"), [("float64", k) for k in range(BATCHES)] + [("float32", k) for k in range((BATCHES + 1) // 2)]
+    ("dtype", "batch"), [("float64", k) for k in range(BATCHES)] + [("float32", k) for k in range((BATCHES + 2) // 3)]
 )
 def test_compiled_is_interpreted(batch: int, dtype: Dtype) -> None:
     kernel, found = compiled(batch, dtype)

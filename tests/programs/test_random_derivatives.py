@@ -16,7 +16,7 @@ from tests.strategies.cases import Case, assert_close, check, examples, run
 from tests.strategies.programs import RandomProgram, programs
 
 
-@examples(175)
+@examples(100)
 @given(programs(size=60))
 def test_both_modes_are_the_jacobian(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -36,7 +36,7 @@ def test_both_modes_are_the_jacobian(program: RandomProgram) -> None:
     check(program, test)
 
 
-@examples(125)
+@examples(60)
 @given(programs(size=60))
 def test_finite_differences_agree(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -50,7 +50,7 @@ def test_finite_differences_agree(program: RandomProgram) -> None:
     check(program, test)
 
 
-@examples(60)
+@examples(35)
 @given(programs(size=50))
 def test_with_value_gives_values_too(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -65,7 +65,7 @@ def test_with_value_gives_values_too(program: RandomProgram) -> None:
     check(program, test)
 
 
-@examples(75)
+@examples(45)
 @given(programs(size=40))
 def test_hessian_is_that_of_torch(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -81,7 +81,7 @@ def test_hessian_is_that_of_torch(program: RandomProgram) -> None:
     check(program, test)
 
 
-@examples(50)
+@examples(30)
 @given(programs(size=40))
 def test_second_order_in_any_order_of_the_modes(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -118,7 +118,7 @@ def second_order(name, case, point, program):
             return [np.dot(w, run(program, (*point.args, *v, *v, *(0.0 for _ in v))))]
 
 
-@examples(50)
+@examples(30)
 @given(programs(size=40, points=3))
 def test_vmap_is_a_loop_over_lanes(program: RandomProgram) -> None:
     def test(case: Case) -> None:

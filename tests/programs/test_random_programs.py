@@ -13,7 +13,7 @@ from tests.strategies.cases import Case, assert_close, check, examples, run
 from tests.strategies.programs import RandomProgram, programs
 
 
-@examples(350)
+@examples(200)
 @given(programs())
 def test_the_ir_means_what_python_means(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -24,7 +24,7 @@ def test_the_ir_means_what_python_means(program: RandomProgram) -> None:
     check(program, test)
 
 
-@examples(125)
+@examples(60)
 @given(programs())
 def test_printed_ir_reads_back_as_the_same(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -39,7 +39,7 @@ def test_printed_ir_reads_back_as_the_same(program: RandomProgram) -> None:
     check(program, test)
 
 
-@examples(75)
+@examples(45)
 @given(programs(size=60))
 def test_every_pass_keeps_the_meaning_of_the_function(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -52,7 +52,7 @@ def test_every_pass_keeps_the_meaning_of_the_function(program: RandomProgram) ->
     check(program, test)
 
 
-@examples(60)
+@examples(35)
 @given(programs(size=60))
 def test_every_pass_keeps_the_meaning_of_the_gradient(program: RandomProgram) -> None:
     def test(case: Case) -> None:
@@ -67,7 +67,7 @@ def test_every_pass_keeps_the_meaning_of_the_gradient(program: RandomProgram) ->
     check(program, test)
 
 
-@examples(50)
+@examples(30)
 @given(programs(size=60))
 def test_optimising_twice_changes_nothing_that_is_seen(program: RandomProgram) -> None:
     def test(case: Case) -> None:

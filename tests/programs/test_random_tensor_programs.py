@@ -37,7 +37,7 @@ def test_value_and_derivatives_are_those_of_pytorch() -> None:
     """Most programs are taken, and those are right."""
     taken = []
 
-    @examples(30)
+    @examples(20)
     @given(tensor_programs())
     def run(program: TensorProgram) -> None:
         def test(point: TensorPoint) -> None:

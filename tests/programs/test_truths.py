@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ksc as knossos
+from ksc.ir.interpret import interpret
 
 
 def square_until_ten(v: float) -> float:
@@ -284,8 +285,14 @@ def test_derivatives_are_the_truth_in_both_modes(
     assert x_bar_bar.item() == second
     _, y_dot = knossos.jvp(kernel, (x.detach(), *rest), (torch.ones_like(x), *(None for _ in rest)))
     assert y_dot.item() == first
-    assert knossos.grad(fn)(*args) == first
-    assert knossos.grad(knossos.grad(fn))(*args) == second
+    # The function forms derive as above; what they are compiled to is not compiled again.
+    assert interpreted(knossos.grad(fn), args) == (first,)
+    assert interpreted(knossos.grad(knossos.grad(fn)), args) == (second,)
+
+
+def interpreted(kernel: knossos.Kernel, args: tuple[float, ...]) -> tuple[float, ...]:
+    special, _ = kernel.example(args)
+    return tuple(interpret(special.program, args))
 
 
 @pytest.mark.parametrize(("fn", "args", "first"), [truth[:3] for truth in TRUTHS[::3]], ids=NAMES[::3])

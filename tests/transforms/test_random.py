@@ -26,7 +26,7 @@ def _agree(program, args, rng):
     return reverse, (*args, *w)
 
 
-@examples(50)
+@examples(25)
 @given(programs(size=50))
 def test_the_modes_agree(program: RandomProgram) -> None:
     def test(case: Case) -> None:

@@ -39,7 +39,7 @@ def agree(program, args, rng):
     return reverse, [*args, *bars], dots, pushed
 
 
-@settings(max_examples=120, **LIMITS)
+@settings(max_examples=60, **LIMITS)
 @given(tensor_programs())
 def test_the_modes_agree(program):
     verify(program)
@@ -51,7 +51,7 @@ def test_the_modes_agree(program):
     np.testing.assert_allclose(pushed[smooth], truth[smooth], rtol=1e-3, atol=1e-3)
 
 
-@settings(max_examples=25, **LIMITS)
+@settings(max_examples=12, **LIMITS)
 @given(tensor_programs())
 def test_the_modes_agree_to_the_second_order(program):
     rng = np.random.default_rng(0)
