@@ -10,10 +10,7 @@ import torch
 # Worker processes import the kernels of the tests by this path too.
 sys.path.append(str(Path(__file__).parent))
 
-from torch_kernels import PLUGGED, Plugged
-
-# One of numbers with several results and one of tensors: what starts processes or Dynamo takes seconds for each.
-COMPILED = [kernel for kernel in PLUGGED if kernel.name in ("compiled-pair", "compiled-vsqrl")]
+from torch_kernels import COMPILED, PLUGGED, Plugged
 
 
 @pytest.fixture(params=PLUGGED, ids=[kernel.name for kernel in PLUGGED])

@@ -13,10 +13,13 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from torch.testing import assert_close
-from torch_kernels import Plugged, as_tuple, relu3, total
+from torch_kernels import COMPILED, Plugged, as_tuple, relu3, total
 from torch_workers import Samples, add_gradient, by_name, gradients, network, run_ddp
 
 from tests.processes import run_python
+
+# A process that is spawned imports PyTorch, which is all that takes long.
+METHODS = [*((kernel, "fork") for kernel in COMPILED), (COMPILED[1], "spawn")]
 
 
 def test_deepcopy_and_pickle_of_a_kernel(plugged: Plugged) -> None:
@@ -87,7 +90,7 @@ def test_load_in_a_new_process(compiled: Plugged, tmp_path: Path) -> None:
     assert done.stdout.strip() == "loaded", done.stderr
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(("compiled", "method"), METHODS, indirect=["compiled"])
 def test_shared_memory_and_worker_processes(compiled: Plugged, method: str) -> None:
     args = compiled.inputs(4, 3)
     wanted = [arg.clone().requires_grad_() for arg in args]
@@ -104,7 +107,7 @@ def test_shared_memory_and_worker_processes(compiled: Plugged, method: str) -> N
     assert_close(out, want)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(("compiled", "method"), METHODS, indirect=["compiled"])
 def test_data_loader_workers(compiled: Plugged, method: str) -> None:
     args = compiled.inputs(6, 3)
     loader = torch.utils.data.DataLoader(
@@ -159,13 +162,15 @@ def test_replicas_in_threads_over_chunks_of_a_batch(compiled: Plugged) -> None:
     assert_close(list(torch.autograd.grad(torch.cat(parts).mean(), list(model.parameters()))), want)
 
 
-def test_distributed_training_equals_the_full_batch(compiled: Plugged, tmp_path: Path) -> None:
+def test_distributed_training_equals_the_full_batch(tmp_path: Path) -> None:
+    names = [kernel.name for kernel in COMPILED]
     x = torch.rand(8, 6, dtype=torch.float64)
     torch.save(x, tmp_path / "x.pt")
-    mp.spawn(run_ddp, args=(2, compiled.name, str(tmp_path)), nprocs=2)
-    want = gradients(network(by_name(compiled.name)), x)
-    for rank in range(2):
-        assert_close(torch.load(tmp_path / f"{rank}.pt"), want)
+    mp.spawn(run_ddp, args=(2, names, str(tmp_path)), nprocs=2)
+    for name in names:
+        want = gradients(network(by_name(name)), x)
+        for rank in range(2):
+            assert_close(torch.load(tmp_path / f"{name}.{rank}.pt"), want)
 
 
 def test_a_fork_after_parallel_work() -> None:

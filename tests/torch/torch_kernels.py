@@ -187,6 +187,9 @@ PLUGGED = [
     plugged_kernel("coupled", coupled_reference, 2, elementwise=False),
 ]
 
+# One of numbers with several results and one of tensors: what starts processes or Dynamo takes seconds for each.
+COMPILED = [kernel for kernel in PLUGGED if kernel.name in ("compiled-pair", "compiled-vsqrl")]
+
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)

@@ -62,16 +62,17 @@ class Samples(torch.utils.data.Dataset[Any]):
         return tuple(row[0] for row in as_tuple(rows))
 
 
-def run_ddp(rank: int, world: int, name: str, folder: str) -> None:
-    """One of the processes of distributed training: saves the gradients that it is left with."""
+def run_ddp(rank: int, world: int, names: list[str], folder: str) -> None:
+    """One of the processes of distributed training: saves the gradients that it is left with for each kernel."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{Path(folder, 'rendezvous')}", rank=rank, world_size=world
     )
-    model = torch.nn.parallel.DistributedDataParallel(network(by_name(name)))
     x = torch.load(Path(folder, "x.pt"))
-    model(x.chunk(world)[rank]).mean().backward()
-    torch.save([p.grad for p in model.module.parameters()], Path(folder, f"{rank}.pt"))
+    for name in names:
+        model = torch.nn.parallel.DistributedDataParallel(network(by_name(name)))
+        model(x.chunk(world)[rank]).mean().backward()
+        torch.save([p.grad for p in model.module.parameters()], Path(folder, f"{name}.{rank}.pt"))
     # The group's threads are joined only once nobody holds it; one that outlives the interpreter aborts the process.
     del model
     gc.collect()

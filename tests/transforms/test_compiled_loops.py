@@ -9,7 +9,7 @@ from ksc.ir.interpret import interpret
 from ksc.ir.text import parse
 from ksc.passes import optimise
 from ksc.transforms import jvp, vjp
-from tests.codegen.harness import EXACT, call_tensors, tensor_source
+from tests.codegen.harness import EXACT, STRICT, call_tensors, tensor_source
 from tests.transforms.oracle import active, float_results, random_like
 from tests.transforms.tensor_loops import LOOPS
 
@@ -29,7 +29,7 @@ def kernels():
             again = random_like(rng, float_results(reverse, interpret(reverse, [*args, *bars])))
             cases[f"{name}_vjp_vjp"] = optimise(vjp(reverse)), [*args, *bars, *again]
     sources = [tensor_source(name, program) for name, (program, _) in cases.items()]
-    built = build_many(sources, EXACT)
+    built = build_many(sources, STRICT)
     return {name: (*case, load(kernel)) for (name, case), kernel in zip(cases.items(), built, strict=True)}
 
 

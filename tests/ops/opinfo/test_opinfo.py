@@ -8,6 +8,8 @@ from tests.ops.opinfo.database import operators, title
 from tests.ops.opinfo.survey import SHORT, survey
 
 PARTS = 12
+AGAIN = {"linalg.lstsq.grad_oriented"}
+"""A function once more, with samples like those before, which takes seconds."""
 FEWEST = 350
 """How many operators kernels know at least."""
 
@@ -25,6 +27,8 @@ def defaults():
 def test_samples_agree_with_torch_or_are_refused(part):
     known = 0
     for op in operators()[part::PARTS]:
+        if title(op) in AGAIN:
+            continue
         findings = list(survey(op, SHORT))
         for finding in findings:
             assert finding.outcome.status is not Status.WRONG, f"{title(op)}: {finding}"
