@@ -148,6 +148,9 @@ def test_models_that_were_saved_hold_the_kernels(package: Path, tmp_path: Path) 
     # By torch.ops alone; what one process exports, another runs.
     script = f"""
 import torch
+# One program is compiled, once: nothing is read in advance for others, or made fast.
+torch._inductor.config.aot_inductor.precompile_headers = False
+torch._inductor.config.aot_inductor.compile_wrapper_opt_level = "O0"
 torch.ops.load_library({str(package / "pylib" / "lib" / os.uname().machine / "libpylib.so")!r})
 class Model(torch.nn.Module):
     def forward(self, x):
