@@ -25,7 +25,7 @@ from tests.codegen.harness import EXACT, Host, call, numpy_dtype
 from tests.strategies.cases import WEIGHTS, Case, Point, assert_close, run
 from tests.strategies.programs import RandomProgram, collect, programs
 
-BATCH = 50
+BATCH = 40
 BATCHES = max(1, round(3 * float(os.environ.get("KSC_TEST_EXAMPLES", "1"))))
 DERIVATIONS = ("", "v", "j", "vj")
 PACK = 64
