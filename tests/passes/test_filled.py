@@ -108,7 +108,28 @@ def until_grown(x: Tensor):
     return out
 
 
+@knossos.register
+def columns(x: Tensor):
+    out = torch.zeros_like(x)
+    for j in range(x.shape[1]):
+        mean = 0.0
+        for i in range(x.shape[0]):
+            mean += x[i, j] / x.shape[0]
+        for i in range(x.shape[0]):
+            out[i, j] = torch.sin(x[i, j] - mean) * x[0, j]
+    return out
+
+
+@knossos.register
+def planes(x: Tensor):
+    out = torch.zeros(x.shape[0], x.shape[1], x.shape[0])
+    for j in range(x.shape[1]):
+        out[:, j] = torch.outer(x[:, j], x[:, j]) / torch.sum(torch.exp(x[:, j]))
+    return out
+
+
 FILLED = [whole_rows, elements, numbers, some_rows, parts_of_rows, two_tensors, table, until_enough, until_grown]
+FILLED += [columns, planes]
 
 
 @knossos.register
@@ -153,7 +174,16 @@ def read_as_a_whole(x: Tensor):
     return out
 
 
-LEFT = [earlier_rows, one_row, first_rows, sum_beside, read_as_a_whole]
+@knossos.register
+def even_columns(x: Tensor):
+    out = x.clone()
+    for j in range(x.shape[1] // 2):
+        for i in range(x.shape[0]):
+            out[i, 2 * j] = x[i, j] * x[i, 1]
+    return out
+
+
+LEFT = [earlier_rows, one_row, first_rows, sum_beside, read_as_a_whole, even_columns]
 
 
 def outer_loops(kernel, *args):
@@ -186,6 +216,22 @@ def test_values_are_those_of_pytorch_and_derivatives_those_of_differences(kernel
         torch.set_default_dtype(torch.float32)
     torch.testing.assert_close(kernel(X), want)
     assert knossos.gradcheck(kernel, (X,))
+
+
+def test_what_a_column_shares_is_computed_once_for_it_and_the_rest_for_each_element() -> None:
+    columns(X)
+    program = prepare(columns._latest.program)
+    *_, shared, elements = [eqn for eqn in program.main.body.eqns if eqn.op == "build"]
+    assert len(shared.args) == 1 and any(eqn.op == "reduce" for eqn in walk(shared.blocks[0]))
+    assert len(elements.args) == 2 and not any(eqn.blocks for eqn in walk(elements.blocks[0]))
+
+
+def test_elements_of_a_tensor_that_a_loop_carries_are_stored_in_their_places() -> None:
+    assert not any(
+        eqn.op == "build" and any(inner.op == "update" for inner in walk(eqn.blocks[0]))
+        for loop in outer_loops(even_columns, X)
+        for eqn in walk(loop.blocks[0])
+    )
 
 
 def test_a_row_of_another_size_stops_the_kernel() -> None:

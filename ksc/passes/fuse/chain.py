@@ -11,6 +11,7 @@ from ksc.ir.types import TensorType
 from ksc.passes.cse import share_values
 from ksc.passes.dce import prune_function
 from ksc.passes.fuse.branches import hoist_reads
+from ksc.passes.fuse.columns import part_columns
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.filled import build_filled
 from ksc.passes.fuse.rows import merge_rows
@@ -67,7 +68,8 @@ def _round(function: Function, effectful: Collection[str], *, rows: bool) -> Fun
             return fused
         if facts.is_extended:
             facts, top = Facts.of(function)
-    return merge_rows(function, effectful, facts, top) if rows else function
+    merged = merge_rows(function, effectful, facts, top) if rows else function
+    return part_columns(function, effectful, facts, top) if merged is function else merged
 
 
 def _ops(function: Function) -> Counter[str]:

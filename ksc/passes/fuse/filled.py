@@ -5,19 +5,23 @@
 
 So ``out[i] = …`` in a loop is as good as a comprehension: it needs no carry, no tape in reverse and no tangent of the
 whole tensor in forward mode, and it is fused. An iteration may read its row, change elements of it one by one, in loops
-and branches, or leave it as it was. The loop must run over all rows, and carry nothing else.
+and branches, or leave it as it was. The loop must run over all rows, and carry nothing else. So it is with columns that
+loops fill (``out[i, j] = …``, i in the inner loop). Where a loop around carries the tensor, and single elements of a
+row are stored, they stay stores: a row that is built would be copied for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, walk
 from ksc.ir.rewrite import Env, read_vars, replace, with_functions
 from ksc.ir.types import Integer, TensorType, Type, compatible, is_scalar
 from ksc.passes.fuse.facts import Facts
+from ksc.passes.small.plan import small_sizes
 
 
 def build_filled_tensors(program: Program) -> Program:
@@ -50,26 +54,83 @@ class Filled:
     def block(self, block: Block) -> Block:
         eqns: list[Eqn] = []
         for eqn in block.eqns:
-            new = (self.built(eqn) if eqn.op == "for" else None) or eqn
-            blocks = tuple(map(self.block, new.blocks))
-            eqns.append(Eqn(new.outs, new.op, new.args, new.params, blocks, new.span))
+            new = self.built(eqn) if eqn.op == "for" else None
+            columns = self.columns(eqn) if eqn.op == "for" and new is None else None
+            if columns is not None:
+                loop, *transposed = columns
+                eqns += [self.inside(loop), *transposed]
+            else:
+                eqns.append(self.inside(new or eqn))
         return Block(block.params, tuple(eqns), block.results, block.span)
+
+    def inside(self, eqn: Eqn) -> Eqn:
+        return Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, tuple(map(self.block, eqn.blocks)), eqn.span)
 
     def built(self, loop: Eqn) -> Eqn | None:
         """The ``build`` that a loop is, if it fills all tensors that it carries and carries nothing else."""
+        block = self.filling(loop, 0)
+        if block is None or any(map(self.would_copy, loop.args[1:], block.results, repeat(block))):
+            return None
+        if not all(_is_made_of(out.type, row.type) for row, out in zip(block.results, loop.outs, strict=True)):
+            return None
+        return Eqn(loop.outs, "build", loop.args[:1], {}, (block,), loop.span)
+
+    def would_copy(self, init: Atom, row: Atom, block: Block) -> bool:
+        """Whether the rows are those of a tensor that a loop around carries on, but for single elements."""
+        long = isinstance(row.type, TensorType) and small_sizes(row.type) is None
+        return long and self.is_carried(init) and _is_changed_in_places(row, block)
+
+    def is_carried(self, tensor: Atom) -> bool:
+        """Whether this is a tensor that a loop around carries, or what it becomes by changes of its elements."""
+        if not isinstance(tensor, Var):
+            return False
+        made = self.facts.definition(tensor)
+        if made is None:
+            owner = self.facts.places[tensor].owner
+            return owner is not None and owner.op in ("for", "while")
+        match made.op:
+            case "update":
+                return self.is_carried(made.args[0])
+            case "for" | "while" if made.outs.index(tensor) < made.params["carries"]:
+                return self.is_carried(made.args[made.outs.index(tensor) - made.params["carries"]])
+        return False
+
+    def columns(self, loop: Eqn) -> list[Eqn] | None:
+        """The ``build`` of columns, or of parts along another dimension, that a loop is, and what makes rows of them.
+
+        That is done where loops fill the columns: of single elements in a row, each is one store.
+        """
+        inits = loop.args[1:]
+        ranks = [init.type.rank for init in inits if isinstance(init.type, TensorType)]
+        for dim in range(1, min(ranks, default=0)):
+            block = self.filling(loop, dim)
+            if block is None:
+                continue
+            filled = {out for eqn in block.eqns if eqn.op == "for" and _carries_tensors(eqn) for out in eqn.outs}
+            if not filled.issuperset(block.results):
+                return None
+            parts = [Var(out.name, stack_type(1, row.type)) for out, row in zip(loop.outs, block.results, strict=True)]
+            eqns = [Eqn(tuple(parts), "build", loop.args[:1], {}, (block,), loop.span)]
+            for out, part, init in zip(loop.outs, parts, inits, strict=True):
+                eqns += _elements(out, part, init, dim, loop)
+            return eqns
+        return None
+
+    def filling(self, loop: Eqn, dim: int) -> Block | None:
+        """What an iteration makes of its own rows, or parts along ``dim``, of the tensors that a loop fills."""
         count, *inits = loop.args
         (body,) = loop.blocks
         at, *carries = body.params
         if not _carries_tensors(loop):
             return None
         size = self.facts.resolve(count)
-        if not all(self.facts.equal(size, self.facts.size(init, 0)) for init in inits if isinstance(init, Var)):
+        if not all(self.facts.equal(size, self.facts.size(init, dim)) for init in inits if isinstance(init, Var)):
             return None
-        rows = _Rows(self.facts, at, body)
-        starts = []
+        rows = _Rows(self.facts, at, body, dim)
+        starts: list[Sequence[Eqn]] = []
         for carry, init in zip(carries, inits, strict=True):
-            start = Var(carry.name, _row_type(carry.type))
-            starts.append(Eqn((start,), "index", (init, at), span=loop.span))
+            start = Var(carry.name, _row_type(carry.type, dim))
+            starts.append(_part(start, init, at, dim, loop))
             rows.known[carry] = _Version(carry, init, start)
         try:
             eqns = rows.eqns(body.eqns)
@@ -77,10 +138,22 @@ class Filled:
         except _NotRowsError:
             return None
         read = read_vars(eqns, results)
-        eqns = (*(start for start in starts if start.outs[0] in read), *eqns)
-        if not all(_is_made_of(out.type, row.type) for row, out in zip(results, loop.outs, strict=True)):
-            return None
-        return Eqn(loop.outs, "build", (count,), {}, (Block((at,), eqns, results),), loop.span)
+        needed = [eqn for start in starts if start[-1].outs[0] in read for eqn in start]
+        return Block((at,), (*needed, *eqns), results)
+
+
+def _is_changed_in_places(row: Atom, block: Block) -> bool:
+    """Whether a row is, but for elements that are stored one by one, what it was."""
+    made = next((eqn for eqn in block.eqns if row in eqn.outs), None)
+    match made.op if made is not None else "":
+        case "update":
+            assert made is not None
+            return _is_changed_in_places(made.args[0], block)
+        case "if":
+            assert made is not None
+            k = made.outs.index(row) if isinstance(row, Var) else 0
+            return all(_is_changed_in_places(side.results[k], side) for side in made.blocks)
+    return made is None or made.op == "index"
 
 
 def _is_made_of(type_: Type, row: Type) -> bool:
@@ -94,9 +167,49 @@ def is_tensor_of_numbers(atom: Atom) -> bool:
     return isinstance(atom.type, TensorType) and is_scalar(atom.type.elem)
 
 
-def _row_type(type_: Type) -> Type:
+def _row_type(type_: Type, dim: int) -> Type:
     assert isinstance(type_, TensorType)
-    return type_.elem if type_.rank == 1 else TensorType(type_.rank - 1, type_.elem, type_.sizes[1:])
+    sizes = type_.sizes[:dim] + type_.sizes[dim + 1 :]
+    return type_.elem if type_.rank == 1 else TensorType(type_.rank - 1, type_.elem, sizes)
+
+
+def _sizes(tensor: Atom, like: Eqn) -> tuple[list[Eqn], list[Atom]]:
+    """The sizes of a tensor, and the equations that say what those are that its type does not tell."""
+    assert isinstance(tensor.type, TensorType)
+    eqns: list[Eqn] = []
+    sizes: list[Atom] = []
+    for dim, known in enumerate(tensor.type.sizes):
+        if known is None:
+            size = Var("n", Integer)
+            eqns.append(Eqn((size,), "size", (tensor,), {"dim": dim}, (), like.span))
+            sizes.append(size)
+        else:
+            sizes.append(const(known))
+    return eqns, sizes
+
+
+def _part(out: Var, tensor: Atom, at: Atom, dim: int, like: Eqn) -> Sequence[Eqn]:
+    """What makes ``out`` the part of a tensor at the index ``at`` along a dimension."""
+    if dim == 0:
+        return (Eqn((out,), "index", (tensor, at), span=like.span),)
+    assert isinstance(out.type, TensorType)
+    eqns, sizes = _sizes(tensor, like)
+    indices = tuple(Var("i", Integer) for _ in sizes[1:])
+    element = Var(out.name, out.type.elem)
+    read = Eqn((element,), "index", (tensor, *indices[:dim], at, *indices[dim:]), span=like.span)
+    body = Block(indices, (read,), (element,))
+    return (*eqns, Eqn((out,), "build", (*sizes[:dim], *sizes[dim + 1 :]), {}, (body,), like.span))
+
+
+def _elements(out: Var, parts: Var, tensor: Atom, dim: int, like: Eqn) -> Sequence[Eqn]:
+    """What makes ``out`` of its parts along a dimension, which lie one after the other; of the sizes of ``tensor``."""
+    assert isinstance(out.type, TensorType)
+    eqns, sizes = _sizes(tensor, like)
+    indices = tuple(Var("i", Integer) for _ in sizes)
+    element = Var(out.name, out.type.elem)
+    at = (indices[dim], *indices[:dim], *indices[dim + 1 :])
+    body = Block(indices, (Eqn((element,), "index", (parts, *at), span=like.span),), (element,))
+    return (*eqns, Eqn((out,), "build", tuple(sizes), {}, (body,), like.span))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +223,15 @@ class _Version:
 
 @dataclass(slots=True)
 class _Rows:
-    """The versions of tensors in the iteration ``at`` of a loop with this body."""
+    """The versions of tensors in the iteration ``at`` of a loop with this body, which fills them along ``dim``.
+
+    What is called a row here is the part of a tensor at an index of that dimension.
+    """
 
     facts: Facts
     at: Var
     body: Block
+    dim: int = 0
     known: dict[Atom, _Version] = field(default_factory=dict)
     env: Env = field(default_factory=dict)
 
@@ -155,16 +272,16 @@ class _Rows:
         return Block(block.params, eqns, results, block.span)
 
     def access(self, eqn: Eqn, version: _Version) -> Sequence[Eqn]:
-        _, at, *rest = eqn.args
+        _, *places = eqn.args
         (out,) = eqn.outs
-        if at is not self.at:
+        value = places.pop() if eqn.op == "update" else out
+        if len(places) <= self.dim or places.pop(self.dim) is not self.at:
             raise _NotRowsError
         if eqn.op == "index":
-            if rest:
-                return (Eqn(eqn.outs, "index", (version.row, *rest), eqn.params, (), eqn.span),)
+            if places:
+                return (Eqn(eqn.outs, "index", (version.row, *places), eqn.params, (), eqn.span),)
             self.env[out] = version.row
             return ()
-        *places, value = rest
         if places:
             row = Var(out.name, version.row.type)
             self.known[out] = _Version(version.carry, version.init, row)
