@@ -13,6 +13,8 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 ADBENCH ?=
 JOBS ?= 2
+# Seconds after which the tests on a GPU are stopped, with a report of those that failed; none where it is empty.
+LIMIT ?=
 
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 INSTALLED := $(VENV)/.installed
@@ -38,8 +40,9 @@ GPU_TESTS := $(addprefix tests/,cuda/test_grid.py cuda/test_products.py cuda/tes
 # PyTorch's way to the kernels; without a GPU test_dispatch.py runs them on a device that is pretended.
 GPU_CHECKS := $(addprefix tests/cuda/pretend/,checks.py on_gpu.py suite.py)
 
-test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc, and compare them with the CPU; JOBS=16 for more processes
-	KSC_TEST_GPU=1 $(PY) -m pytest -n $(JOBS) $(GPU_TESTS) $(GPU_CHECKS) $(PYTEST_ARGS)
+test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc, and compare them with the CPU; JOBS=16 for more processes, LIMIT=540 for so many seconds
+	KSC_TEST_GPU=1 $(if $(LIMIT),timeout --foreground --signal=INT --kill-after=60 $(LIMIT)) \
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup --tb=short $(GPU_TESTS) $(GPU_CHECKS) $(PYTEST_ARGS)
 
 docs: $(DOCS) $(CORE) ## build/doc/html/index.html: the site, warnings being errors
 	$(PY) -m sphinx -W --keep-going -E -q -b html -d build/doc/doctrees docs build/doc/html

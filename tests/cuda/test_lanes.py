@@ -14,6 +14,9 @@ from ksc.passes import optimise
 from tests.codegen.random_programs import random_program
 from tests.cuda.grid import Device, Library
 
+# What they share is compiled once, by one process.
+pytestmark = pytest.mark.xdist_group("cuda lanes")
+
 TEXTS = {
     "relu3": """
 (def relu3 Float (x : Float)

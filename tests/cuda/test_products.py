@@ -17,6 +17,9 @@ from tests.cuda.grid import Device, Library
 from tests.passes.test_contractions import KERNELS, arguments
 from tests.passes.test_strips import mixture
 
+# What they share is compiled once, by one process.
+pytestmark = pytest.mark.xdist_group("cuda products")
+
 KINDS = ("none", "flat", "small", "large")
 ORDERS = tuple(itertools.product((0, 1), repeat=2))
 """Whether a and b are given as their transposes."""

@@ -15,6 +15,9 @@ from ksc.passes import optimise
 from tests.codegen.tensor_programs import matrix, vector
 from tests.cuda.grid import Device, Library
 
+# What they share is compiled once, by one process.
+pytestmark = pytest.mark.xdist_group("cuda rows")
+
 WEIGHTED = """
 (def weighted (Tensor 2 Float) ((x : (Tensor 2 Float)) (w : (Tensor 1 Float)))
   (let ((() (require (eq (size x 1) (size w)) "x and w do not fit")))
