@@ -9,7 +9,45 @@ M = np.array([[0.3, 0.7, 1.1], [0.4, -0.9, 1.2], [0.8, 0.5, -0.6], [1.3, 0.2, 0.
 
 VECTOR = "(x : (Tensor 1 Float))"
 
+LAYERS = """(def f Float ((x : (Tensor 2 Float)) (w : (Tensor 2 Float)) (state : (Tensor 2 Float)) (n : Integer))
+  (let (((s t)
+         (for (k (get$1$2 (size x))) ((s 0.0) (t state))
+           (let ((() (require (eq (get$2$2 (size x)) (get$2$2 (size w))) "sizes"))
+                 ((y u) (for (l n) ((y (index k x)) (u t))
+                   (let ((() (require (eq (get$2$2 (size x)) (get$2$2 (size state))) "sizes"))
+                         (z (build (get$2$2 (size state)) (lam (i : Integer)
+                              (tanh (add (mul (index (tuple l i) w) (index (tuple l i) u)) (index i y)))))))
+                     (values z (update l u z))))))
+             (values (add s (mul s (mul (index 0 y) (index (tuple 0 1) u)))) u)))))
+    (add s (reduce add (get$2$2 (size state)) (lam (i : Integer) (exp (index (tuple 1 i) t)))))))"""
+
 TEXTS = {
+    "layers": (LAYERS, (M, M[:2], M[1:3], 2)),
+    "no_layers": (LAYERS, (M, M[:2], M[1:3], 0)),
+    "row_between_loops": (
+        f"""(def f Float {VECTOR}
+          (let (t (for (k 3) ((t x))
+                    (let ((u (for (i (size x)) ((u t)) (update i u (sin (mul (index i u) (index k u))))))
+                          (row (build (size x) (lam (i : Integer) (mul (index i u) (index i x))))))
+                      (for (i (size x)) ((v u)) (update i v (mul (index i row) (index i v)))))))
+            (reduce add (size x) (lam (i : Integer) (index i t)))))""",
+        (X5,),
+    ),
+    "number_between_loops": (
+        f"""(def f Float {VECTOR}
+          (let (t (for (k 3) ((t x))
+                    (let ((u (for (i (size x)) ((u t)) (update i u (sin (mul (index i u) (index k u))))))
+                          (s (reduce add (size x) (lam (i : Integer) (mul (index i u) (index i u))))))
+                      (for (i k) ((v u)) (update i v (if (lt s 2.0) (mul s (index i v)) (index i v)))))))
+            (reduce add (size x) (lam (i : Integer) (index i t)))))""",
+        (X5,),
+    ),
+    "loop_that_overwrites_nothing": (
+        f"""(def f (Tensor 1 Float) {VECTOR}
+          (for (k (size x)) ((t x))
+            (update k t (for (j (size x)) ((s (index k t))) (sin (mul s (index j x)))))))""",
+        (X5,),
+    ),
     "running_product": (
         f"(def f Float {VECTOR} (for (i (size x)) ((p 1.0)) (mul p (index i x))))",
         (np.array([2.0, 2.0, 2.0]),),

@@ -57,9 +57,49 @@ def test_what_is_bound_anew_is_kept_whole(monkeypatch):
     assert taped("rebound_sometimes", 10, monkeypatch) == 10 * 10
 
 
-@pytest.mark.parametrize("name, per_element", [("table", 1), ("rows", 1)])
+@pytest.mark.parametrize("name, per_element", [("table", 1), ("rows", 2)])
 def test_a_table_filled_by_nested_loops_keeps_a_number_an_element(name, per_element, monkeypatch):
     assert taped(name, 12, monkeypatch, matrix=True) <= per_element * 12 * 12
+
+
+@pytest.mark.parametrize(
+    "name, depth",
+    [
+        ("stencil", 2),
+        ("triangle", 2),
+        ("bubble_sort", 2),
+        ("while_in_for", 2),
+        ("three_deep", 3),
+        ("lu", 3),
+        ("layers", 2),
+    ],
+)
+def test_nested_loops_run_once_and_once_backwards(name, depth):
+    derived = vjp(LOOPS[name][0])
+    assert sum(eqn.op in ("for", "while") for eqn in walk(derived.main.body)) == 2 * depth
+
+
+def test_a_function_of_the_numbers_of_a_row_is_computed_once():
+    for source in (LOOPS["layers"][0], optimise(LOOPS["layers"][0])):
+        assert sum(eqn.op == "tanh" for eqn in walk(vjp(source).main.body)) == 1
+
+
+def test_what_nested_loops_keep_is_of_the_order_of_what_they_overwrite(monkeypatch):
+    program, _ = LOOPS["layers"]
+    for steps, layers, n in ((4, 3, 5), (8, 6, 10)):
+        given = [np.full(sides, 0.1) for sides in ((steps, n), (layers, n), (layers, n))]
+        _, tapes = run_counting(vjp(program), (*given, layers, 1.0), monkeypatch)
+        assert tapes.peak <= (1 + 7) * steps * layers * n
+
+
+def test_a_loop_that_overwrites_nothing_has_a_tape_for_one_run(monkeypatch):
+    for n in (10, 20):
+        assert taped("loop_that_overwrites_nothing", n, monkeypatch) <= 3 * n
+
+
+def test_a_whole_tensor_read_between_two_changes_has_the_iteration_run_again():
+    derived = vjp(LOOPS["row_between_loops"][0])
+    assert sum(eqn.op == "for" for eqn in walk(derived.main.body)) > 6
 
 
 @pytest.mark.parametrize("name", CHANGED_IN_PLACE)

@@ -27,7 +27,9 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     outs = tuple(Var(value.name, stack_type(rank, value.type)) for value in saved)
     block = Block(body.params, tuple(eqns), (*body.results, *saved), body.span)
     new = Eqn(eqn.outs + outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span)
-    return note(sweep, new, Kept(len(eqn.outs), saved=(len(saved),)), eqns)
+    for out, value in zip(outs, saved, strict=True):
+        sweep.keeping.built(out, eqn, value)
+    return note(sweep, eqn, new, Kept(len(eqn.outs), saved=(len(saved),)), eqns)
 
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:

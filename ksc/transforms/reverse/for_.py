@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from ksc.ir.builder import stack_type
 from ksc.ir.nodes import Block, Eqn, Var
-from ksc.transforms.reverse.loop import Carried, augmented_body, note, reverse_carries
+from ksc.transforms.reverse.loop import Carried, at_hand, augmented_body, note, reverse_carries
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 
@@ -35,15 +35,24 @@ from ksc.transforms.reverse.sweep import Kept, Sweep
 def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     """Stack the carries, and what has to be saved of each iteration."""
     (body,) = eqn.blocks
-    eqns, saved = augmented_body(sweep, body, eqn.span)
+    eqns, saved = augmented_body(sweep, body, eqn.span, at_hand(sweep, eqn))
     carried = body.params[1:]
     extra = (*carried, *saved)
     names = [f"{param.name}_tape" for param in carried] + [value.name for value in saved]
     outs = tuple(Var(name, stack_type(1, value.type)) for name, value in zip(names, extra, strict=True))
     block = Block(body.params, tuple(eqns), (*body.results, *extra), body.span)
     new = Eqn(eqn.outs + outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span)
-    kept = Kept(len(eqn.outs), len(carried), (len(saved),), undos=sweep.undos.get(eqn, {}))
-    return note(sweep, new, kept, eqns)
+    kept = Kept(
+        len(eqn.outs),
+        len(carried),
+        (len(saved),),
+        undos=sweep.undos.get(eqn, {}),
+        logged=sweep.logged.get(eqn, {}),
+        trails=sweep.keeping.trails(eqn),
+    )
+    for out, value in zip(outs, extra, strict=True):
+        sweep.keeping.stacked(out, eqn.args[0], value)
+    return note(sweep, eqn, new, kept, eqns)
 
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
@@ -57,5 +66,17 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     tapes = eqn.outs[kept.results : kept.results + kept.tapes]
     saved = {p: eqn.outs[p] for p in range(kept.results + kept.tapes, len(eqn.outs))}
     direction = not eqn.params["reverse"]
-    loop = Carried(eqn, body, body.params[0], eqn.args[0], direction, eqn.args[1:], tapes, saved, kept.undos)
+    loop = Carried(
+        eqn,
+        body,
+        body.params[0],
+        eqn.args[0],
+        direction,
+        eqn.args[1:],
+        tapes,
+        saved,
+        kept.undos,
+        kept.trails,
+        kept.logged,
+    )
     reverse_carries(sweep, scope, loop, list(zip(bars, marks, strict=True)))

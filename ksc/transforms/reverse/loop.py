@@ -7,7 +7,7 @@ A reversed loop adds to the cotangents of variables from outside through accumul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from ksc.ir.rewrite import Env, bound_vars
 from ksc.ir.types import AccType, Bool, Float, Integer, TensorType, Type
 from ksc.transforms.reverse.closing import counted, counter_step
 from ksc.transforms.reverse.given import give_elements
+from ksc.transforms.reverse.keeping import versions_of
 from ksc.transforms.reverse.presence import ABSENT, Presence, as_bool, both, either, there_if
-from ksc.transforms.reverse.scope import Scope
+from ksc.transforms.reverse.scope import ReadTooEarlyError, Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 from ksc.transforms.reverse.undo import Undo, take_back
-from ksc.transforms.tangents import tangent_type, zero
+from ksc.transforms.tangents import emit_unbox, tangent_type, zero
 
 
 def emit_loop(
@@ -98,6 +99,8 @@ class Carried:
         tapes: for each carry the values it had at the start of each iteration.
         saved: for positions of results of the body the stacked values saved from it.
         undos: by the number of a carry, how an iteration is taken back.
+        trails: the numbers of the carries that are taken back change by change.
+        logged: the positions among the results of the loop of the values stacked for that, by the value.
     """
 
     eqn: Eqn
@@ -109,6 +112,8 @@ class Carried:
     tapes: Sequence[Var]
     saved: Mapping[int, Var]
     undos: Mapping[int, Undo]
+    trails: Sequence[int]
+    logged: Mapping[Var, int]
 
     @property
     def params(self) -> tuple[Var, ...]:
@@ -155,8 +160,14 @@ def reverse_carries(sweep: Sweep, scope: Scope, loop: Carried, bars: Sequence[tu
         inner.indices = (i,)
         env: Env = {} if loop.index is None else {loop.index: i}
         restored: list[tuple[int, Var, Atom]] = []
+        trails = () if sweep.origin(loop.eqn) in sweep.whole else loop.trails
+        if trails:
+            _read_log(sweep, inner, loop, i, env)
         for k, param in enumerate(params):
-            if k in loop.undos:
+            if k in trails:
+                after = _changed_last(sweep, inner, loop, k, env)
+                restored.append((k, after, env[param]))
+            elif k in loop.undos:
                 after = Var(param.name, param.type)
                 (env[param],) = take_back(inner.builder, loop.undos[k], i, after, loop.eqn.outs)
                 restored.append((k, after, env[param]))
@@ -164,8 +175,9 @@ def reverse_carries(sweep: Sweep, scope: Scope, loop: Carried, bars: Sequence[tu
                 env[param] = loop.before(k, i, inner.builder)
         for position, values in loop.saved.items():
             result = body.results[position]
-            value = inner.builder.emit("index", [values, i], [result.type], names=[values.name])[0]
-            sweep.unpack(body, position, value, env, inner)
+            if result not in env:
+                value = inner.builder.emit("index", [values, i], [result.type], names=[values.name])[0]
+                sweep.unpack(body, position, value, env, inner)
         images = [env[param] for param in params]
         eqns, results = sweep.recompute(body, env, inner)
         carried = {k: Var(f"{params[k].name}_bar", tangent_type(params[k].type)) for k in active}
@@ -212,19 +224,24 @@ def reverse_carries(sweep: Sweep, scope: Scope, loop: Carried, bars: Sequence[tu
     runs = _has_iterations(loop.count, scope.builder)
     types = [var.type for var in carries] + [tangent_type(var.type) for var, _ in stores]
     names = [var.name for var in carries] + [f"{var.name}_bar" for var, _ in stores]
-    outs = emit_loop(
-        sweep,
-        scope,
-        inner,
-        "for",
-        [loop.count, *start],
-        loop_params,
-        (i, *carries),
-        results,
-        types,
-        names,
-        lambda var: runs,
-    )
+    try:
+        outs = emit_loop(
+            sweep,
+            scope,
+            inner,
+            "for",
+            [loop.count, *start],
+            loop_params,
+            (i, *carries),
+            results,
+            types,
+            names,
+            lambda var: runs,
+        )
+    except ReadTooEarlyError:
+        sweep.whole.add(sweep.origin(loop.eqn))
+        reverse_carries(sweep, scope, loop, bars)
+        return
     for members, end in zip(groups, outs[len(active) + len(restored) :], strict=False):
         marks.update(dict.fromkeys(members, there_if(end)))
     for k, out in zip(active, outs, strict=False):
@@ -233,6 +250,37 @@ def reverse_carries(sweep: Sweep, scope: Scope, loop: Carried, bars: Sequence[tu
         scope.restore(inits[k], loop.eqn.outs[k], out)
     for (var, _), out in zip(stores, outs[len(carries) :], strict=True):
         scope.add(var, out)
+
+
+def _read_log(sweep: Sweep, inner: Scope, loop: Carried, i: Var, env: Env) -> None:
+    """Read the values of iteration ``i`` that taking it back change by change needs."""
+    types = {
+        position: element.type
+        for undo in loop.undos.values()
+        for position, element in zip(undo.logs, undo.code.params[2:], strict=True)
+    }
+    for value, position in loop.logged.items():
+        (element,) = inner.builder.emit("index", [loop.eqn.outs[position], i], [types[position]], names=[value.name])
+        if types[position] != value.type:
+            (element,) = emit_unbox(inner.builder, element, sweep.boxes, [value.name])
+        env[value] = element
+        sweep.given.add(element)
+
+
+def _changed_last(sweep: Sweep, inner: Scope, loop: Carried, k: int, env: Env) -> Var:
+    """The tensor of a carry after an iteration; of what it was before each change there is a name alone as yet."""
+    after, *earlier = versions_of(loop.body.results[k], sweep.steps)
+    assert isinstance(after, Var)
+    last = Var(after.name, after.type)
+    env[after] = last
+    sweep.given.add(last)
+    for version in earlier:
+        assert isinstance(version, Var)
+        image = Var(version.name, version.type)
+        env[version] = image
+        inner.unmade[image] = last
+        sweep.given.add(image)
+    return last
 
 
 def _has_iterations(count: Atom, builder: Builder) -> Presence:
@@ -307,16 +355,31 @@ def reverse_elements(
         scope.add(var, out)
 
 
-def augmented_body(sweep: Sweep, body: Block, span: Any) -> tuple[list[Eqn], list[Var]]:
-    """The forward sweep over the body of a loop: its equations and what it saves."""
+def augmented_body(sweep: Sweep, body: Block, span: Any, at_hand: Collection[Atom] = ()) -> tuple[list[Eqn], list[Var]]:
+    """The forward sweep over the body of a loop: its equations and what it saves, save what is ``at_hand`` anyhow."""
     inner = Builder(span)
     inner.eqns = sweep.augment(body.eqns)
-    return inner.eqns, sweep.packed(sweep.to_save(inner.eqns), inner)
+    values = [value for value in sweep.to_save(inner.eqns) if value not in at_hand]
+    return inner.eqns, sweep.packed(values, inner, body)
 
 
-def note(sweep: Sweep, new: Eqn, kept: Kept, eqns: Sequence[Eqn]) -> Eqn:
-    """Remember what was added to a loop, and that it is saved where its body is."""
+def at_hand(sweep: Sweep, eqn: Eqn) -> set[Atom]:
+    """The values of the body of a loop that taking its iterations back gives, or reads."""
+    trails = sweep.keeping.trails(eqn)
+    logged = sweep.logged[eqn] if trails else ()
+    return {*logged, *(version for k in trails for version in sweep.keeping.versions(eqn, k))}
+
+
+def note(sweep: Sweep, eqn: Eqn, new: Eqn, kept: Kept, eqns: Sequence[Eqn]) -> Eqn:
+    """Remember what was added to a loop, and what of it is saved."""
     sweep.kept[new] = kept
+    if eqn in sweep.keeping.loops:
+        first = kept.results + (new.op == "while")
+        tapes = new.outs[first : first + kept.tapes]
+        undone = [tape for k, tape in enumerate(tapes) if k in kept.undos]
+        sweep.partly[new] = [out for out in new.outs if out not in undone]
+    elif new.op == "build" and len(new.outs) > kept.results:
+        sweep.partly[new] = new.outs[kept.results :]
     if any(eqn in sweep.saved for eqn in eqns):
         sweep.saved.add(new)
     return new

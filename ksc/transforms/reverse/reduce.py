@@ -23,7 +23,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     (body,) = eqn.blocks
     eqns = sweep.augment(body.eqns)
     block = Block(body.params, tuple(eqns), body.results, body.span)
-    return note(sweep, Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span), Kept(len(eqn.outs)), eqns)
+    return note(sweep, eqn, Eqn(eqn.outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span), Kept(len(eqn.outs)), eqns)
 
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:

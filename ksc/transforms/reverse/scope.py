@@ -10,7 +10,7 @@ from ksc.errors import DifferentiationError
 from ksc.ir.builder import Builder
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import Atom, Block, Eqn, Span, Var
-from ksc.ir.rewrite import Env, replace, substitute_eqn
+from ksc.ir.rewrite import Env, free_vars, replace, substitute_eqn
 from ksc.ir.types import AccType, BoxType, TensorType
 from ksc.transforms.reverse.presence import ABSENT, Perhaps, Presence, either
 from ksc.transforms.reverse.reads import read_sizes_before
@@ -19,6 +19,11 @@ from ksc.transforms.tangents import add, tangent_type, zero
 
 if TYPE_CHECKING:
     from ksc.transforms.reverse.guard import Guard
+
+
+class ReadTooEarlyError(Exception):
+    """A tensor that a loop takes back change by change is read before it is what it was."""
+
 
 Kind = Literal["function", "if", "loop"]
 
@@ -74,6 +79,7 @@ class Scope:
         self.indices: tuple[Var, ...] = ()
         self.stores: dict[Var, Atom] = {}
         self.restored: list[Restored] = []
+        self.unmade: dict[Var, Var] = {}
         self.continued: set[Var] = set()
         self.taken: dict[Var, Taken] = {}
         self.span = builder.span
@@ -249,26 +255,20 @@ class Scope:
         """
         block = self.builder.block(params, results, self.span)
         if self.restored:
-            eqns = read_sizes_before(block.eqns, {r.after: r.before for r in self.restored})
+            former = {r.after: r.before for r in self.restored if r.before not in self.unmade}
+            eqns = read_sizes_before(block.eqns, {**former, **self.unmade})
             block = Block(block.params, eqns, block.results, block.span)
+        if self.unmade:
+            block = _renamed(block, [r for r in self.restored if r.before in self.unmade])
         pruned = prune_block(block, effectful, self.live_accs())
         made = {out for eqn in pruned.eqns for out in eqn.outs}
         here = {*block.params, *made}
+        if self.unmade and not self.unmade.keys().isdisjoint(free_vars(pruned)):
+            raise ReadTooEarlyError
         pending = [r for r in self.restored if r.after in made and r.before in here]
         if not pending:
             return pruned
-        env: Env = {}
-        renamed = []
-        for position, eqn in enumerate(block.eqns):
-            while pending and pending[0].position <= position:
-                restored = pending.pop(0)
-                env[restored.before] = restored.again
-            renamed.append(substitute_eqn(eqn, env))
-        env.update({restored.before: restored.again for restored in pending})
-        changed = Block(
-            block.params, tuple(renamed), tuple(replace(result, env) for result in block.results), block.span
-        )
-        return prune_block(changed, effectful, self.live_accs())
+        return prune_block(_renamed(block, pending), effectful, self.live_accs())
 
     def live_accs(self) -> set[Var]:
         """The accumulators that this block may add to."""
@@ -279,6 +279,20 @@ class Scope:
             found.update(scope.terms.values())
             scope = scope.parent
         return found
+
+
+def _renamed(block: Block, restored: Sequence[Restored]) -> Block:
+    """The block, reading what a tensor was turned into again from there on."""
+    pending = list(restored)
+    env: Env = {}
+    eqns = []
+    for position, eqn in enumerate(block.eqns):
+        while pending and pending[0].position <= position:
+            found = pending.pop(0)
+            env[found.before] = found.again
+        eqns.append(substitute_eqn(eqn, env))
+    env.update({r.before: r.again for r in pending})
+    return Block(block.params, tuple(eqns), tuple(replace(result, env) for result in block.results), block.span)
 
 
 def _accumulates(type_: TensorType) -> bool:

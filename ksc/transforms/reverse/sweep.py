@@ -22,6 +22,7 @@ from ksc.ops import PRIMITIVES, primitive
 from ksc.transforms.activity import varied_vars
 from ksc.transforms.module import Mask
 from ksc.transforms.reverse.finite import finite_vars
+from ksc.transforms.reverse.keeping import Keeping, read_kept
 from ksc.transforms.reverse.order import readers_before_changes
 from ksc.transforms.reverse.presence import Presence
 from ksc.transforms.reverse.reads import read_through_updates
@@ -44,6 +45,8 @@ class Kept:
         saved: for each block the number of results added to save values of it; they come last.
         pair: for a call, the derivative pair of its callee.
         undos: for a loop, by the number of a carry, how an iteration is taken back; such a carry needs no tape.
+        logged: the positions among the results of a loop of the values of its body that it stacks for that.
+        trails: the numbers of those carries that are taken back change by change, as a loop inside is kept.
     """
 
     results: int
@@ -51,6 +54,8 @@ class Kept:
     saved: tuple[int, ...] = ()
     pair: Pair | None = None
     undos: Mapping[int, Undo] = field(default_factory=dict)
+    logged: Mapping[Var, int] = field(default_factory=dict)
+    trails: Sequence[int] = ()
 
 
 Augment = Callable[["Sweep", Eqn], Eqn]
@@ -71,7 +76,11 @@ class Sweep:
         saved: the equations that are not run again, since they contain a call that is not.
         carried: what was found of the cotangents of a loop's carries, see ``reverse_carries``.
         acc_bars: for an accumulator of the primal the cotangent of its final value, and whether that is there.
-        given: the variables whose values are read of the results that the derivative is handed; copies likewise.
+        given: the variables whose values are at hand: of results that the derivative is handed, of what loops keep;
+            copies likewise.
+        keeping: what loops keep besides what they overwrite.
+        partly: for an equation the results that are kept, where others of them are computed again.
+        whole: the loops whose iterations are taken back as a whole, although a loop inside is kept.
     """
 
     def __init__(self, pairs: Pairs, function: Function, active: Mask) -> None:
@@ -83,6 +92,10 @@ class Sweep:
         self.function = Function(copy.name, body, copy.span)
         self.undos = recorder.undos
         self.steps = recorder.steps
+        self.logged = recorder.logged
+        self.keeping = Keeping.of(self.function, recorder)
+        self.partly: dict[Eqn, Sequence[Var]] = {}
+        self.whole: set[Eqn] = set()
         self.active = active
         params = [param for param, on in zip(self.function.params, active, strict=True) if on]
         for param in params:
@@ -186,7 +199,11 @@ class Sweep:
             self._origins[new] = self.origin(old)
             kept = self.kept.get(old)
             if kept is not None:
-                self.kept[new] = with_fields(kept, undos={k: undo.renamed(env) for k, undo in kept.undos.items()})
+                self.kept[new] = with_fields(
+                    kept,
+                    undos={k: undo.renamed(env) for k, undo in kept.undos.items()},
+                    logged={_image(var, env): position for var, position in kept.logged.items()},
+                )
             if old in self.saved:
                 self.saved.add(new)
             for out, image in zip(old.outs, new.outs, strict=True):
@@ -206,9 +223,14 @@ class Sweep:
         eqns = self.copies(block.eqns, env)
         self.copy_knowledge(env)
         scope.own(eqns, [image for _, image in before if isinstance(image, Var)])
-        again = without_effects(without_given(self, (eqn for eqn in eqns if eqn not in self.saved)))
+        reread = (self._with_kept_read(eqn) for eqn in eqns if eqn not in self.saved)
+        again = without_effects(without_given(self, reread))
         scope.builder.eqns.extend(read_through_updates(again))
         return eqns, [replace(result, env) for result in block.results]
+
+    def _with_kept_read(self, eqn: Eqn) -> Eqn:
+        kept = [out for out in eqn.outs if out in self.given]
+        return read_kept(eqn, kept) if eqn.op == "build" and kept and eqn in self.kept else eqn
 
     def copy_knowledge(self, env: Mapping[Var, Atom]) -> None:
         """Enter the images of varied and of finite variables among them."""
@@ -218,14 +240,22 @@ class Sweep:
     # Saving values out of blocks.
 
     def to_save(self, eqns: Sequence[Eqn]) -> list[Var]:
-        """The values of a block that cannot be computed again in the reverse sweep."""
-        return [out for eqn in eqns if eqn in self.saved for out in eqn.outs]
+        """The values of a block that are not computed again in the reverse sweep."""
+        found: dict[Var, None] = {}
+        for eqn in eqns:
+            found |= dict.fromkeys(eqn.outs if eqn in self.saved else self.partly.get(eqn, ()))
+            found |= dict.fromkeys(out for out in eqn.outs if out in self.keeping.values)
+        return list(found)
 
-    def packed(self, values: Sequence[Var], builder: Builder) -> list[Var]:
-        """The values in a form that any block can give as a result: tensors, whose sizes may differ, in boxes."""
+    def packed(self, values: Sequence[Var], builder: Builder, body: Block | None = None) -> list[Var]:
+        """The values in a form that a block can give as a result: tensors, whose sizes may differ, in boxes.
+
+        Those of sizes that are known to be the same in each iteration of a loop with this ``body`` stay as they are.
+        """
         packed = []
         for value in values:
-            if isinstance(value.type, TensorType):
+            steady = body is not None and self.keeping.is_steady(value, body)
+            if isinstance(value.type, TensorType) and not steady:
                 name = self.pairs.module.new_box(f"{self.function.name}.{value.name}", [value.type])
                 packed.append(emit_box(builder, name, [value]))
             else:
@@ -240,6 +270,16 @@ class Sweep:
         if boxing is not None and isinstance(boxing.args[0].type, TensorType) and len(boxing.args) == 1:
             value = boxing.args[0]
             assert isinstance(value, Var)
-            env[value] = emit_unbox(scope.builder, image, self.boxes, [value.name])[0]
+            opened = emit_unbox(scope.builder, image, self.boxes, [value.name])[0]
+            env[value] = opened
+            self.given.add(opened)
         else:
             env[inner] = image
+            if isinstance(image, Var):
+                self.given.add(image)
+
+
+def _image(var: Var, env: Env) -> Var:
+    image = env.get(var, var)
+    assert isinstance(image, Var)
+    return image

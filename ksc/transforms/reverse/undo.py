@@ -80,6 +80,7 @@ class Recorder:
     Attributes:
         undos: for each loop, by the number of a carry, how an iteration is taken back.
         steps: for a tensor that an equation in a loop made of another, how it is turned into that one again.
+        logged: for each loop the positions among its results of the values of its body that it stacks for that.
     """
 
     def __init__(self, module: Module, name: str) -> None:
@@ -88,6 +89,7 @@ class Recorder:
         self.undos: dict[Eqn, dict[int, Undo]] = {}
         self._changing: set[Var] = set()
         self.steps: dict[Var, Step] = {}
+        self.logged: dict[Eqn, dict[Var, int]] = {}
         self._olds: dict[Eqn, Var] = {}
         self._extents: dict[Var, tuple[Atom, ...] | None] = {}
 
@@ -247,6 +249,7 @@ class Recorder:
         blocks = (*conds, Block(body.params, (*body.eqns, *tail.eqns), results, body.span))
         new = Eqn(outs, eqn.op, eqn.args, eqn.params, blocks, eqn.span)
         self.undos[new] = undos
+        self.logged[new] = stacked
         for k, undo in undos.items():
             self.steps[eqn.outs[k]] = _all_of(new, undo, inits[k])
         return new

@@ -14,7 +14,7 @@ from __future__ import annotations
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Block, Eqn, Var, const
 from ksc.ir.types import Integer
-from ksc.transforms.reverse.loop import Carried, augmented_body, note, reverse_carries
+from ksc.transforms.reverse.loop import Carried, at_hand, augmented_body, note, reverse_carries
 from ksc.transforms.reverse.scope import Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
 
@@ -23,7 +23,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     """Count the iterations, stack the carries and what has to be saved of each iteration."""
     cond, body = eqn.blocks
     n = eqn.params["carries"]
-    eqns, saved = augmented_body(sweep, body, eqn.span)
+    eqns, saved = augmented_body(sweep, body, eqn.span, at_hand(sweep, eqn))
     builder = Builder(eqn.span)
     trips = Var("trips", Integer)
     next_trips = builder.apply("add", trips, const(1), name="trips")
@@ -38,7 +38,9 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     all_outs = (*eqn.outs[:n], Var("trips", Integer), *eqn.outs[n:], *outs)
     new = Eqn(all_outs, eqn.op, (*eqn.args, const(0)), {**eqn.params, "carries": n + 1}, blocks, eqn.span)
     undos = {k: undo.shifted(n, 1) for k, undo in sweep.undos.get(eqn, {}).items()}
-    return note(sweep, new, Kept(len(eqn.outs), n, (len(saved),), undos=undos), eqns)
+    logged = {var: position + (position >= n) for var, position in sweep.logged.get(eqn, {}).items()}
+    kept = Kept(len(eqn.outs), n, (len(saved),), undos=undos, logged=logged, trails=sweep.keeping.trails(eqn))
+    return note(sweep, eqn, new, kept, eqns)
 
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
@@ -55,5 +57,7 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     first = kept.results + 1
     tapes = eqn.outs[first : first + n]
     saved = {p - 1: eqn.outs[p] for p in range(first + n, len(eqn.outs))}
-    loop = Carried(eqn, inner, None, eqn.outs[n], True, eqn.args[:n], tapes, saved, kept.undos)
+    loop = Carried(
+        eqn, inner, None, eqn.outs[n], True, eqn.args[:n], tapes, saved, kept.undos, kept.trails, kept.logged
+    )
     reverse_carries(sweep, scope, loop, list(zip(bars, marks, strict=True)))

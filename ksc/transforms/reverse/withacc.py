@@ -27,7 +27,7 @@ def augment(sweep: Sweep, eqn: Eqn) -> Eqn:
     values = tuple(out for inner in eqns for out in inner.outs if not isinstance(out.type, AccType))
     block = Block(body.params, tuple(eqns), (*body.results, *values), body.span)
     outs = eqn.outs + tuple(Var(value.name, value.type) for value in values)
-    return note(sweep, Eqn(outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span), Kept(len(eqn.outs)), eqns)
+    return note(sweep, eqn, Eqn(outs, eqn.op, eqn.args, eqn.params, (block,), eqn.span), Kept(len(eqn.outs)), eqns)
 
 
 def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
