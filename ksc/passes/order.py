@@ -29,7 +29,7 @@ from ksc.passes.parting import Parting
 SHORTEST = 16
 """The number of iterations that fill registers, as far as sizes are known."""
 
-_APART, _NEXT = 16, 1
+APART, NEXT = 16, 1
 """What an access costs in a loop over elements that lie apart, or next to each other; the same element is free."""
 
 
@@ -71,7 +71,7 @@ def _goes_down(columns: Eqn, inner: Eqn, place: Place, facts: Facts) -> bool:
     where = facts.inside(body, inner, place)
     added = [eqn.args[1:-1] for eqn in body.eqns if eqn.op == "acc_add"]
     column = columns.blocks[0].params[0]
-    if not all(_moves(eqn, where, facts, dear=True) for eqn in body.eqns):
+    if not all(moves(eqn, where, facts, dear=True) for eqn in body.eqns):
         return False
     if not added or not all(at and at[-1] is column for at in added):
         return False
@@ -110,15 +110,15 @@ class _Nest:
 
     def cost(self, index: Var) -> float:
         """What the accesses of an iteration cost where the loop over ``index`` is the innermost."""
-        moving = _moving(index, self.eqns)
+        moving = changing(index, self.eqns)
         costs = 0.0
-        for tensor, at in _accesses(self.eqns):
+        for tensor, at in accesses(self.eqns):
             stored = isinstance(tensor.type, AccType)
             if any(one in moving for one in at[:-1]):
-                costs += _APART * (1 + stored)
+                costs += APART * (1 + stored)
             elif at and at[-1] in moving:
-                costs += _NEXT * (1 + stored)
-        return costs + _APART * len(self.eqns) if self.is_short(self.indices.index(index)) else costs
+                costs += NEXT * (1 + stored)
+        return costs + APART * len(self.eqns) if self.is_short(self.indices.index(index)) else costs
 
     def is_short(self, k: int) -> bool:
         """Whether a loop is known to have few iterations."""
@@ -126,7 +126,7 @@ class _Nest:
         return isinstance(count, Const) and int(count.value) < SHORTEST
 
 
-def _moving(index: Var, eqns: Sequence[Eqn]) -> set[Atom]:
+def changing(index: Var, eqns: Sequence[Eqn]) -> set[Atom]:
     """What changes with an index."""
     moving: set[Atom] = {index}
     for eqn in eqns:
@@ -135,7 +135,7 @@ def _moving(index: Var, eqns: Sequence[Eqn]) -> set[Atom]:
     return moving
 
 
-def _accesses(eqns: Sequence[Eqn]) -> Iterator[tuple[Atom, Sequence[Atom]]]:
+def accesses(eqns: Sequence[Eqn]) -> Iterator[tuple[Atom, Sequence[Atom]]]:
     """The tensors that are read or added to, with the indices."""
     for eqn in eqns:
         if eqn.op == "index":
@@ -164,7 +164,7 @@ def _nest(outermost: Eqn, place: Place, facts: Facts) -> _Nest | None:
         *steps, last = body.eqns or (None,)
         inner = last if last is not None and last.op in ("build", "for") else None
         for eqn in steps if inner is not None else body.eqns:
-            if eqn is None or not _moves(eqn, where, facts) or (inner is not None and eqn.op == "acc_add"):
+            if eqn is None or not moves(eqn, where, facts) or (inner is not None and eqn.op == "acc_add"):
                 return None
             eqns.append(eqn)
         if inner is None:
@@ -180,7 +180,7 @@ def _is_natural(count: Atom, place: Place, facts: Facts) -> bool:
     return facts.is_natural(polynomial) or facts.never_negative(polynomial, place)
 
 
-def _moves(eqn: Eqn, place: Place, facts: Facts, *, dear: bool = False) -> bool:
+def moves(eqn: Eqn, place: Place, facts: Facts, *, dear: bool = False) -> bool:
     """Whether an equation may be evaluated in another order, and more often unless it may be ``dear``."""
     if eqn.op == "acc_add":
         acc, *at, value = eqn.args

@@ -41,6 +41,7 @@ from ksc.passes.sums_of_elements import add_up_elements
 from ksc.passes.supports import limit_to_supports
 from ksc.passes.tabulate import tabulate_invariants
 from ksc.passes.through import add_through
+from ksc.passes.triangles import turn_triangles
 from ksc.passes.wanted import compute_wanted_rows
 from ksc.timings import timed
 
@@ -119,6 +120,11 @@ PIPELINE: tuple[Pass, ...] = (
 
 PROCESSOR: tuple[Pass, ...] = (
     Pass("kept", keep_sums, "loops are as they will be; what a derivative computes of its primal again is read"),
+    Pass(
+        "triangles",
+        turn_triangles,
+        "what is kept is read, and cheap to read again; loops are parted before they are merged",
+    ),
     Pass("carries", accumulate_carries, "a tensor that is only added to is told from one whose rows are put in place"),
     Pass("supports", limit_to_supports, "so it is known where a tangent is zero; such zeros are not added either"),
     Pass("wanted", compute_wanted_rows, "before nests are parted: a row of a nest takes no loop of its own"),
