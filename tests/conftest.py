@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((k for k, start in enumerate(LONG) if f"/tests/{start}" in path), len(LONG))
 
     items.sort(key=place)
+
+
+# Compiled as for users: where it matters what the compiler makes of the code, and whole programs.
+OPTIMISED = (
+    "bench/",
+    "cli/",
+    "codegen/",
+    "compiler/",
+    "docs/",
+    "examples/",
+    "exports/",
+    "packaging/",
+    "programs/test_engineers_kernels",
+    "programs/test_random",
+    "programs/test_users_kernels",
+)
+FLAGS = "KSC_COMPILE_FLAGS"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_quickly(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where what kernels mean is tested they are optimised little, in two thirds of the time; loops are still vectorised."""
+    place = request.path.relative_to(ROOT / "tests").as_posix()
+    with pytest.MonkeyPatch.context() as patch:
+        if not place.startswith(OPTIMISED) and FLAGS not in os.environ:
+            patch.setenv(FLAGS, "-O1")
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
