@@ -69,7 +69,6 @@ OPTIMISED = (
     "compiler/",
     "docs/",
     "examples/",
-    "exports/",
     "packaging/",
     "programs/test_engineers_kernels",
     "programs/test_random",

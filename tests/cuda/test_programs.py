@@ -29,7 +29,7 @@ MEMORY = {"scratch_bytes": 8 << 20, "scratch_per_thread": 4096}
 
 def test_random_programs_of_tensors() -> None:
     found: list[tuple[TensorPoint, dict[str, Program], GeneratedSource]] = []
-    for seed in range(10):
+    for seed in range(6):
         with TensorCase(seeded_program(seed)) as case:
             for at, point in enumerate(case.points()[:1]):
                 try:
@@ -43,7 +43,7 @@ def test_random_programs_of_tensors() -> None:
                         found.append((point, derived, generate(unit)))
                     except UnsupportedError as refused:
                         assert refused.code == "KS119" and "calls itself" in refused.message
-    assert len(found) >= 5
+    assert len(found) >= 3
     library = Library([source for _, _, source in found], optimised=False)
     for point, derived, source in found:
         for letters, program in derived.items():

@@ -73,7 +73,7 @@ if NVCC is not None and CMAKE is not None:
         )
         build = tmp_path / "build"
         flags = (f"-DCMAKE_CUDA_ARCHITECTURES={'native' if ON_GPU else 90}", "-DRELU3_WERROR=ON")
-        flags += ("-DCMAKE_CUDA_FLAGS=-Xptxas -O0",)
+        flags += ("-DCMAKE_CUDA_FLAGS=-Xcicc -O1 -Xptxas -O0",)
         run(CMAKE, "-S", folder, "-B", build, *flags)
         run(CMAKE, "--build", build)
         told = run("ctest", "--test-dir", build)

@@ -168,8 +168,10 @@ def shapes_of(plugged: Plugged, derivation: str, shape: tuple[int, ...]) -> list
     return args
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (), (0, 2)])
-@pytest.mark.parametrize("derivation", ["", "v", "j", "vj"])
+@pytest.mark.parametrize(
+    ("derivation", "shape"),
+    [*((derivation, (4, 3)) for derivation in ("", "v", "j", "vj")), ("", ()), ("v", ()), ("", (0, 2)), ("v", (0, 2))],
+)
 def test_opcheck(plugged: Plugged, derivation: str, shape: tuple[int, ...]) -> None:
     if shape == () and not plugged.elementwise:
         shape = (1, 1)
