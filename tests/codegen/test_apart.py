@@ -56,8 +56,11 @@ def test_a_reversed_loop_of_gates_has_no_checks_inside_and_vectorises_whatever_t
     adding = [(marked, body) for marked, _, body in innermost if "weight_bar(" in body]
     assert len(adding) == 3
     assert all(marked for marked, _ in adding)
-    # The gates are those that the steps have kept.
+    # The gates are those that the steps have kept, each where it was computed.
     assert not any("ks::tanh" in body or "ks::sigmoid" in body for _, body in adding)
+    forward = loops[: loops.index("weight_bar = ")]
+    assert len(re.findall(r"ks::tensor<\w+, 1> \w+ = \w+\.part\(layer\);", forward)) == 5
+    assert re.findall(r"ks::put\(rt, (\w+?)_?\d*\.part", forward) == ["state"]
 
 
 def meeting(x: torch.Tensor, y: torch.Tensor, a: torch.Tensor, b: torch.Tensor, step: int):

@@ -14,7 +14,7 @@ from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, negation, once, plain, with_width
-from ksc.codegen.cpp.stacks import Stack, stack, tape
+from ksc.codegen.cpp.stacks import Stack, place_stacked, stack, tape
 from ksc.codegen.cpp.storage import holds_memory
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
@@ -203,6 +203,9 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
         for param, value in zip(body.params[1:], kept[1], strict=False):
             p.bind(param, value)
 
+    placed = place_stacked(p, eqn, tapes, i) if region is None else set()
+    apart = [None if k in placed else kept for k, kept in enumerate(tapes)]
+
     def loop(writer: Writer) -> None:
         first, last = ("0", limit.cpp.within(LOGICAL_OR)) if region is None else (region.first, region.last)
         if eqn.params["reverse"]:
@@ -221,7 +224,7 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
                 running = narrowed(p, Expr(CppExpr(f"{i} < {p.value(count).text}", RELATIONAL)))
                 inner.line(f"const {mask_type(p)} {mask} = {running.text};", eqn.span)
             with scratch(p, eqn, inside), going_on(p, mask):
-                p.block(body, _next_iteration(p, eqn, names, tapes, i, mask), inside)
+                p.block(body, _next_iteration(p, eqn, names, apart, i, mask), inside)
 
     if region is None:
         with led(p, eqn, names, tapes, at), p.repeated():

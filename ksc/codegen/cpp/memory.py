@@ -69,6 +69,8 @@ def element_sizes(p: Printer, eqn: Eqn, atom: Atom, within: frozenset[Var] = fro
     if maker.op in ("for", "while") and (id(maker), maker.outs.index(atom)) in p.storage.steady:
         first = len(maker.args) - int(maker.params["carries"])
         return element_sizes(p, eqn, maker.args[first + maker.outs.index(atom)], within)
+    if maker.op == "for" and maker.outs.index(atom) >= maker.params["carries"]:
+        return _stacked_sizes(p, maker, maker.outs.index(atom), inner)
     if maker.op == "reduce":
         (body,) = maker.blocks
         term = body.results[maker.outs.index(atom)]
@@ -84,6 +86,18 @@ def element_sizes(p: Printer, eqn: Eqn, atom: Atom, within: frozenset[Var] = fro
         rest = element_sizes(p, maker, result, inner)
         return None if rest is None else sizes + rest
     return sizes
+
+
+def _stacked_sizes(p: Printer, loop: Eqn, k: int, inner: frozenset[Var]) -> list[Size] | None:
+    """The sizes of what a loop stacks, where they are known outside of the equation that it is in."""
+    count, result = loop.args[0], loop.blocks[0].results[k]
+    if count in inner or not p.in_range.is_size(count) or loop.params.get("nested", False):
+        return None
+    sizes = [Size(p.value(count).text, count)]
+    if not isinstance(result.type, TensorType):
+        return sizes
+    rest = element_sizes(p, loop, result, inner)
+    return None if rest is None else sizes + rest
 
 
 def place_in(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from ksc.codegen.cpp.expr import Expr
@@ -105,6 +106,31 @@ def stack(p: Printer, eqn: Eqn, k: int, sizes: Sequence[Expr], element: Atom, at
     at.writer.statement(f"{head}(rt, {', '.join(leading)});", eqn.span)
     p.in_range.tensor(out, counts, clipped=clipped)
     return Stack(name, "stack", out)
+
+
+def place_stacked(p: Printer, eqn: Eqn, stacks: Sequence[Stack | None], index: str) -> set[int]:
+    """Have what a loop stacks, and nothing else reads, made where it is kept; which of the ``stacks`` those are."""
+    (body,) = eqn.blocks
+    if p.packing is not None or p.walk is not None:
+        return set()
+    placed = set()
+    for n, (kept, atom) in enumerate(zip(stacks, body.results[eqn.params["carries"] :], strict=True)):
+        if kept is None or not kept.in_parts or not isinstance(atom, Var) or p.analysis.single_use(atom) is None:
+            continue
+        maker = next((inner for inner in body.eqns if atom in inner.outs), None)
+        if maker is None:
+            continue
+        k = maker.outs.index(atom)
+        place = f"{kept.name}.part({index})"
+        stacked = maker.op == "for" and k >= maker.params["carries"]
+        if stacked or (maker.op == "build" and (id(maker), k) not in p.places):
+            p.places[id(maker), k] = partial(_there, place)
+            placed.add(n)
+    return placed
+
+
+def _there(place: str, _: Sequence[str]) -> str:
+    return place
 
 
 def tape(p: Printer, eqn: Eqn, k: int, element: Atom, counts: Sequence[Atom], at: Context) -> Stack:
