@@ -5,6 +5,7 @@
 #include <cfenv>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "ks/arena.h"
 #include "ks/bulk.h"
@@ -135,23 +136,20 @@ class computing_as {
 };
 
 // One range, compiled once for whoever calls it; the body is copied, so that no store can change what it refers to.
+// It begins a line of the cache, so that how fast its loop is does not depend on what is compiled before it.
 template <class Body, class... Own>
-__attribute__((noinline)) void run_range(runtime &rt, int64_t first, int64_t last, const Body &body, Own &&...own) {
+__attribute__((noinline, aligned(64))) void run_range(runtime &rt, int64_t first, int64_t last, const Body &body, Own &&...own) {
     const Body copy = body;
     copy(rt, first, last, own...);
 }
 
-// All ranges of a loop, on several threads.
-template <class Body, class... Own>
-__attribute__((noinline)) void run_divided(runtime &rt, const division &ranges, int parts, const Body &body, Own... own) {
-    const scratch region(rt);
-    (own.divide(rt, parts), ...);
-    const arithmetic_mode mode;
-    rt.run_parts(parts, [&](runtime &mine, int k) {
-        const computing_as caller(mode);
-        run_range(mine, ranges.first(k), ranges.last(k), body, own.part(k)...);
-    });
-    (own.merge(parts), ...);
+// The same for a body whose type is forgotten, so that what divides loops is compiled for those of all bodies.
+template <class... Part>
+using range_runner = void (*)(runtime &rt, int64_t first, int64_t last, const void *body, Part... part);
+
+template <class Body, class... Part>
+void run_range_of(runtime &rt, int64_t first, int64_t last, const void *body, Part... part) {
+    run_range(rt, first, last, *static_cast<const Body *>(body), static_cast<Part &&>(part)...);
 }
 
 // Into how many parts to divide `n` iterations that cost `total` together and share `shared` numbers.
@@ -169,6 +167,27 @@ KS_NOINLINE inline int count_parts(const runtime &rt, int64_t n, double total, b
     return 4 * most * shared * work_per_shared > total ? 1 : static_cast<int>(most);
 }
 
+// All ranges of a loop on several threads, where that is worth while; false where it is not, and nothing was done.
+template <class... Own>
+__attribute__((noinline)) bool run_divided(runtime &rt, int64_t n, double total, int64_t lanes, const void *body,
+                                           range_runner<decltype(std::declval<const Own &>().part(0))...> run,
+                                           Own... own) {
+    const int parts = count_parts(rt, n, total, sizeof...(Own) > 0, (own.size() + ... + 0.0));
+    if (parts == 1) {
+        return false;
+    }
+    const division ranges(n, parts, lanes);
+    const scratch region(rt);
+    (own.divide(rt, parts), ...);
+    const arithmetic_mode mode;
+    rt.run_parts(parts, [&](runtime &mine, int k) {
+        const computing_as caller(mode);
+        run(mine, ranges.first(k), ranges.last(k), body, own.part(k)...);
+    });
+    (own.merge(parts), ...);
+    return true;
+}
+
 // Calls body(rt, first, last, own...) for ranges that make up [0, n), at once where `work`, about what an iteration costs
 // in additions for one number of a register, makes that worth while. `own` are the results that iterations share, each
 // `combined` or `summed`. The outcome depends on the number of threads, but not on what they happen to do. `lanes`
@@ -176,12 +195,9 @@ KS_NOINLINE inline int count_parts(const runtime &rt, int64_t n, double total, b
 template <int64_t lanes = 1, class Body, class... Own>
 inline void parallel(runtime &rt, int64_t n, int64_t work, const Body &body, Own... own) {
     const double total = static_cast<double>(n) * static_cast<double>(work);
-    if (total >= 2 * work_per_part) {
-        const int parts = count_parts(rt, n, total, sizeof...(Own) > 0, (own.size() + ... + 0.0));
-        if (parts > 1) {
-            run_divided(rt, division(n, parts, lanes), parts, body, own...);
-            return;
-        }
+    const range_runner<decltype(own.part(0))...> run = run_range_of<Body>;
+    if (total >= 2 * work_per_part && run_divided(rt, n, total, lanes, &body, run, own...)) {
+        return;
     }
     run_range(rt, 0, n, body, own.part(0)...);
 }

@@ -214,6 +214,22 @@ def test_what_a_divided_loop_captures_stays_in_registers_so_that_rows_are_not_ga
     assert "gather" not in assembly
 
 
+def test_what_divides_loops_is_compiled_once_for_all_that_share_the_same(tmp_path: Path):
+    @knossos.register
+    def steps(x: Tensor):
+        x = torch.tanh(x) / (1.0 + torch.sum(x * x))
+        x = torch.exp(x) / (1.0 + torch.sum(x * torch.sin(x)))
+        return torch.sin(x) / (1.0 + torch.sum(torch.exp(x)))
+
+    file = tmp_path / "steps.cpp"
+    file.write_text(source(steps, "", torch.ones(3)))
+    command = [*find_compiler().command, "-std=c++17", "-O1", f"-I{prelude_dir()}", "-S", "-o", "-", str(file)]
+    assembly = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert file.read_text().count("ks::parallel(") >= 4
+    # One for loops that share nothing, one for those that share a sum.
+    assert len(re.findall(r"^_+ZN2ks11run_divided\w*:", assembly, re.MULTILINE)) == 2
+
+
 @knossos.vmap(in_dims=(0, None))
 def robust(p: Tensor, w: Tensor) -> Tensor:
     x = (p[0] * w[0] + p[1] * w[1]) / w[2]
