@@ -9,6 +9,8 @@ PY := $(BIN)/python
 
 # pyproject.toml states a range; an unpinned torch would fetch gigabytes of CUDA.
 TORCH ?= torch==2.13.0
+# What is installed at first; the rest follows where it is needed.
+EXTRAS ?= test,examples
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 ADBENCH ?=
@@ -118,8 +120,8 @@ $(INSTALLED): pyproject.toml setup.py | $(PY)
 	}
 	@echo 'Installing $(TORCH) and the rest into $(VENV) (a few minutes the first time)'
 	$(PIP) install '$(TORCH)'
-	$(PIP) install -e '.[test,examples]' '$(TORCH)'
-	@touch $@
+	$(PIP) install -e '.[$(EXTRAS)]' '$(TORCH)'
+	@touch $@ $(if $(findstring dev,$(EXTRAS)),$(DEV)) $(if $(findstring docs,$(EXTRAS)),$(DOCS))
 
 $(DEV): $(INSTALLED)
 	$(PIP) install -e '.[dev]' '$(TORCH)'
