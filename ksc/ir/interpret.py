@@ -172,8 +172,8 @@ class Machine:
     def known_type(self, result: Atom, eqn: Eqn, env: Environment, unknown: frozenset[Var] = frozenset()) -> Type:
         """The type of a result of a loop that was never run, with the sizes that are known all the same.
 
-        Those are the sizes of what was there before, and of a ``build`` whose sizes were; ``unknown`` are the variables
-        of loops around ``eqn`` that were never run either.
+        Those are the sizes of what was there before, of parts of it, and of a ``build`` whose sizes were; ``unknown``
+        are the variables of loops around ``eqn`` that were never run either.
         """
         type_, body = result.type, eqn.blocks[-1]
         if not isinstance(type_, TensorType) or not isinstance(result, Var):
@@ -186,6 +186,10 @@ class Machine:
             return type_
         if maker.op == "update":
             return self.known_type(maker.args[0], eqn, env, unknown)
+        if maker.op == "index":
+            source = self.known_type(maker.args[0], eqn, env, unknown)
+            assert isinstance(source, TensorType)
+            return replace(type_, sizes=source.sizes[len(maker.args) - 1 :])
         if maker.op != "build" or any(size in inner for size in maker.args):
             return type_
         sizes = tuple(self.atom(size, env) for size in maker.args)
@@ -242,7 +246,8 @@ def _reduce(machine: Machine, eqn: Eqn, values: Values, env: Environment) -> Ste
         else:
             total = tuple(_combined(machine, eqn, monoid, *part) for part in zip(total, term, types, strict=True))
     if total is None:
-        return tuple(machine.represent.identity(monoid, type_) for type_ in types)
+        known = [machine.known_type(result, eqn, env) for result in body.results]
+        return tuple(machine.represent.identity(monoid, type_) for type_ in known)
     return total
 
 

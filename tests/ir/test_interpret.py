@@ -9,6 +9,7 @@ from ksc.errors import ArgumentError, KernelRuntimeError
 from ksc.ir.builder import Builder
 from ksc.ir.interpret import interpret
 from ksc.ir.nodes import Block, Const, Eqn, Function, Program, Span, Var, const
+from ksc.ir.text import parse
 from ksc.ir.types import AccType, Bool, BoxType, Float, Integer, TensorType, TupleType
 from ksc.ir.verify import verify
 
@@ -109,6 +110,16 @@ def test_build_stacks_tensors_and_keeps_them_apart_when_nested():
     assert [row.tolist() for row in ragged] == [[], [0], [0, 1]]
     with pytest.raises(KernelRuntimeError, match="differ in size"):
         interpret(program([], lambda b: build(b, False)), [])
+
+
+def test_what_has_no_rows_has_the_sizes_of_one():
+    text = """(def f (Values (Tensor 1 Float) (Tensor 2 Float)) ((x : (Tensor 2 Float)) (at : (Tensor 1 Integer)))
+      (let ((n (size x 0)) (m (size x 1)) (k (size at)))
+        (values (reduce add n (lam (i : Integer) (build m (lam (j : Integer) (index (tuple i j) x)))))
+                (build :nested false k (lam (i : Integer) (let ((r (index i at))) (index r x)))))))"""
+    total, rows = interpret(parse(text), [np.empty((0, 2)), np.empty(0, np.int64)])
+    assert total.tolist() == [0.0, 0.0]
+    assert rows.shape == (0, 2)
 
 
 @pytest.mark.parametrize(

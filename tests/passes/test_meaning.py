@@ -10,7 +10,7 @@ from ksc.errors import KnossosError
 from ksc.ir.interpret import interpret
 from ksc.ir.types import Bool, BoxType, Float, Integer, TensorType, TupleType, is_scalar
 from ksc.ir.verify import verify
-from ksc.passes import GRID, PIPELINE, PREPARE, PROCESSOR, optimise
+from ksc.passes import GRID, PIPELINE, PREPARE, PROCESSOR, optimise, processor_passes
 from ksc.transforms import jvp, vjp
 from tests.ir.random_ir import random_program
 from tests.transforms.programs import PROGRAMS
@@ -59,7 +59,7 @@ def test_each_pass_keeps_the_meaning(first):
         rng = random.Random(seed)
         args = [argument(rng, param.type) for param in program.main.params]
         before = outcome(program, args)
-        for step in PIPELINE:
+        for step in (*PIPELINE, *processor_passes(tensors=True, double=True)):
             program = step.run(program)
             verify(program)
             after = outcome(program, args)
@@ -78,7 +78,7 @@ def test_each_pass_keeps_the_meaning_of_derivatives(name):
         rng = np.random.default_rng(1)
         seeds = [_seed(rng, param, args) for param in derived.main.params[len(args) :]]
         before = interpret(derived, (*args, *seeds))
-        for step in PIPELINE:
+        for step in (*PIPELINE, *processor_passes(tensors=True, double=True)):
             derived = step.run(derived)
             verify(derived)
             for a, b in zip(before, interpret(derived, (*args, *seeds)), strict=True):

@@ -7,7 +7,7 @@ from hypothesis import given
 from ksc.ir.nodes import Program
 from ksc.ir.text import alpha_equal, parse, to_text
 from ksc.ir.verify import verify
-from ksc.passes import PIPELINE, optimise
+from ksc.passes import PIPELINE, optimise, processor_passes
 from ksc.transforms import vjp
 from tests.strategies.cases import Case, assert_close, check, examples, run
 from tests.strategies.programs import RandomProgram, programs
@@ -81,8 +81,8 @@ def test_optimising_twice_changes_nothing_that_is_seen(program: RandomProgram) -
 
 
 def after_each_pass(ir: Program, steps) -> None:
-    """Verify and ``steps`` after every pass of the pipeline; a failure names the pass."""
-    for number, stage in enumerate(PIPELINE, 1):
+    """Verify and ``steps`` after every pass, those for a processor included; a failure names the pass."""
+    for number, stage in enumerate((*PIPELINE, *processor_passes(tensors=False, double=True)), 1):
         ir = stage.run(ir)
         try:
             verify(ir)

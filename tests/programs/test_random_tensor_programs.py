@@ -14,7 +14,7 @@ from hypothesis import given
 from ksc.derive import derive
 from ksc.ir.interpret import interpret
 from ksc.ir.verify import verify
-from ksc.passes import optimise
+from ksc.passes import optimise, optimise_for_processor
 from ksc.transforms import jvp, vjp
 from tests.strategies.cases import examples
 from tests.strategies.packs import pack_program
@@ -78,7 +78,7 @@ def check_vmap(point: TensorPoint) -> None:
         rows = [arrays([*lane.args, *({"v": lane.bars, "j": lane.dots, "m": []}[kind])]) for lane in lanes]
         columns = [np.stack([np.asarray(value) for value in column]) for column in zip(*rows, strict=True)]
         mapped = derive(point.ir, letters)
-        for program in (mapped, optimise(mapped)):
+        for program in (mapped, optimise_for_processor(optimise(mapped), tensors=True, double=True)):
             verify(program)
             found = interpret(program, columns)
             for k, want in enumerate(wanted[kind]):

@@ -13,7 +13,7 @@ from ksc.frontend.codes import CODES
 from ksc.ir.nodes import Program
 from ksc.ir.text import alpha_equal, parse, to_text
 from ksc.ir.verify import verify
-from ksc.passes import optimise
+from ksc.passes import optimise, optimise_for_processor
 from ksc.transforms import jvp, vjp
 from tests.strategies.tensors import TensorProgram
 from tests.strategies.tensors_cases import TensorCase, TensorPoint, assert_near, joined, kind_of
@@ -95,14 +95,14 @@ def assert_dual(point: TensorPoint, bars: list[object], dots: list[object]) -> N
 
 
 def check_optimised(point: TensorPoint) -> None:
-    """The passes change neither the value nor the derivatives, to the second order."""
+    """The passes, those for a processor too, change neither the value nor the derivatives, to the second order."""
     if not point.tame:
         return
     found = {}
     for letters, more in seeds(point).items():
         derived = derive(point.ir, letters)
         verify(derived)
-        better = optimise(derived)
+        better = optimise_for_processor(optimise(derived), tensors=True, double=True)
         verify(better)
         found[letters] = point.run(derived, *more)
         if np.abs(joined(found[letters])).max(initial=0.0) < 1e6:

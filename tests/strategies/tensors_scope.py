@@ -117,7 +117,7 @@ class SeededChooser(Chooser):
 
     __slots__ = ("_random",)
 
-    def __init__(self, seed: int, nodes: int, calls: int) -> None:
+    def __init__(self, seed: int | str, nodes: int, calls: int) -> None:
         super().__init__(_no_draw, nodes, calls)
         self._random = random.Random(seed)
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 
 from ksc.ir.interpret import interpret
 from ksc.ir.verify import verify
-from ksc.passes import optimise
+from ksc.passes import optimise, optimise_for_processor
 from ksc.transforms import jvp, vjp
 from tests.transforms.oracle import active, checked, flat, float_results, handed, random_like
 from tests.transforms.tensor_strategy import arguments, tensor_programs
@@ -33,7 +33,9 @@ def agree(program, args, rng):
     pulled, pushed = flat(interpret(reverse, [*args, *bars])), flat(interpret(forward, [*args, *dots]))
     scale = max(1.0, np.abs(pulled).max(initial=0.0), np.abs(pushed).max(initial=0.0))
     assert abs(pulled @ flat(dots) - flat(bars) @ pushed) <= 1e-10 * scale
-    small = flat(interpret(checked(optimise(reverse)), [*args, *bars]))
+    small = flat(
+        interpret(checked(optimise_for_processor(optimise(reverse), tensors=True, double=True)), [*args, *bars])
+    )
     np.testing.assert_allclose(small, pulled, rtol=1e-10, atol=1e-10 * scale)
     np.testing.assert_array_equal(flat(interpret(handed(program), [*args, *values, *bars])), pulled)
     return reverse, [*args, *bars], dots, pushed
