@@ -49,7 +49,7 @@ NARROWEST = 17
 
 
 WRITTEN_OUT = 64
-"""The number of terms up to which windows are written out, so that the columns fill registers as they are."""
+"""The number of terms up to which sums are written out, so that the columns fill registers as they are."""
 
 
 def sum_by_rows(program: Program) -> Program:
@@ -86,19 +86,21 @@ def _is_down(total: Eqn, loop: Eqn) -> bool:
         return False
     (body,) = total.blocks
     column = _column(loop)
+    short = _is_written_out(total)
+    if short and (loop.op == "for" or not loop.outs):
+        return False
     across = _moving([column], loop.blocks[0])
     across |= _moving(across, body)
-    along = _moving(body.params, body)
+    along = set[Atom](body.params) if short else _moving(body.params, body)
     reads = [eqn.args[1:] for eqn in body.eqns if eqn.op == "index" and not along.isdisjoint(eqn.args[1:])]
     down = [at for at in reads if at[-1] is column and not along.isdisjoint(at[:-1])]
-    return bool(down) and all(at in down or across.isdisjoint(at) for at in reads)
+    return bool(down) and all(at in down or (not short and across.isdisjoint(at)) for at in reads)
 
 
 def _has_windows(total: Eqn, column: Var) -> bool:
     """Whether each term is read next to that of the next column, one at least at an index of the sum too."""
     (body,) = total.blocks
-    sizes = [int(size.value) for size in total.args if isinstance(size, Const)]
-    if total.params["monoid"] != "add" or (len(sizes) == len(total.args) and math.prod(sizes) <= WRITTEN_OUT):
+    if total.params["monoid"] != "add" or _is_written_out(total):
         return False
     across, along = _moving([column], body), _moving(body.params, body)
     found = False
@@ -114,6 +116,12 @@ def _has_windows(total: Eqn, column: Var) -> bool:
             return False
         found = found or not along.isdisjoint(eqn.args)
     return found
+
+
+def _is_written_out(total: Eqn) -> bool:
+    """Whether a sum has so few terms that a loop over columns fills registers as it is."""
+    sizes = [int(size.value) for size in total.args if isinstance(size, Const)]
+    return len(sizes) == len(total.args) and math.prod(sizes) <= WRITTEN_OUT
 
 
 def _moving(indices: Collection[Atom], body: Block) -> set[Atom]:
@@ -208,6 +216,7 @@ class _Columns:
                 one
                 for one in side.eqns
                 if self.is_movable(one, inside, windows=False)
+                and not _is_written_out(one)
                 and bound.isdisjoint(free_in(one))
                 and all(term.op not in PRIMITIVES or PRIMITIVES[term.op].cost == "cheap" for term in one.blocks[0].eqns)
             ]

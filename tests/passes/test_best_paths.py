@@ -11,6 +11,7 @@ import ksc as knossos
 from ksc.errors import KernelRuntimeError
 from ksc.ir.interpret import interpret
 from ksc.ir.nodes import walk
+from ksc.ir.text import parse
 from ksc.ir.types import TensorType
 from ksc.ir.verify import verify
 from ksc.passes.columns import sum_by_rows
@@ -133,3 +134,17 @@ def test_loops_that_do_more_than_look_for_an_extreme_stay():
     assert looked_up(x, y, True) == (10.0, 1.0, 1)
     with pytest.raises(KernelRuntimeError, match="out of range"):
         looked_up(torch.tensor([1.0, 2.0, 3.0]), y, True)
+
+
+@pytest.mark.parametrize(("terms", "moved"), [("3", False), ("(size y)", True)])
+def test_few_terms_stay_in_the_loop_over_columns(terms, moved):
+    program = parse(f"""
+(def f (Tensor 1 Float) ((x : (Tensor 2 Float)) (y : (Tensor 1 Float)))
+  (let ((n {terms})
+        (rows (size x 0)) (has_rows (eq rows n)) (() (require has_rows "rows of x"))
+        (cols (size x 1)) (has_cols (eq cols 26)) (() (require has_cols "columns of x"))
+        (size_of_y (size y)) (as_long (eq size_of_y n)) (() (require as_long "numbers of y")))
+    (build 26 (lam (j : Integer)
+      (reduce max n (lam (i : Integer) (add (index (tuple i j) x) (index i y))))))))
+""")
+    assert (sum_by_rows(program) is not program) == moved
