@@ -1,6 +1,7 @@
 """The prelude's mathematics: errors over all exponents, special values, and results that do not depend on the place."""
 
 import ctypes
+import functools
 import shutil
 import subprocess
 from dataclasses import replace
@@ -199,18 +200,25 @@ def test_angles_of_floats(library, name):
     assert worst.max() <= 4.0
 
 
-@pytest.mark.parametrize("name", ["sin", "cos", "lone_sin"])
-def test_angles_of_doubles(library, name):
-    function = name.removeprefix("lone_")
+@functools.cache
+def angles_of_doubles(function):
+    """Angles, what a function gives of them, and the last digit of that."""
     rng = np.random.default_rng(0)
     sizes = np.exp2(rng.uniform(-1074, 20, 1000))
     uniform = rng.uniform(-LARGE[np.float64], LARGE[np.float64], 2000)
     x = np.r_[sizes, -sizes, uniform, multiples_of_a_quarter_turn(np.float64)]
     x = x[np.abs(x) <= LARGE[np.float64]]
-    got = apply(library, f"{name}_double", x)
     with mpmath.workprec(1200):
         exact = [getattr(mpmath, function)(mpmath.mpf(float(value))) for value in x]
-        units = [mpmath.mpf(float(np.spacing(abs(float(value))))) for value in exact]
+        return x, exact, [mpmath.mpf(float(np.spacing(abs(float(value))))) for value in exact]
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "lone_sin"])
+def test_angles_of_doubles(library, name):
+    function = name.removeprefix("lone_")
+    x, exact, units = angles_of_doubles(function)
+    got = apply(library, f"{name}_double", x)
+    with mpmath.workprec(1200):
         worst = max(abs(mpmath.mpf(float(g)) - e) / u for g, e, u in zip(got, exact, units, strict=True))
     assert worst <= 3.0
     large = np.float64([1e7, -1e22, 1e300, np.inf, -np.inf, np.nan])

@@ -50,14 +50,20 @@ def everything() -> list[RandomProgram]:
 
 
 @functools.cache
+def derived(number: int) -> dict[str, Program]:
+    """A program's derivations, the same for both widths."""
+    with Case(everything()[number]) as case:
+        return {name: optimise(derive(case.ir, name)) for name in DERIVATIONS}
+
+
+@functools.cache
 def compiled(batch: int, dtype: Dtype) -> tuple[LoadedKernel, list[Compiled]]:
     """The programs of a batch in one library."""
     found = []
     for k, random in enumerate(everything()[batch * BATCH : (batch + 1) * BATCH]):
-        with Case(random) as case:
-            derived = {name: optimise(derive(case.ir, name)) for name in DERIVATIONS}
-        unit = Unit(f"program{k}", list(derived.items()), dtype)
-        found.append(Compiled(random, derived, generate(unit)))
+        made = derived(batch * BATCH + k)
+        unit = Unit(f"program{k}", list(made.items()), dtype)
+        found.append(Compiled(random, made, generate(unit)))
     entries = {symbol: symbol for one in found for symbol in one.source.entries.values()}
     text = "\n".join(one.source.text for one in found)
     return load(build(GeneratedSource(f"random_{batch}", text, entries, {}, dtype), STRICT)), found
