@@ -111,7 +111,12 @@ class Machine:
         for param, value in zip(block.params, args, strict=True):
             env[param] = value
         for eqn in block.eqns:
-            values = tuple(self.atom(arg, env) for arg in eqn.args)
+            values = tuple([env[arg] if type(arg) is Var else self.atom(arg, env) for arg in eqn.args])
+            evaluate = self.evaluators.get(eqn)
+            if evaluate is not None:
+                # A scalar that was computed before, as most are.
+                env[eqn.outs[0]] = evaluate(*values)
+                continue
             if eqn.op in STRUCTURED_OPS:
                 results = yield from STRUCTURED_OPS[eqn.op](self, eqn, values, env)
             elif eqn.op == "call":
@@ -122,7 +127,7 @@ class Machine:
                 results = (self.scalar(eqn, values),)
             for out, result in zip(eqn.outs, results, strict=True):
                 env[out] = result
-        return tuple(self.atom(result, env) for result in block.results)
+        return tuple([env[result] if type(result) is Var else self.atom(result, env) for result in block.results])
 
     def atom(self, atom: Atom, env: Environment) -> Value:
         if isinstance(atom, Const):
@@ -145,11 +150,14 @@ class Machine:
         options: Mapping[str, Any] = {"width": self.represent.width} if overload.by_width else {}
         fails = record.failure.fails if record.failure is not None else None
         message = record.failure.message if record.failure is not None else ""
+        apply, result, held = overload.evaluate, overload.result, self.represent.scalar
+        if fails is None and not options:
+            return lambda *values: held(apply(*values), result)
 
         def evaluate(*values: Value) -> Value:
             if fails is not None and fails(*values):
                 raise KernelRuntimeError(message, span=eqn.span)
-            return self.represent.scalar(overload.evaluate(*values, **options), overload.result)
+            return held(apply(*values, **options), result)
 
         return evaluate
 
