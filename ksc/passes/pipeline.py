@@ -145,6 +145,12 @@ GRID: tuple[Pass, ...] = (
         only="tensors",
     ),
     Pass(
+        "cse of strips",
+        eliminate_common_subexpressions,
+        "what is added up side by side is computed of the same elements",
+        after="strips",
+    ),
+    Pass(
         "fuse apart",
         partial(fuse, rows=False),
         "what lanes no longer sum up needs no rows; short loops divide well",

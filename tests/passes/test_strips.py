@@ -10,7 +10,7 @@ from torch import Tensor
 import ksc as knossos
 from ksc.derive import derive
 from ksc.ir.interpret import interpret
-from ksc.ir.nodes import Block, Program, walk
+from ksc.ir.nodes import Block, Program, Var, walk, walk_inside
 from ksc.ir.verify import verify
 from ksc.passes import GRID, optimise, optimise_for_grid
 from ksc.passes.product import product_of
@@ -102,6 +102,22 @@ def test_the_value_goes_along_with_the_gradient() -> None:
     kernel = mixture(triangular=True, weighted=True, curved=False, several=True)
     mined = by_pieces(lowered(kernel, "b", arguments(0)), 1000)
     assert products(mined) == 3
+
+
+def test_lanes_add_to_what_they_share_by_chunks() -> None:
+    """Only to a point's own cotangent does a lane add by itself; what is added to the same elements is summed up first."""
+    program = lowered(mixture(triangular=True, weighted=True, curved=False, several=True), "v", arguments(0))
+    (pieces,) = (eqn for eqn in walk(by_pieces(program, 1000).main.body) if eqn.op == "while")
+    loops = [eqn for eqn in pieces.blocks[1].eqns if eqn.op == "build" and not eqn.outs]
+    (count,) = (eqn.outs[0] for eqn in pieces.blocks[1].eqns if eqn.outs and eqn.outs[0].name == "count")
+    (chunks,) = (eqn.outs[0] for eqn in pieces.blocks[1].eqns if eqn.outs and eqn.outs[0].name == "chunks")
+
+    def added(size: Var) -> list[str]:
+        inside = (inner for eqn in loops if eqn.args[0] is size for inner in walk_inside(eqn))
+        return [str(inner.args[0]) for inner in inside if inner.op == "acc_add" and len(inner.args) > 2]
+
+    assert {name[:5] for name in added(count)} == {"x_bar"}
+    assert {name[:5] for name in added(chunks)} == {"m_bar", "q_bar"}
 
 
 @knossos.register

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ksc.ir.builder import Builder, stack_type
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk_inside
 from ksc.ir.rewrite import clone_block, clone_eqn, free_in
-from ksc.ir.types import Integer, TensorType, is_scalar
+from ksc.ir.types import Float, Integer, TensorType, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
@@ -46,6 +46,20 @@ def _described(eqns: Sequence[Eqn], results: Sequence[Atom], names: dict[Atom, H
     return *parts, *(names.get(result, result) for result in results)
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What lanes add to the elements of a tensor of their own: in each iteration of ``nest``, ``value`` at ``at``.
+
+    Attributes:
+        bounds: how many values each index of the nest takes.
+    """
+
+    at: tuple[Atom, ...]
+    nest: tuple[Var, ...]
+    bounds: tuple[Atom, ...]
+    value: tuple[Eqn, ...] | Atom
+
+
 class Lanes:
     """A loop whose iterations, the lanes, are independent, but for what they add up.
 
@@ -54,6 +68,7 @@ class Lanes:
         stacks: the tensors that hold, for all lanes of a piece, what a lane computed before.
         made: tensors that are made in front of the lanes.
         instead: what is to be read in the place of something that is no longer computed in a lane.
+        added: what is known to be added to an accumulator of a lane.
     """
 
     def __init__(self, loop: Eqn, home: Place, facts: Facts) -> None:
@@ -68,6 +83,7 @@ class Lanes:
         self.stacks: dict[Var, Var] = {}
         self.made: set[Var] = set()
         self.instead: dict[Eqn, Sequence[Eqn]] = {}
+        self.added: dict[Var, list[Added]] = {}
         self._cheap: dict[Var, bool] = {}
 
     def replace(self, eqn: Eqn, eqns: Sequence[Eqn]) -> None:
@@ -212,12 +228,56 @@ class _Copy:
         known = [place for place in places if place is not None]
         if lanes.facts.places.get(row) is lanes.inside and not lanes.is_cheap(row):
             return self.kept(row, known, env)
-        made = lanes.facts.definitions.get(row)
+        return self.of_made(row, known, env)
+
+    def of_made(self, row: Atom, known: Sequence[Atom], env: dict[Var, Atom]) -> Atom | None:
+        """An element of a tensor that is made here, or was added to."""
+        made = self.lanes.facts.definitions.get(row) if isinstance(row, Var) else None
+        if made is not None and made[0].op == "withacc":
+            return self.of_sums(*made, known, env)
         if made is None or made[0].op != "build" or made[0].params.get("nested"):
             return None
         (body,) = made[0].blocks
         inner = {**env, **dict(zip(body.params, known, strict=True))}
         return self.atom(body.results[made[1]], inner)
+
+    def of_sums(self, made: Eqn, which: int, known: Sequence[Atom], env: dict[Var, Atom]) -> Atom | None:
+        """An element of what a tensor is after additions, of which each goes to the element of its own indices."""
+        (body,) = made.blocks
+        if which >= len(body.params):
+            return None
+        acc = body.params[which]
+        added = self.lanes.added.get(acc, ())
+        if sum(eqn.op == "acc_add" and eqn.args[0] is acc for eqn in walk_inside(made)) != len(added):
+            return None
+        total = self.of_made(made.args[which], known, env)
+        for one in added:
+            term = self.of_sum(one, made.args[which], known, env) if total is not None else None
+            if total is None or term is None:
+                return None
+            zero = isinstance(total, Const) and total.value == 0.0
+            total = term if zero else self.emit(Eqn((Var(acc.name, Float),), "add", (total, term)))
+        return total
+
+    def of_sum(self, one: Added, row: Atom, known: Sequence[Atom], env: dict[Var, Atom]) -> Atom | None:
+        facts, place = self.lanes.facts, self.lanes.inside
+        if set(one.at) != {*one.nest} or not len(one.at) == len(one.nest) == len(known) or not isinstance(row, Var):
+            return None
+        for dim, index in enumerate(one.at):
+            bound = one.bounds[one.nest.index(index)] if isinstance(index, Var) else None
+            size = facts.polynomial(facts.size(row, dim))
+            # All elements are added to.
+            if bound is None or not facts.never_negative(facts.polynomial(bound) - size, place):
+                return None
+        inner = {**env, **{index: at for index, at in zip(one.at, known, strict=True) if isinstance(index, Var)}}
+        if not isinstance(one.value, tuple):
+            return self.atom(one.value, inner)
+        found = {var: self.atom(var, inner) for var in free_in(*one.value)}
+        if any(atom is None for atom in found.values()):
+            return None
+        block = clone_block(Block((), one.value, one.value[-1].outs), {v: a for v, a in found.items() if a is not None})
+        self.element.eqns += block.eqns
+        return block.results[0]
 
 
 def table(

@@ -10,7 +10,8 @@ What a point has of its own is put into tensors for a piece of the points, so th
 where other loops are around, and never are there tensors for all points. What adds up products over the points adds up
 those of a piece first. A sum over the numbers below an index of a loop around is one of a triangular matrix, with zeros
 beside it; where that makes a NaN, it is summed as before. What a sum needs of what is made
-of all others, as of their maximum, makes a cut: the lanes are loops one after another, with tensors in between.
+of all others, as of their maximum, makes a cut: the lanes are loops one after another, with tensors in between. What
+lanes add to elements that all of them share is added up by loops over the elements, see ``ksc.passes.strips.sums``.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from ksc.ir.types import Float, Integer
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.sizes import Place
 from ksc.passes.hoist import hoist_invariants
-from ksc.passes.strips.lanes import Lanes
+from ksc.passes.strips.lanes import Added, Element, Lanes
 from ksc.passes.strips.products import Contraction, Contractions
+from ksc.passes.strips.sums import LaneSum, add_lanes
 
 LANES = 256
 """So many lanes make a loop worth it."""
@@ -124,6 +126,7 @@ class _Strip:
         self.found: list[Contraction] = []
         self.trips: dict[Atom, int] = {}
         self.asserts: list[Eqn] = []
+        self.sums: dict[int, list[LaneSum]] = {}
         self.step = 0
         for step, eqn in enumerate(self.lanes.body.eqns):
             self.step = step
@@ -137,7 +140,9 @@ class _Strip:
             known = all(self.contractions.bound(index) is not None for index, _ in nest)
             if eqn.op == "reduce" and known and self.is_sum(eqn, [index for index, _ in nest]):
                 continue
-            if eqn.op == "acc_add" and known and self.is_addition(eqn, nest, accs):
+            if eqn.op == "acc_add":
+                if known and not self.is_addition(eqn, nest, accs):
+                    self.add_up(eqn, nest, accs)
                 continue
             if eqn.op == "assert" and self.is_shared(eqn, nest):
                 self.asserts.append(clone_eqn(eqn, {}))
@@ -196,14 +201,55 @@ class _Strip:
             if not self.is_everywhere(acc, at, free, made, self.facts.places[added]):
                 continue
             self.take(made, every)
-            adds = self.addition(eqn, made, free, sign)
-            if depth is None:
-                self.front[self.step].append(adds)
+            known = [place for place in places if place is not None]
+            if depth is not None:
+                self.before.setdefault(nest[depth][1], []).append(self.addition(eqn, made, free, sign))
+                self.know(acc, at, free, made, sign)
+            elif self.lanes.local in free and self.lanes.local not in used and not made.is_within(free):
+                self.add_elements(acc, known, [index for index in free if index is not self.lanes.local], made, sign)
             else:
-                self.before.setdefault(nest[depth][1], []).append(adds)
+                self.front[self.step].append(self.addition(eqn, made, free, sign))
             self.lanes.replace(eqn, ())
             return True
         return False
+
+    def know(self, acc: Var, at: Sequence[Atom], free: Sequence[Var], made: Contraction, sign: int) -> None:
+        """Keep in mind which product is added to a tensor of the lanes' own."""
+        if not made.is_within(free):
+            bounds = tuple(made.bounds[index] for index in free)
+            self.lanes.added.setdefault(acc, []).append(Added(tuple(at), tuple(free), bounds, made.term(sign)))
+
+    def add_elements(
+        self, acc: Var, places: Sequence[Element], indices: Sequence[Var], made: Contraction, sign: int
+    ) -> None:
+        """Have the elements of a product that all lanes add to the same ones of a tensor added up."""
+        eqns = made.term(sign)
+        value = Element(eqns[-1].outs[0], [*eqns], {*indices, self.lanes.local})
+        bounds = tuple(made.bounds[index] for index in indices)
+        self.sums.setdefault(self.step, []).append(LaneSum(acc, tuple(indices), bounds, tuple(places), value))
+
+    def add_up(self, eqn: Eqn, nest: Sequence[tuple[Var, Eqn]], accs: Mapping[Var, int]) -> None:
+        """Have what all lanes add to the same elements added up by a loop over these, if it can be computed there."""
+        acc, *at, added = eqn.args
+        every = [index for index, _ in nest]
+        if not isinstance(acc, Var) or any(self.contractions.triangle(index) is not None for index in every):
+            return
+        bounds = [bound for index in every if (bound := self.contractions.bound(index)) is not None]
+        depth = accs.get(acc)
+        if depth is not None:
+            own = Added(tuple(at), tuple(every[depth:]), tuple(bounds[depth:]), added)
+            self.lanes.added.setdefault(acc, []).append(own)
+            return
+        places = [self.lanes.element(index, every) for index in at]
+        value = self.lanes.element(added, every) if at and added.type == Float else None
+        if value is None or self.lanes.local not in value.used:
+            return
+        known = [place for place in places if place is not None]
+        if len(known) < len(at) or any(place.cut or not place.used <= {*every} for place in known):
+            return
+        self.sums.setdefault(self.step, []).append(LaneSum(acc, tuple(every), tuple(bounds), tuple(known), value))
+        self.cuts |= {self.step, self.step + 1}
+        self.lanes.replace(eqn, ())
 
     def is_everywhere(self, acc: Var, at: Sequence[Atom], free: Sequence[Var], made: Contraction, place: Place) -> bool:
         """Whether all elements of a sum may be added: what the lanes never add to is 0, and has a place."""
@@ -240,7 +286,7 @@ class _Strip:
         term = replace(element, env)
         inner.emit("acc_add", [acc, *places, term if sign > 0 else inner.apply("neg", term)], [])
         body = inner.block(params.values(), ())
-        if made.corner is not None and set(made.corner) <= {*free}:
+        if made.corner is not None and made.is_within(free):
             outer = Builder(eqn.span)
             inside = outer.apply("lt", *(replace(index, env) for index in made.corner))
             outer.emit("if", [inside], [], blocks=[Block((), body.eqns, ()), Block((), (), ())])
@@ -300,6 +346,8 @@ class _Strip:
                     return None
                 continue
             enough = builder.apply("and", enough, builder.apply("lte", const(least), size))
+        for step, sums in self.sums.items():
+            self.front.setdefault(step, []).extend(add_lanes(sums, self.lanes.local, self.count, lanes))
         pieces = self.pieces(piece)
         if pieces is None:
             return None

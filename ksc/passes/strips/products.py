@@ -46,6 +46,16 @@ class Contraction:
     eqns: Sequence[Eqn]
     new: Mapping[Hashable, Var]
 
+    def is_within(self, indices: Sequence[Var]) -> bool:
+        """Whether elements are those of a corner of these indices alone."""
+        return self.corner is not None and set(self.corner) <= {*indices}
+
+    def term(self, sign: int) -> tuple[Eqn, ...]:
+        """What reads an element, or with a ``sign`` below zero its negative."""
+        total = Var(self.whole.name, Float)
+        eqns = self.element(total, None)
+        return eqns if sign > 0 else (*eqns, Eqn((Var(self.whole.name, Float),), "neg", (total,)))
+
     def element(self, out: Var, span: Span | None) -> tuple[Eqn, ...]:
         """What reads an element, the last equation being that of ``out``; a NaN is summed up without the zeros."""
         if not self.guarded or self.corner is None:
