@@ -69,7 +69,6 @@ def test_transform_agrees_with_reference(plugged: Plugged, transform: str) -> No
     [
         *((name, True) for name in ("vmap", "grad", "jvp", "vjp", "jacrev", "jacfwd", "hessian", "vmap of grad")),
         ("grad", None),
-        ("jvp", None),
         ("hessian", None),
     ],
 )
