@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "ks/cuda/indices.h"
 #include "ks/cuda/launch.h"
 #include "ks/cuda/parallel.h"
 #include "ks/cuda/runtime.h"
@@ -35,8 +36,38 @@ template <int count> struct strided {
     int rank;
     int64_t elements;
     int64_t sizes[KS_CUDA_MOST_DIMENSIONS];
+    reciprocal by[KS_CUDA_MOST_DIMENSIONS];  // where there are less than 2^31 elements
     pointers<count> data;
     int64_t strides[count][KS_CUDA_MOST_DIMENSIONS];
+};
+
+// Where the operands' elements are, in bytes, whose place in all of them is k.
+template <int count> struct offsets {
+    int64_t of[count];
+
+    __device__ offsets(const strided<count> &all, int64_t k) : of{} {
+        if (all.elements <= INT32_MAX) {
+            auto left = static_cast<uint32_t>(k);
+            for (int dim = 0; dim < all.rank; ++dim) {
+                const uint32_t next = all.by[dim].quotient(left);
+                add(all, dim, left - next * static_cast<uint32_t>(all.sizes[dim]));
+                left = next;
+            }
+        } else {
+            for (int dim = 0; dim < all.rank; ++dim) {
+                add(all, dim, k % all.sizes[dim]);
+                k /= all.sizes[dim];
+            }
+        }
+    }
+
+  private:
+    __device__ void add(const strided<count> &all, int dim, int64_t index) {
+        KS_UNROLLED
+        for (int operand = 0; operand < count; ++operand) {
+            of[operand] += index * all.strides[operand][dim];
+        }
+    }
 };
 
 // Neighbouring elements, loaded and stored at once.
@@ -128,22 +159,16 @@ struct mapped<Lane, results<R...>, arguments<A...>, std::index_sequence<r...>, s
         }
     }
 
-    // Where an operand's element is whose place in all of them, in order, is k.
-    template <class T, class Index> __device__ static T *at(const strided<count> &all, int operand, Index k) {
-        int64_t place = 0;
-        for (int dim = 0; dim < all.rank; ++dim) {
-            const Index size = static_cast<Index>(all.sizes[dim]);
-            place += static_cast<int64_t>(k % size) * all.strides[operand][dim];
-            k /= size;
-        }
-        return reinterpret_cast<T *>(const_cast<char *>(all.data[operand]) + place);
+    template <class T> __device__ static T *at(const strided<count> &all, const offsets<count> &places, size_t operand) {
+        const int k = static_cast<int>(operand);
+        return reinterpret_cast<T *>(const_cast<char *>(all.data[k]) + places.of[k]);
     }
 
-    template <class Index> __device__ static void any_strides(const strided<count> &all) {
+    __device__ static void any_strides(const strided<count> &all) {
         const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
         for (int64_t k = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; k < all.elements; k += step) {
-            const Index place = static_cast<Index>(k);
-            Lane()(*at<const A>(all, outs + a, place)..., *at<R>(all, r, place)...);
+            const offsets<count> places(all, k);
+            Lane()(*at<const A>(all, places, outs + a)..., *at<R>(all, places, r)...);
         }
     }
 
@@ -155,7 +180,8 @@ struct mapped<Lane, results<R...>, arguments<A...>, std::index_sequence<r...>, s
         runtime rt = together.part(team::thread, together.thread(), active);
         for (int64_t k = first; first < active && k < all.elements; k += active) {
             scratch element(rt);
-            Lane()(rt, *at<const A>(all, outs + a, k)..., *at<R>(all, r, k)...);
+            const offsets<count> places(all, k);
+            Lane()(rt, *at<const A>(all, places, outs + a)..., *at<R>(all, places, r)...);
         }
     }
 };
@@ -171,9 +197,9 @@ __global__ void __launch_bounds__(block_size) map_contiguous(const __grid_consta
     mapped_of<Lane, R, A>::contiguous(data, n);
 }
 
-template <class Lane, class R, class A, class Index>
+template <class Lane, class R, class A>
 __global__ void __launch_bounds__(block_size) map_strided(const __grid_constant__ strided<mapped_of<Lane, R, A>::count> all) {
-    mapped_of<Lane, R, A>::template any_strides<Index>(all);
+    mapped_of<Lane, R, A>::any_strides(all);
 }
 
 template <class Lane, class R, class A>
@@ -195,6 +221,9 @@ inline int64_t describe(strided<count> &all, char *const *data, const int64_t *s
     for (int dim = 0; dim < rank; ++dim) {
         all.sizes[dim] = sizes[dim];
         all.elements *= sizes[dim];
+    }
+    for (int dim = 0; dim < rank && all.elements > 0 && all.elements <= INT32_MAX; ++dim) {
+        all.by[dim] = reciprocal::of(static_cast<uint32_t>(sizes[dim]));
     }
     all.data.shared = 0;
     for (int k = 0; k < count; ++k) {
@@ -256,8 +285,7 @@ inline int map(const ks_cuda *device, results<R...>, arguments<A...>, char *cons
         return static_cast<int>(cudaLaunchKernel(map_contiguous<Lane, Results, Arguments>, blocks, dim3(block_size), given, 0, stream));
     }
     void *given[] = {&all};
-    const auto kernel = n <= INT32_MAX ? map_strided<Lane, Results, Arguments, uint32_t> : map_strided<Lane, Results, Arguments, int64_t>;
-    return static_cast<int>(cudaLaunchKernel(kernel, blocks_for(n), dim3(block_size), given, 0, stream));
+    return static_cast<int>(cudaLaunchKernel(map_strided<Lane, Results, Arguments>, blocks_for(n), dim3(block_size), given, 0, stream));
 }
 
 // The same for Lane()(rt, argument..., result &...).
