@@ -30,10 +30,12 @@ from ksc.passes.leftovers import clear_leftovers
 from ksc.passes.lookups import look_up_first
 from ksc.passes.merge import merge_ifs
 from ksc.passes.order import order_additions
+from ksc.passes.overlaps import part_overlaps
 from ksc.passes.requirements import repeat_requirements
 from ksc.passes.shifts import stop_shifts
 from ksc.passes.simplify import simplify
 from ksc.passes.small import hold_small_tensors
+from ksc.passes.spent import read_spent_from_start
 from ksc.passes.starts import fill_starts
 from ksc.passes.stores import turn_accumulations_into_stores
 from ksc.passes.strips import strip_mine
@@ -86,6 +88,9 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("simplify", simplify, "derivatives are full of constants; fewer equations for all that follows"),
     Pass("cse", eliminate_common_subexpressions, "values computed again for the reverse sweep meet the first ones"),
     Pass("dce", remove_dead_code, "what nobody reads must not stand in the way of merging"),
+    Pass(
+        "spent", read_spent_from_start, "the reverse of assigned elements carries nothing, where they are known apart"
+    ),
     Pass("stores", turn_accumulations_into_stores, "sizes have one name now; an elementwise loop stays one"),
     Pass("requirements", repeat_requirements, "a reversed loop knows what the loop knew; fuse asks which indices fit"),
     Pass("guards", require_before_loops, "fuse asks which indices fit; a loop without checks is vectorised"),
@@ -134,6 +139,7 @@ PROCESSOR: tuple[Pass, ...] = (
     Pass("several divisors", partial(share_divisors, least=2), "one division of floats costs nothing", only="float"),
     Pass("added up", add_up_elements, "the last that asks for sums: these become loops that carry"),
     Pass("batches", loop_over_products, "products are whole to all passes before", only="tensors"),
+    Pass("overlaps", part_overlaps, "additions are as they will be; what is parted is no row or product to others"),
 )
 """What is done after that for a processor, where C++ is printed."""
 

@@ -38,7 +38,7 @@ def test_every_stage_and_derivative_is_there():
     titles = [pane.title for pane in page.panes if pane.group == "vjp"]
     assert titles[0] == "as traced"
     assert "vjp" in titles
-    assert titles[-1] == "batches"
+    assert titles[-1] == "overlaps"
     assert [pane.title for pane in page.panes if pane.group == "C++"] == [
         "value, float32",
         "vjp, float32",

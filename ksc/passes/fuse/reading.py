@@ -106,7 +106,7 @@ def _element(eqn: Eqn, tensor: Var, rank: int | None, place: Place, home: Place,
                 repeats = conditional = True
             case "if":
                 conditional = True
-    distinct = _distinct(eqn.args[1:] if rank is None else eqn.args[1 : rank + 1], facts)
+    distinct = distinct_indices(eqn.args[1:] if rank is None else eqn.args[1 : rank + 1], facts)
     if not distinct.issuperset(indices):
         repeats = True
     # As many different places as there are elements, all in range, are all of them.
@@ -124,7 +124,7 @@ def _product(sizes: Sequence[Size], facts: Facts) -> Polynomial | None:
     return product
 
 
-def _distinct(at: Sequence[Atom], facts: Facts) -> set[Var]:
+def distinct_indices(at: Sequence[Atom], facts: Facts) -> set[Var]:
     """The loop indices of which different values give different places."""
     found: set[Var] = set()
     polynomials = [facts.polynomial(index) for index in (*at, *_dividends(at, facts))]
