@@ -80,7 +80,7 @@ class _Kept:
         return with_eqns(block, eqns)
 
     def kept(self, block: Block, tables: Mapping[int, Var], *, inside: bool) -> Block:
-        """The block with sums kept; of those in ``tables`` that is done where they are computed first.
+        """The block with sums kept; what is in ``tables``, by its number, is kept where it is computed first.
 
         Outside of loops only sums of a loop that tapes are kept, beside its tapes.
         """
@@ -95,11 +95,12 @@ class _Kept:
                 if found is None:
                     continue
                 value, again = found
+                what = self.numbers.atom(value)
                 made = list(block.eqns[place : place + 1])
-                if key not in tables:
+                if what not in tables:
                     made, table = _keeping(earlier.path, value)
-                    tables = {**tables, key: table}
-                read = _reading(site.path, again, Eqn((again,), "index", (tables[key], *site.indices)))
+                    tables = {**tables, what: table}
+                read = _reading(site.path, again, Eqn((again,), "index", (tables[what], *site.indices)))
                 eqns = (*block.eqns[:place], *made, *block.eqns[place + 1 : number], read, *block.eqns[number + 1 :])
                 return self.kept(with_eqns(block, eqns), tables, inside=inside)
         return block

@@ -23,6 +23,8 @@ CHOSEN = (
     ("scattered", 0, "jacobian"),
     ("products", 0, "j"),
     ("checked", 1, "v"),
+    # What was kept of a sum for one reader was read by another that needs something else of it.
+    ("tree", 52, "b"),
 )
 """Programs and derivations that change in most of the passes below, and take little time."""
 

@@ -127,6 +127,21 @@ def test_a_tree():
 
 
 @knossos.register
+def summed(z: Annotated[Tensor, (20,)], at: Annotated[Tensor, ("n",), torch.int64]):
+    total = torch.zeros(2, 3)
+    for j in range(at.shape[0]):
+        total[at[j], 0] += z[3]
+    return total
+
+
+def test_a_row_that_is_added_to_where_it_lies_is_not_filled_first():
+    jacobian = knossos.jacobian(summed, mode="forward")
+    found = jacobian(torch.ones(20, dtype=torch.float64), torch.tensor([1, 1, 0, 1]))
+    assert found[:, 0, 3].tolist() == [1.0, 3.0]
+    assert found.sum() == 4.0
+
+
+@knossos.register
 def blended(
     angles: Annotated[Tensor, (20,)],
     parents: Annotated[Tensor, ("n",), torch.int64],

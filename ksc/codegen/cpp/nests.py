@@ -15,6 +15,7 @@ from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer
 from ksc.codegen.cpp.spans import adding, fill_around, span_of
+from ksc.codegen.cpp.updates import reads_its_place
 from ksc.codegen.cpp.writer import Line, Writer
 from ksc.ir.nodes import Eqn, Var, const
 from ksc.ops.cpp import PRIMARY
@@ -118,7 +119,8 @@ def _loops(
         writers.append(writers[-1].fork())
     if span is not None:
         zeros = Finish(lambda _, inside: finish.write([const(0.0) for _ in body.results], inside))
-        fill_around(p, span, last_limits, limits[-1], zeros, Context(writers[-2], scope), whole=count(eqn) is not None)
+        filled = count(eqn) is not None and not reads_its_place(p, eqn)
+        fill_around(p, span, last_limits, limits[-1], zeros, Context(writers[-2], scope), whole=filled)
     inside = Context(writers[-1], scope)
     split = split_index(p, body.params, limits[0][0], sizes, inside, nest) if joined else {}
     around, branch_free = p.across_lanes, p.branch_free

@@ -10,8 +10,9 @@
                                                                 row(d) = a * x(d);
                                                             }
 
-A short row of known length is filled as a whole, which takes a few stores; one marked ``inside`` is read there only and
-not filled. Where the body may stop the kernel all of it is run.
+A short row of known length is filled as a whole, which takes a few stores, unless it lies where it is put and reads
+what was there; one marked ``inside`` is read there only and not filled. Where the body may stop the kernel all of it is
+run.
 """
 
 from __future__ import annotations

@@ -106,6 +106,14 @@ def make_in_place(p: Printer, eqn: Eqn, k: int, at: Context) -> None:
     p.places[id(update), UPDATED] = lambda _: part
 
 
+def reads_its_place(p: Printer, eqn: Eqn) -> bool:
+    """Whether a loop that makes a row where it is put reads what was there."""
+    keys = [(id(eqn), k) for k in range(len(eqn.outs))]
+    read = read_vars([eqn])
+    seen = [p.storage.writes.get(p.analysis.place(p.puts[key])) for key in keys if key in p.places and key in p.puts]
+    return any(written is None or not written.isdisjoint(read) for written in seen)
+
+
 def is_made_in_place(p: Printer, update: Eqn) -> bool:
     """Whether the value of an update is in its place already."""
     return (id(update), UPDATED) in p.places
