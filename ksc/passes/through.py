@@ -5,6 +5,12 @@
     (build n (lam (j) (acc_add (tuple k (g j)) whole (index j part))))
       ⟶      (for (i d) … (acc_add (tuple k (g (f i))) whole v) …)
 
+or, in a loop that carries something,
+
+    part = (build n (lam i … v))
+    (build n (lam (j) (acc_add (tuple k (g j)) whole (index j part))))
+      ⟶      (build n (lam i … (acc_add (tuple k (g i)) whole v)))
+
 That is how the cotangent of a slice is added to that of the whole. It is done where each element is added to about
 once: the place of every addition depends on all loops around it. Others are better added up apart. The places have to
 be known to be in range of what goes away, so no error is lost.
@@ -20,7 +26,7 @@ from ksc.ir.rewrite import Env, assemble, clone_eqn, free_in, free_vars, read_va
 from ksc.ir.types import FloatType, IntegerType
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
-from ksc.passes.fuse.sizes import Place
+from ksc.passes.fuse.sizes import Place, Size
 
 
 def add_through(program: Program) -> Program:
@@ -62,6 +68,12 @@ class _Through:
                 if found:
                     eqns[position] = self.without(eqn, eqns[position], found)
                     gone.update(target.loop for target in found.values())
+            for out in eqn.outs if _is_sequential(place) else ():
+                later = [other for other in block.eqns[position + 1 :] if other not in gone]
+                built = self.built(eqn, out, later, place)
+                if built is not None:
+                    eqns[position] = _adding(eqns[position], out, built)
+                    gone.add(built.loop)
         if not gone and not changed:
             return block
         kept = tuple(new for new, old in zip(eqns, block.eqns, strict=True) if old not in gone)
@@ -76,15 +88,11 @@ class _Through:
         acc, out, init = body.params[k], eqn.outs[k], eqn.args[k]
         if self.uses.get(out) != 1 or not self.is_zero(init):
             return None
-        loop = next((other for other in later if other.op == "build" and out in free_in(other)), None)
-        target = self.added(loop, out) if loop is not None else None
-        if target is None or loop is None or not isinstance(init, Var):
+        target = self.reader(out, later)
+        if target is None or not isinstance(init, Var):
             return None
         size = self.facts.size(init, 0)
-        if not self.facts.equal(self.facts.resolve(loop.args[0]), size):
-            return None
-        acc_and_places = Block((target.index, target.value), (*target.eqns, target.add), ())
-        if not all(self.is_before(var, eqn, later, place) for var in free_vars(acc_and_places)):
+        if not self.goes(target, size, eqn, later, place):
             return None
         inside = self.facts.inside(body, eqn, place)
         adds = self.additions(body, acc, inside, ())
@@ -93,6 +101,27 @@ class _Through:
             for add, at, indices in adds
         )
         return target if fits and adds else None
+
+    def built(self, eqn: Eqn, out: Var, later: Sequence[Eqn], place: Place) -> _Target | None:
+        """Where what a ``build`` gives, also one in a ``withacc``, is added to, and read by nothing else."""
+        build = _maker(eqn, out)
+        if build is None or self.uses.get(out) != 1 or len(build[0].args) != 1:
+            return None
+        target = self.reader(out, later)
+        fits = target is not None and self.goes(target, self.facts.resolve(build[0].args[0]), eqn, later, place)
+        return target if fits else None
+
+    def reader(self, tensor: Var, later: Sequence[Eqn]) -> _Target | None:
+        """The loop that adds each element of ``tensor`` to an accumulator, if that is what reads it first."""
+        loop = next((other for other in later if tensor in free_in(other)), None)
+        return self.added(loop, tensor) if loop is not None and loop.op == "build" else None
+
+    def goes(self, target: _Target, size: Size, eqn: Eqn, later: Sequence[Eqn], place: Place) -> bool:
+        """Whether a loop over ``size`` in an equation can make the additions of ``target``."""
+        if not self.facts.equal(self.facts.resolve(target.loop.args[0]), size):
+            return False
+        acc_and_places = Block((target.index, target.value), (*target.eqns, target.add), ())
+        return all(self.is_before(var, eqn, later, place) for var in free_vars(acc_and_places))
 
     def is_zero(self, init: Atom) -> bool:
         made = self.facts.definition(init)
@@ -155,6 +184,51 @@ class _Through:
         block = Block(tuple(body.params[k] for k in kept), _redirected(body, targets).eqns, body.results)
         outs = tuple(out for k, out in enumerate(eqn.outs) if k not in found)
         return replace(new, outs=outs, args=tuple(eqn.args[k] for k in kept), blocks=(block,))
+
+
+def _is_sequential(place: Place) -> bool:
+    """Whether a place is in a loop that carries something: what stands there is not divided among threads."""
+    return any(around.owner is not None and around.owner.op in ("for", "while") for around in place.around())
+
+
+def _maker(eqn: Eqn, out: Var) -> tuple[Eqn, int] | None:
+    """The ``build``, be it the equation or one in a ``withacc``, that gives a result of numbers; its number there."""
+    k = eqn.outs.index(out)
+    if eqn.op == "withacc" and k >= len(eqn.args):
+        (body,) = eqn.blocks
+        result = body.results[k - len(eqn.args)]
+        assert isinstance(result, Var)
+        build = next((inner for inner in body.eqns if result in inner.outs), None)
+        if build is None or read_vars(body.eqns, body.results).get(result) != 1:
+            return None
+        k = build.outs.index(result)
+    else:
+        build = eqn
+    if build.op != "build" or not isinstance(build.blocks[0].results[k].type, FloatType):
+        return None
+    return build, k
+
+
+def _adding(eqn: Eqn, out: Var, target: _Target) -> Eqn:
+    """The equation without a result whose elements are added elsewhere as they are computed."""
+    found = _maker(eqn, out)
+    assert found is not None
+    build, k = found
+    (body,) = build.blocks
+    env: Env = {target.index: body.params[0]}
+    eqns = [*body.eqns, *(clone_eqn(one, env) for one in target.eqns)]
+    acc, *at, _ = target.add.args
+    places = [env.get(i, i) if isinstance(i, Var) else i for i in at]
+    eqns.append(Eqn((), "acc_add", (acc, *places, body.results[k]), target.add.params, (), target.add.span))
+    block = Block(body.params, tuple(eqns), (*body.results[:k], *body.results[k + 1 :]))
+    new = replace(build, outs=(*build.outs[:k], *build.outs[k + 1 :]), blocks=(block,))
+    if build is eqn:
+        return new
+    (around,) = eqn.blocks
+    n = eqn.outs.index(out) - len(eqn.args)
+    rest = (*around.results[:n], *around.results[n + 1 :])
+    inner = Block(around.params, tuple(new if one is build else one for one in around.eqns), rest)
+    return replace(eqn, outs=tuple(other for other in eqn.outs if other is not out), blocks=(inner,))
 
 
 def _redirected(block: Block, targets: Mapping[Var, _Target]) -> Block:

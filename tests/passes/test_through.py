@@ -52,6 +52,41 @@ def test_additions_that_depend_on_all_loops_and_are_in_range_go_through(count, a
     torch.testing.assert_close(torch.as_tensor(interpret(through, (x, whole, 1))[0]), torch.as_tensor(expected))
 
 
+BUILT = """
+(def f (Values (Tensor 2 Float) (Tensor 1 Float)) ((x : (Tensor 1 Float)) (whole : (Tensor 2 Float)) (rows : Integer))
+  (withacc ((all whole))
+    (for (k rows) ((y x))
+      (let (((z part) {made})
+            (() (build {count} (lam (j : Integer)
+              (let ((p (add j 1)) (e (index j part))) (acc_add (tuple k p) all e))))))
+        {given}))))
+"""
+PAIR = "(build (size y) (lam (i : Integer) (let (a (index i y)) (values (mul 2.0 a) (sin a)))))"
+SUMS = "(withacc ((acc y)) (build (size y) (lam (i : Integer) (let ((a (index i x)) (() (acc_add i acc a))) (sin (index i y))))))"
+
+
+@pytest.mark.parametrize(
+    ("parts", "goes"),
+    [
+        ({}, True),
+        ({"made": SUMS}, True),
+        # Not all of it, or something else reads it.
+        ({"count": "(sub (size y) 1)"}, False),
+        ({"given": "part"}, False),
+    ],
+)
+def test_what_a_loop_builds_to_be_added_is_added_by_that_loop(parts, goes):
+    program = parse(BUILT.format(**{"made": PAIR, "count": "(size y)", "given": "z", **parts}))
+    through = add_through(program)
+    verify(through)
+    builds = [sum(eqn.op == "build" for eqn in walk(p.main.body)) for p in (program, through)]
+    assert builds[0] - builds[1] == goes
+    for n in (3, 1):
+        given = torch.arange(1.0, 1.0 + n, dtype=torch.float64).numpy(), torch.ones(2, n + 1).double().numpy(), 2
+        for a, b in zip(interpret(program, given), interpret(through, given), strict=True):
+            torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b))
+
+
 def halves(x: torch.Tensor, v: torch.Tensor):
     d = v.shape[0]
     head, tail = x[:d], x[d:]
