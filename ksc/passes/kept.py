@@ -131,7 +131,7 @@ class _Kept:
 def _sites(path: Path, eqn: Eqn) -> Iterator[_Site]:
     """What loops in an equation compute that is dear: sums of numbers that may be long, and functions of numbers in
     rows that a loop computes one after the other."""
-    if path and path[-1].op in ("build", "reduce") and len(eqn.outs) == 1 and eqn.outs[0].type == Float:
+    if path and _is_unordered(path[-1]) and len(eqn.outs) == 1 and eqn.outs[0].type == Float:
         record = PRIMITIVES.get(eqn.op)
         dear = record is not None and record.cost == "expensive" and path[-1].op == "build" and not _is_short(path[-1])
         if (eqn.op == "reduce" and not _is_short(eqn)) or (dear and path[0].op == "for"):
@@ -139,6 +139,11 @@ def _sites(path: Path, eqn: Eqn) -> Iterator[_Site]:
     if eqn.op in ("build", "reduce", "withacc", "for") and eqn.params.get("checkpoint", 1) == 1:
         for inner in () if eqn.params.get("nested") else eqn.blocks[0].eqns:
             yield from _sites((*path, eqn), inner)
+
+
+def _is_unordered(loop: Eqn) -> bool:
+    """Whether no iteration of a loop needs what another one computes."""
+    return loop.op in ("build", "reduce") or (loop.op == "for" and not loop.outs)
 
 
 def _is_taped(site: _Site) -> bool:
