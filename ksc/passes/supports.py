@@ -19,7 +19,7 @@ into which tangents of a known support are put, never those of other tensors. It
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ksc.ir.builder import Builder
@@ -28,6 +28,7 @@ from ksc.ir.rewrite import with_body, with_functions
 from ksc.ir.types import Bool, FloatType, Integer, TensorType
 from ksc.passes.dce import remove_dead_code
 from ksc.passes.hoist import hoist_sizes
+from ksc.passes.support_reads import Range, mark_inside
 
 FEWEST_DIRECTIONS = 16
 """With fewer directions a row fits into a register or two."""
@@ -51,10 +52,6 @@ def _function(function: Function) -> Function:
 def _changes_rows(eqn: Eqn) -> bool:
     """Whether a row of a tensor is put in place: without, no support is lost where tensors are made anew."""
     return eqn.op == "update" and isinstance(eqn.args[-1].type, TensorType)
-
-
-Range = tuple[Atom, Atom]
-"""The first direction, and the one behind the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ class _Supports:
     def function(self, body: Block) -> Block:
         """The body of a function, the same where no loop became shorter."""
         new = self.block(body)
-        return _Readers(new, self.ranges).marked() if self.ranges else body
+        return mark_inside(new, self.ranges) if self.ranges else body
 
     def block(self, block: Block, *, sure: bool = False) -> Block:
         self.open(block.params, sure=sure)
@@ -475,57 +472,6 @@ class _Directions:
             lo, hi = self.around.look_up(support.rows, at[0], eqn)
             return replace(support, lo=lo, hi=hi, rows=None)
         return replace(support, rows=None)
-
-
-class _Readers:
-    """Which rows that a loop makes in a range are read in that range only: what is outside of it need not be made."""
-
-    def __init__(self, body: Block, ranges: Mapping[Var, Range]) -> None:
-        self.body = body
-        self.ranges = ranges
-        self.reads: dict[Var, set[Range]] = {}
-        self.elsewhere: set[Atom] = set(body.results)
-        self.parts: dict[Var, Var] = {}
-        self.visit(body, {})
-
-    def visit(self, block: Block, inside: dict[Atom, Range]) -> None:
-        for eqn in block.eqns:
-            for k, arg in enumerate(eqn.args):
-                if not isinstance(arg, Var) or not isinstance(arg.type, TensorType) or eqn.op == "size":
-                    continue
-                if eqn.op == "index" and k == 0 and len(eqn.args) > arg.type.rank and eqn.args[-1] in inside:
-                    self.reads.setdefault(arg, set()).add(inside[eqn.args[-1]])
-                else:
-                    self.elsewhere.add(arg)
-            for inner in eqn.blocks:
-                last = inner.params[-1] if inner.params else None
-                limited = last is not None and last in self.ranges
-                self.visit(inner, {**inside, last: self.ranges[last]} if limited and last is not None else inside)
-                for out, result in zip(eqn.outs, inner.results, strict=False):
-                    if eqn.op == "build" and isinstance(result, Var) and result not in self.parts:
-                        self.parts[result] = out
-                    else:
-                        self.elsewhere.add(result)
-
-    def only_in(self, var: Var, range_: Range) -> bool:
-        """Whether elements of a tensor, or of that of which it becomes a part, are read in this range alone."""
-        if var in self.elsewhere or not self.reads.get(var, {range_}) <= {range_}:
-            return False
-        return var not in self.parts or self.only_in(self.parts[var], range_)
-
-    def marked(self) -> Block:
-        return self.block(self.body)
-
-    def block(self, block: Block) -> Block:
-        eqns = []
-        for eqn in block.eqns:
-            params = eqn.params
-            last = eqn.blocks[0].params[-1:] if eqn.op == "build" else ()
-            range_ = self.ranges.get(last[0]) if last else None
-            if range_ is not None and all(self.only_in(out, range_) for out in eqn.outs):
-                params = {**params, "inside": True}
-            eqns.append(replace(eqn, params=params, blocks=tuple(map(self.block, eqn.blocks))) if eqn.blocks else eqn)
-        return Block(block.params, tuple(eqns), block.results, block.span)
 
 
 def _is_empty(support: Support) -> bool:

@@ -56,13 +56,14 @@ def test_passes_keep_what_programs_mean() -> None:
     assert len(changed & LOOKED_FOR.keys()) > 0.75 * len(LOOKED_FOR), f"nothing for {LOOKED_FOR.keys() - changed} to do"
 
 
-@pytest.mark.skipif(FACTOR <= 1, reason="KSC_TEST_EXAMPLES asks for no more of them")
-@pytest.mark.parametrize("family", FAMILIES)
-def test_passes_keep_what_more_programs_mean(family: str) -> None:
-    """In a fifth of the programs of a family there is something to do for the pass that it is written for."""
-    seeds = range(round(2 * FACTOR))
-    changed: Counter[str] = Counter()
-    for seed in seeds:
-        changed.update({name for letters in LETTERS for name in check(loop_program(seed, family), letters)})
-    for name, of in LOOKED_FOR.items():
-        assert of != family or changed[name] > 0.2 * len(seeds), f"{name} changes {changed[name]} of {len(seeds)}"
+if FACTOR > 1:
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_passes_keep_what_more_programs_mean(family: str) -> None:
+        """In a fifth of the programs of a family there is something to do for the pass that it is written for."""
+        seeds = range(round(2 * FACTOR))
+        changed: Counter[str] = Counter()
+        for seed in seeds:
+            changed.update({name for letters in LETTERS for name in check(loop_program(seed, family), letters)})
+        for name, of in LOOKED_FOR.items():
+            assert of != family or changed[name] > 0.2 * len(seeds), f"{name} changes {changed[name]} of {len(seeds)}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ksc.codegen.cpp import callbacks, calls, control, tensors
+from ksc.codegen.cpp import callbacks, calls, control, loops, tensors
 from ksc.codegen.cpp.analysis import Analysis
 from ksc.codegen.cpp.expr import origins
 from ksc.codegen.cpp.memory import place_results
@@ -17,7 +17,7 @@ from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandle
 from ksc.codegen.cpp.storage_plan import Storage
 from ksc.codegen.cpp.tables import tables
 from ksc.codegen.cpp.types import cpp_type, declaration
-from ksc.codegen.cpp.writer import Line, Writer
+from ksc.codegen.cpp.writer import Line, Writer, line_of
 from ksc.codegen.target import Target
 from ksc.errors import UnsupportedError
 from ksc.ir.nodes import EFFECTS, Atom, Eqn, Function, Program, Span, Var, walk
@@ -35,8 +35,8 @@ HANDLERS: Mapping[str, Handler] = {
     "size": tensors.print_size,
     "update": tensors.print_update,
     "acc_add": tensors.print_acc_add,
-    "build": tensors.print_build,
-    "reduce": tensors.print_reduce,
+    "build": loops.print_build,
+    "reduce": loops.print_reduce,
     "call": calls.print_call,
     "callback": callbacks.print_callback,
     "box": calls.print_box,
@@ -176,7 +176,7 @@ def print_function(
     writer = Writer(1)
     if recursive:
         printer.needs_runtime = True
-        line = function.span.line if function.span else 0
+        line = line_of(function.span)
         writer.line(f'rt.check_stack({line}, "{_plain(spoken(function.name))}");', function.span)
     printer.block(function.body, _returning(printer, function.span), Context(writer, Scope(scope)))
     needs_runtime = printer.needs_runtime

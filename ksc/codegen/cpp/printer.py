@@ -22,7 +22,7 @@ from ksc.codegen.cpp.sums import Addition, additions, is_begun
 from ksc.codegen.cpp.tables import Table
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.updates import puts_of
-from ksc.codegen.cpp.writer import Writer
+from ksc.codegen.cpp.writer import Writer, line_of
 from ksc.codegen.target import CPU, Target
 from ksc.codegen.walk import Walk
 from ksc.errors import InvalidIRError
@@ -431,7 +431,7 @@ class Printer:
 
     def fail_if(self, condition: Expr, code: str, message: str, span: Span | None, at: Context) -> None:
         """Stop the kernel where ``condition`` holds."""
-        self.stop_if(condition, f"fail({code}, {span.line if span else 0}, {string_literal(message)})", span, at)
+        self.stop_if(condition, f"fail({code}, {line_of(span)}, {string_literal(message)})", span, at)
 
     def stop_if(self, condition: Expr, how: str, span: Span | None, at: Context) -> None:
         """Stop the kernel where ``condition`` holds, by a call of a function of ``ks::runtime`` that stops it."""

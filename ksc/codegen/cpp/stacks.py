@@ -11,6 +11,7 @@ from ksc.codegen.cpp.expr import Expr
 from ksc.codegen.cpp.memory import allocate, element_sizes
 from ksc.codegen.cpp.printer import Context, Printer
 from ksc.codegen.cpp.types import cpp_type
+from ksc.codegen.cpp.writer import line_of
 from ksc.ir.nodes import Atom, Const, Eqn, Var
 from ksc.ir.types import TensorType
 
@@ -40,7 +41,7 @@ class Stack:
         if p.walk is not None and self.form in ("elements", "tape"):
             p.walk.write("keeps what each iteration gives", eqn.span)
         value = p.value(atom)
-        line = eqn.span.line if eqn.span else 0
+        line = line_of(eqn.span)
         if p.packing is not None and p.packing.loop is eqn:
             self._put_rows(p, eqn, atom, at)
             return
@@ -70,7 +71,7 @@ class Stack:
         text = f"ks::put_rows({where}, {value.text});"
         if isinstance(atom.type, TensorType):
             p.needs_runtime = True
-            text = f"ks::put_rows(rt, {where}, {value.text}, {eqn.span.line if eqn.span else 0});"
+            text = f"ks::put_rows(rt, {where}, {value.text}, {line_of(eqn.span)});"
         elif isinstance(atom, Const) or not p.varies(atom):
             text = f"ks::put_rows({where}, {cpp_type(atom.type, p.float_type)}({value.text}));"
         at.writer.statement(text, value.span or p.given_at or eqn.span, value.folded)

@@ -24,6 +24,11 @@ class Line:
     folded: tuple[Span, ...] = ()
 
 
+def line_of(span: Span | None) -> int:
+    """The line that an error names, 0 where there is none."""
+    return span.line if span else 0
+
+
 class Writer:
     """Collects statements; where the Python line changes, a comment shows it.
 
