@@ -188,7 +188,7 @@ def main(argv: Sequence[str] = ()) -> None:
             assert_close(objective(), by_hand[0](), rtol=1e-9, atol=1e-9)
             assert_close(derivative(), by_hand[1](), rtol=1e-9, atol=1e-8)
             a, b, c, d = measured([objective, by_hand[0], derivative, by_hand[1]], options.seconds)
-            name = f"{path.parent.name} {path.stem}" if kind == "hand" else path.stem
+            name = path.stem if path.stem.startswith(kind) else f"{path.parent.name} {path.stem}"
             figures = (f"{a:.3f}", f"{b:.3f}", f"{a / b:.2f}", f"{c:.3f}", f"{d:.3f}", f"{c / d:.2f}")
             print(_line(name, figures), flush=True)
 

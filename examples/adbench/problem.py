@@ -48,6 +48,8 @@ class Problem:
             *sizes, path = options.generate
             self.generate(*map(int, sizes), path)
         elif options.path:
+            if not Path(options.path).exists():
+                parser.error(f"there is no instance {options.path}")
             self.report(options.path)
         else:
             with tempfile.TemporaryDirectory() as folder:

@@ -130,6 +130,12 @@ def test_an_instance_is_reported(place: str, capsys: pytest.CaptureFixture[str],
     assert "derivative" in printed
 
 
+def test_an_instance_that_is_not_there_is_an_error_of_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        example("ml-gmm/gmm").main(["nowhere.txt"])
+    assert "error: there is no instance nowhere.txt" in capsys.readouterr().err
+
+
 def test_what_is_written_by_hand_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     example("adbench/compare").main(["--seconds", "0"])
     lines = capsys.readouterr().out.splitlines()
