@@ -278,18 +278,30 @@ class _Analysis:
 
     # Loops
 
-    def settle(self, inits: Shapes, turn: Callable[[Shapes], Shapes], span: Span | None) -> tuple[Shapes, Shapes]:
-        """The carries of a loop, once what changes is no longer taken to be known, and the other results of a turn."""
+    def settle(
+        self, inits: Shapes, turn: Callable[[Shapes], Shapes], span: Span | None, *, runs: bool
+    ) -> tuple[Shapes, Shapes]:
+        """The carries of a loop, once what changes is no longer taken to be known, and the other results of a turn.
+
+        What the first turn asserts is known after a loop that ``runs`` at least once.
+        """
+        before = self.equal
+        lasting: Mapping[Known, Known] | None = None if runs else before
         carries = inits
         while True:
-            before = dict(self.equal)
+            self.equal = dict(before)
             results = turn(carries)
+            lasting = self.equal if lasting is None else lasting
             after = tuple(self.join(a, b, _LOOP, span) for a, b in zip(carries, results[: len(carries)], strict=True))
-            # What a turn asserts is not known where the loop has none.
-            self.equal = before
             if after == carries:
+                self.equal = dict(lasting)
                 return carries, results[len(carries) :]
             carries = after
+
+    def is_positive(self, shape: Shape) -> bool:
+        """Whether a number is known to be above 0, a condition to hold."""
+        number = self.table.value(shape) if isinstance(shape, Known) else None
+        return number is not None and number > 0
 
 
 @dataclass(slots=True)
@@ -363,7 +375,7 @@ def _for(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
         env.update(zip(body.params[1:], carries, strict=True))
         return analysis.block(body, env)
 
-    carries, elems = analysis.settle(args[1:], turn, eqn.span)
+    carries, elems = analysis.settle(args[1:], turn, eqn.span, runs=analysis.is_positive(args[0]))
     count = args[0]
     if isinstance(count, Known):
         count = analysis.table.apply("max", count, analysis.table.constant(0))
@@ -379,7 +391,8 @@ def _while(analysis: _Analysis, eqn: Eqn, args: Shapes, env: Env) -> Shapes:
         env.update(zip(body.params, carries, strict=True))
         return analysis.block(body, env)
 
-    carries, elems = analysis.settle(args, turn, eqn.span)
+    first = analysis.block(cond, env | dict(zip(cond.params, args, strict=True)))
+    carries, elems = analysis.settle(args, turn, eqn.span, runs=analysis.is_positive(first[0]))
     return carries + _stacked(analysis, eqn, [Unknown("how often a while runs", eqn.span)], elems)
 
 

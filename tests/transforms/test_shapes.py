@@ -235,3 +235,41 @@ def test_a_size_that_is_one_of_two_is_one_where_the_program_says_so() -> None:
         shapes(described(stopped, VECTOR))
     assert "assert x.shape[0] == 2" in caught.value.remedy
     assert shapes(described(said, VECTOR)).results
+
+
+def powers(m: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, int]:
+    a = m @ m.T
+    for k in range(9):
+        new = a @ v
+        if abs(new[0] - v[0]) < 1e-3:
+            return new, k
+        v = new
+    return v, 9
+
+
+def maybe_powers(m: torch.Tensor, v: torch.Tensor, n: int) -> torch.Tensor:
+    a = m @ m.T
+    for _ in range(n):
+        new = a @ v
+        if abs(new[0] - v[0]) < 1e-3:
+            return new
+        v = new
+    return v
+
+
+def powers_of_some(m: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    a = m @ m.T
+    for _ in range(9):
+        if v[0] > 0.5:
+            v = a @ v
+        if abs(v[0]) < 1e-3:
+            break
+    return v
+
+
+def test_what_the_first_iteration_asserts_is_known_after_a_loop_that_runs() -> None:
+    (kept, _) = shapes(described(powers, MATRIX, VECTOR)).results
+    assert len(kept) == 1
+    for fn, more in ((maybe_powers, (Integer,)), (powers_of_some, ())):
+        with pytest.raises(UnsupportedError, match="KS123"):
+            shapes(described(fn, MATRIX, VECTOR, *more))
