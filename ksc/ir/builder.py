@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ksc.ir.nodes import NO_PARAMS, PLACEHOLDER, Atom, Block, Const, Eqn, Span, Var, const
-from ksc.ir.types import Bool, FloatType, IntegerType, TensorType, Type
+from ksc.ir.types import Bool, FloatType, Integer, IntegerType, TensorType, Type
 
 
 class Builder:
@@ -87,6 +87,15 @@ def stack_type(rank: int, elem: Type) -> Type:
     if isinstance(elem, TensorType):
         return TensorType(rank + elem.rank, elem.elem, (None,) * rank + elem.sizes)
     return TensorType(rank, elem)
+
+
+def sizes_of(builder: Builder, tensor: Atom) -> list[Atom]:
+    """The sizes of a tensor, constants where the type tells them."""
+    assert isinstance(tensor.type, TensorType)
+    return [
+        builder.emit("size", [tensor], [Integer], names=["n"], params={"dim": dim})[0] if size is None else const(size)
+        for dim, size in enumerate(tensor.type.sizes)
+    ]
 
 
 class Expr:

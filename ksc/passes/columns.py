@@ -42,6 +42,7 @@ from ksc.passes.fuse.cost import fails
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.polynomial import Polynomial
 from ksc.passes.fuse.sizes import Place
+from ksc.passes.order import changing
 from ksc.passes.product import product_of
 
 NARROWEST = 17
@@ -89,9 +90,9 @@ def _is_down(total: Eqn, loop: Eqn) -> bool:
     short = _is_written_out(total)
     if short and (loop.op == "for" or not loop.outs):
         return False
-    across = _moving([column], loop.blocks[0])
-    across |= _moving(across, body)
-    along = set[Atom](body.params) if short else _moving(body.params, body)
+    across = changing([column], loop.blocks[0].eqns)
+    across |= changing(across, body.eqns)
+    along = set[Atom](body.params) if short else changing(body.params, body.eqns)
     reads = [eqn.args[1:] for eqn in body.eqns if eqn.op == "index" and not along.isdisjoint(eqn.args[1:])]
     down = [at for at in reads if at[-1] is column and not along.isdisjoint(at[:-1])]
     return bool(down) and all(at in down or (not short and across.isdisjoint(at)) for at in reads)
@@ -102,7 +103,7 @@ def _has_windows(total: Eqn, column: Var) -> bool:
     (body,) = total.blocks
     if total.params["monoid"] != "add" or _is_written_out(total):
         return False
-    across, along = _moving([column], body), _moving(body.params, body)
+    across, along = changing([column], body.eqns), changing(body.params, body.eqns)
     found = False
     for eqn in body.eqns:
         if eqn.op != "index" or across.isdisjoint(eqn.args):
@@ -122,15 +123,6 @@ def _is_written_out(total: Eqn) -> bool:
     """Whether a sum has so few terms that a loop over columns fills registers as it is."""
     sizes = [int(size.value) for size in total.args if isinstance(size, Const)]
     return len(sizes) == len(total.args) and math.prod(sizes) <= WRITTEN_OUT
-
-
-def _moving(indices: Collection[Atom], body: Block) -> set[Atom]:
-    """What changes with one of the indices."""
-    moving: set[Atom] = set(indices)
-    for eqn in body.eqns:
-        if not moving.isdisjoint(eqn.args):
-            moving.update(eqn.outs)
-    return moving
 
 
 def _flat(total: Eqn) -> Eqn:

@@ -232,12 +232,10 @@ def _extreme(loop: Eqn, effectful: Collection[str], *, differentiated: bool) -> 
         known = [atom for atom in given if atom is not None]
         eqns = [*body.eqns, *_of_choices(body, carries)]
         bound = {out for eqn in walk(body) for out in eqn.outs} - {out for eqn in eqns for out in eqn.outs}
-        strict = how in _BEATS.values()
-        if (
-            len(known) < len(given)
-            or not bound.isdisjoint(known)
-            or not (strict or not (differentiated or len(given) > 1))
-        ):
+        if len(known) < len(given) or not bound.isdisjoint(known):
+            return None
+        # Only a strict comparison keeps the first of equal elements.
+        if (differentiated or len(given) > 1) and how not in _BEATS.values():
             return None
         steps = prune_eqns(eqns, effectful, {atom for atom in known if isinstance(atom, Var)})
         if not read_vars(steps, known).keys().isdisjoint(carries):

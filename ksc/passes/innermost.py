@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ksc.ir.builder import Builder, stack_type
+from ksc.ir.builder import Builder, sizes_of, stack_type
 from ksc.ir.liveness import prune_block
-from ksc.ir.nodes import PLACEHOLDER, STRUCTURED, Atom, Block, Const, Eqn, Var, const, walk
+from ksc.ir.nodes import PLACEHOLDER, STRUCTURED, Atom, Block, Const, Eqn, Var, walk
 from ksc.ir.rewrite import Env, bound_vars, clone_eqn, read_vars, replace
 from ksc.ir.types import Integer, TensorType, Type
 from ksc.ops import PRIMITIVES
@@ -122,7 +122,7 @@ class _Innermost(Spread):
         inner = Builder(builder.span)
         value = inner.emit("index", [atom, *at], [atom.type.elem])
         block = inner.block((*at, *self._fresh_directions()), value)
-        sizes = [*_sizes(builder, atom), *self.sizes]
+        sizes = [*sizes_of(builder, atom), *self.sizes]
         return builder.emit("build", sizes, [self.stacked_type(atom.type)], names=[name], blocks=[block])[0]
 
     def _fresh_directions(self) -> tuple[Var, ...]:
@@ -160,7 +160,7 @@ class _Innermost(Spread):
         last = self._fresh_directions()
         inner = Builder(builder.span)
         value = inner.emit("index", [whole, *last, *at], [like.type.elem])
-        sizes = [*_sizes(builder, whole)[len(last) :], *self.sizes]
+        sizes = [*sizes_of(builder, whole)[len(last) :], *self.sizes]
         type_ = self.stacked_type(like.type)
         return builder.emit("build", sizes, [type_], names=[whole.name], blocks=[inner.block((*at, *last), value)])[0]
 
@@ -241,15 +241,5 @@ def _take_out(builder: Builder, var: Var, whole: Var, at: Sequence[Var]) -> None
     own = tuple(Var("i", Integer) for _ in range(var.type.rank))
     inner = Builder(builder.span)
     value = inner.emit("index", [whole, *own, *at], [var.type.elem])
-    sizes = tuple(_sizes(builder, whole)[: var.type.rank])
+    sizes = tuple(sizes_of(builder, whole)[: var.type.rank])
     builder.eqns.append(Eqn((var,), "build", sizes, blocks=(inner.block(own, value),), span=builder.span))
-
-
-def _sizes(builder: Builder, tensor: Atom) -> list[Atom]:
-    assert isinstance(tensor.type, TensorType)
-    return [
-        const(size)
-        if size is not None
-        else builder.emit("size", [tensor], [Integer], names=["n"], params={"dim": dim})[0]
-        for dim, size in enumerate(tensor.type.sizes)
-    ]

@@ -110,7 +110,7 @@ class _Nest:
 
     def cost(self, index: Var) -> float:
         """What the accesses of an iteration cost where the loop over ``index`` is the innermost."""
-        moving = changing(index, self.eqns)
+        moving = changing([index], self.eqns)
         costs = 0.0
         for tensor, at in accesses(self.eqns):
             stored = isinstance(tensor.type, AccType)
@@ -126,11 +126,11 @@ class _Nest:
         return isinstance(count, Const) and int(count.value) < SHORTEST
 
 
-def changing(index: Var, eqns: Sequence[Eqn]) -> set[Atom]:
-    """What changes with an index."""
-    moving: set[Atom] = {index}
+def changing(indices: Collection[Atom], eqns: Sequence[Eqn]) -> set[Atom]:
+    """What changes with one of the indices."""
+    moving = set(indices)
     for eqn in eqns:
-        if any(arg in moving for arg in eqn.args):
+        if not moving.isdisjoint(eqn.args):
             moving.update(eqn.outs)
     return moving
 

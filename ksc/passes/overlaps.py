@@ -25,9 +25,7 @@ from ksc.ir.types import Integer, is_scalar
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
 from ksc.passes.fuse.polynomial import Polynomial
-
-SHORTEST = 16
-"""The number of iterations from which on a loop fills registers."""
+from ksc.passes.order import SHORTEST
 
 FARTHEST = 8
 """How far apart places may be: what is left at the ends takes as many iterations."""
@@ -53,7 +51,8 @@ def _function(function: Function) -> Function:
 def _block(block: Block, facts: Facts) -> Block:
     eqns: list[Eqn] = []
     for eqn in block.eqns:
-        parts = _parts(eqn, facts) if _additions(eqn) else None
+        adds = _additions(eqn)
+        parts = _parts(eqn, adds, facts) if adds else None
         eqns += parts or [with_blocks(eqn, [_block(inner, facts) for inner in eqn.blocks])]
     return with_eqns(block, eqns)
 
@@ -70,9 +69,8 @@ def _additions(loop: Eqn) -> list[Eqn]:
     return adds if plain and len(adds) > 1 and all(is_scalar(eqn.args[-1].type) for eqn in adds) else []
 
 
-def _parts(loop: Eqn, facts: Facts) -> list[Eqn] | None:
+def _parts(loop: Eqn, adds: Sequence[Eqn], facts: Facts) -> list[Eqn] | None:
     """The loops that take the place of one; None where its additions do not meet, or are not next to each other."""
-    adds = _additions(loop)
     (index,) = loop.blocks[0].params
     if not any(_meet(a, b, facts) for a, b in combinations(adds, 2)):
         return None

@@ -121,7 +121,7 @@ class _Triangles:
         count = Expr(around, loop.args[0]) - Expr(around, at) - fewer
         start = Expr(around, at) + fewer
         env: Env = {column: at, row: (Expr(inner, step) + start).atom if last else step}
-        moving = changing(row, eqns)
+        moving = changing([row], eqns)
         sums: list[tuple[Eqn, Var]] = []
         for eqn in eqns:
             adds_here = eqn.op == "acc_add" and moving.isdisjoint(eqn.args[1:-1])
@@ -150,7 +150,7 @@ class _Triangles:
 
     def cost(self, eqns: Sequence[Eqn], index: Var) -> int:
         """What the accesses of an iteration cost where the loop over ``index`` is the innermost."""
-        moving = changing(index, eqns)
+        moving = changing([index], eqns)
         costs = 0
         for tensor, at in accesses(eqns):
             if moving.isdisjoint(at):

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from itertools import product
 from math import prod
 
-from ksc.ir.builder import Builder
+from ksc.ir.builder import Builder, sizes_of
 from ksc.ir.liveness import prune_block
 from ksc.ir.nodes import STRUCTURED, Atom, Block, Const, Eqn, Var, const, walk
 from ksc.ir.rewrite import Env, clone_eqn, read_vars
@@ -161,14 +161,7 @@ class _Unrolling(Varying):
 def _joined(builder: Builder, sizes: Sequence[Atom], parts: Sequence[Atom], *, innermost: bool) -> Atom:
     """The tensor of some atoms of one type, the directions first or last."""
     (like, *_) = parts
-    inner_sizes: list[Atom] = []
-    if isinstance(like.type, TensorType):
-        inner_sizes = [
-            builder.emit("size", [like], [Integer], names=["n"], params={"dim": dim})[0]
-            if size is None
-            else const(size)
-            for dim, size in enumerate(like.type.sizes)
-        ]
+    inner_sizes = sizes_of(builder, like) if isinstance(like.type, TensorType) else []
     at = tuple(Var("d", Integer) for _ in sizes)
     inner_at = tuple(Var("i", Integer) for _ in inner_sizes)
     body = Builder(builder.span)

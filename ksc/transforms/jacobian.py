@@ -16,7 +16,7 @@ from math import prod
 from typing import Literal
 
 from ksc.errors import DifferentiationError
-from ksc.ir.builder import Builder, stack_type
+from ksc.ir.builder import Builder, sizes_of, stack_type
 from ksc.ir.nodes import Atom, Block, Function, Program, Var, const
 from ksc.ir.rewrite import Env, assemble, clone_block
 from ksc.ir.types import Float, FloatType, Integer, TensorType, Type
@@ -355,15 +355,6 @@ def _grouped(numbers: Iterable[int]) -> list[tuple[int, list[int]]]:
     for place, number in enumerate(numbers):
         places.setdefault(number, []).append(place)
     return list(places.items())
-
-
-def sizes_of(builder: Builder, tensor: Atom) -> list[Atom]:
-    """The sizes of a tensor, constants where the type tells them."""
-    assert isinstance(tensor.type, TensorType)
-    return [
-        builder.emit("size", [tensor], [Integer], names=["n"], params={"dim": dim})[0] if size is None else const(size)
-        for dim, size in enumerate(tensor.type.sizes)
-    ]
 
 
 def one_hot(builder: Builder, sizes: Sequence[Atom], at: Sequence[Atom], type_: Type) -> Atom:

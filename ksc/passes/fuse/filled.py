@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
-from ksc.ir.builder import stack_type
+from ksc.ir.builder import Builder, sizes_of, stack_type
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Program, Var, const, walk
 from ksc.ir.rewrite import Env, read_vars, replace, with_functions
 from ksc.ir.types import Integer, TensorType, Type, compatible, is_scalar
@@ -173,43 +173,30 @@ def _row_type(type_: Type, dim: int) -> Type:
     return type_.elem if type_.rank == 1 else TensorType(type_.rank - 1, type_.elem, sizes)
 
 
-def _sizes(tensor: Atom, like: Eqn) -> tuple[list[Eqn], list[Atom]]:
-    """The sizes of a tensor, and the equations that say what those are that its type does not tell."""
-    assert isinstance(tensor.type, TensorType)
-    eqns: list[Eqn] = []
-    sizes: list[Atom] = []
-    for dim, known in enumerate(tensor.type.sizes):
-        if known is None:
-            size = Var("n", Integer)
-            eqns.append(Eqn((size,), "size", (tensor,), {"dim": dim}, (), like.span))
-            sizes.append(size)
-        else:
-            sizes.append(const(known))
-    return eqns, sizes
-
-
 def _part(out: Var, tensor: Atom, at: Atom, dim: int, like: Eqn) -> Sequence[Eqn]:
     """What makes ``out`` the part of a tensor at the index ``at`` along a dimension."""
     if dim == 0:
         return (Eqn((out,), "index", (tensor, at), span=like.span),)
     assert isinstance(out.type, TensorType)
-    eqns, sizes = _sizes(tensor, like)
+    builder = Builder(like.span)
+    sizes = sizes_of(builder, tensor)
     indices = tuple(Var("i", Integer) for _ in sizes[1:])
     element = Var(out.name, out.type.elem)
     read = Eqn((element,), "index", (tensor, *indices[:dim], at, *indices[dim:]), span=like.span)
     body = Block(indices, (read,), (element,))
-    return (*eqns, Eqn((out,), "build", (*sizes[:dim], *sizes[dim + 1 :]), {}, (body,), like.span))
+    return (*builder.eqns, Eqn((out,), "build", (*sizes[:dim], *sizes[dim + 1 :]), {}, (body,), like.span))
 
 
 def _elements(out: Var, parts: Var, tensor: Atom, dim: int, like: Eqn) -> Sequence[Eqn]:
     """What makes ``out`` of its parts along a dimension, which lie one after the other; of the sizes of ``tensor``."""
     assert isinstance(out.type, TensorType)
-    eqns, sizes = _sizes(tensor, like)
+    builder = Builder(like.span)
+    sizes = sizes_of(builder, tensor)
     indices = tuple(Var("i", Integer) for _ in sizes)
     element = Var(out.name, out.type.elem)
     at = (indices[dim], *indices[:dim], *indices[dim + 1 :])
     body = Block(indices, (Eqn((element,), "index", (parts, *at), span=like.span),), (element,))
-    return (*eqns, Eqn((out,), "build", tuple(sizes), {}, (body,), like.span))
+    return (*builder.eqns, Eqn((out,), "build", tuple(sizes), {}, (body,), like.span))
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,13 +192,17 @@ class _Copy:
         """An element of a product of which it is asked whether it is a number."""
         if not any(eqn in eqns for eqns in self.lanes.instead.values()):
             return None
-        free = free_in(eqn)
-        found = {var: self.atom(var, env) for var in free}
-        if any(atom is None for atom in found.values()):
+        known = self.needed([eqn], env)
+        if known is None:
             return None
-        known: dict[Var, Atom] = {var: atom for var, atom in found.items() if atom is not None}
         env[eqn.outs[0]] = self.emit(clone_eqn(eqn, known))
         return env[eqn.outs[0]]
+
+    def needed(self, eqns: Sequence[Eqn], env: dict[Var, Atom]) -> dict[Var, Atom] | None:
+        """What the variables are that equations need; None where one of them cannot be computed."""
+        found = {var: self.atom(var, env) for var in free_in(*eqns)}
+        known = {var: atom for var, atom in found.items() if atom is not None}
+        return known if len(known) == len(found) else None
 
     def emit(self, eqn: Eqn) -> Var:
         self.element.eqns.append(eqn)
@@ -272,10 +276,10 @@ class _Copy:
         inner = {**env, **{index: at for index, at in zip(one.at, known, strict=True) if isinstance(index, Var)}}
         if not isinstance(one.value, tuple):
             return self.atom(one.value, inner)
-        found = {var: self.atom(var, inner) for var in free_in(*one.value)}
-        if any(atom is None for atom in found.values()):
+        needed = self.needed(one.value, inner)
+        if needed is None:
             return None
-        block = clone_block(Block((), one.value, one.value[-1].outs), {v: a for v, a in found.items() if a is not None})
+        block = clone_block(Block((), one.value, one.value[-1].outs), needed)
         self.element.eqns += block.eqns
         return block.results[0]
 

@@ -66,17 +66,5 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     tapes = eqn.outs[kept.results : kept.results + kept.tapes]
     saved = {p: eqn.outs[p] for p in range(kept.results + kept.tapes, len(eqn.outs))}
     direction = not eqn.params["reverse"]
-    loop = Carried(
-        eqn,
-        body,
-        body.params[0],
-        eqn.args[0],
-        direction,
-        eqn.args[1:],
-        tapes,
-        saved,
-        kept.undos,
-        kept.trails,
-        kept.logged,
-    )
+    loop = Carried(eqn, body, body.params[0], eqn.args[0], direction, eqn.args[1:], tapes, saved, kept)
     reverse_carries(sweep, scope, loop, list(zip(bars, marks, strict=True)))

@@ -21,7 +21,7 @@ from functools import reduce
 from operator import mul
 
 from ksc.ir.nodes import Atom, Block, Eqn, Function, Var
-from ksc.ir.rewrite import bound_vars, free_vars
+from ksc.ir.rewrite import bound_vars, free_in
 from ksc.ir.types import Float, TensorType
 from ksc.ops import PRIMITIVES
 from ksc.passes.fuse.facts import Facts
@@ -136,8 +136,7 @@ class Keeping:
         for inner in body.eqns:
             if inner.op in ("size", "update") or inner in self.loops:
                 continue
-            read = set(inner.args).union(*map(free_vars, inner.blocks))
-            if not between.isdisjoint(read):
+            if not between.isdisjoint(free_in(inner)):
                 self.values.update(out for out in inner.outs if not isinstance(out.type, TensorType))
 
     # What the sweep asks.
@@ -199,7 +198,7 @@ def versions_of(atom: Atom, steps: Mapping[Var, Step]) -> list[Atom]:
 def read_kept(build: Eqn, kept: Collection[Var]) -> Eqn:
     """A ``build`` without those of its results that are ``kept``, whose elements it reads where it computed them."""
     (body,) = build.blocks
-    pairs = [(out, result) for out, result in zip(build.outs, body.results, strict=True)]
+    pairs = list(zip(build.outs, body.results, strict=True))
     at_hand: dict[Var, Var] = {}
     for out, result in pairs:
         if out in kept and isinstance(result, Var):

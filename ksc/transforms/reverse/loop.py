@@ -21,7 +21,7 @@ from ksc.transforms.reverse.keeping import versions_of
 from ksc.transforms.reverse.presence import ABSENT, Presence, as_bool, both, either, there_if
 from ksc.transforms.reverse.scope import ReadTooEarlyError, Scope
 from ksc.transforms.reverse.sweep import Kept, Sweep
-from ksc.transforms.reverse.undo import Undo, take_back
+from ksc.transforms.reverse.undo import take_back
 from ksc.transforms.tangents import emit_unbox, tangent_type, zero
 
 
@@ -98,9 +98,7 @@ class Carried:
         inits: the initial values of the carries.
         tapes: for each carry the values it had at the start of each iteration.
         saved: for positions of results of the body the stacked values saved from it.
-        undos: by the number of a carry, how an iteration is taken back.
-        trails: the numbers of the carries that are taken back change by change.
-        logged: the positions among the results of the loop of the values stacked for that, by the value.
+        kept: how its iterations are taken back, and what was stacked for that.
     """
 
     eqn: Eqn
@@ -111,9 +109,7 @@ class Carried:
     inits: Sequence[Atom]
     tapes: Sequence[Var]
     saved: Mapping[int, Var]
-    undos: Mapping[int, Undo]
-    trails: Sequence[int]
-    logged: Mapping[Var, int]
+    kept: Kept
 
     @property
     def params(self) -> tuple[Var, ...]:
@@ -160,16 +156,16 @@ def reverse_carries(sweep: Sweep, scope: Scope, loop: Carried, bars: Sequence[tu
         inner.indices = (i,)
         env: Env = {} if loop.index is None else {loop.index: i}
         restored: list[tuple[int, Var, Atom]] = []
-        trails = () if sweep.origin(loop.eqn) in sweep.whole else loop.trails
+        trails = () if sweep.origin(loop.eqn) in sweep.whole else loop.kept.trails
         if trails:
             _read_log(sweep, inner, loop, i, env)
         for k, param in enumerate(params):
             if k in trails:
                 after = _changed_last(sweep, inner, loop, k, env)
                 restored.append((k, after, env[param]))
-            elif k in loop.undos:
+            elif k in loop.kept.undos:
                 after = Var(param.name, param.type)
-                (env[param],) = take_back(inner.builder, loop.undos[k], i, after, loop.eqn.outs)
+                (env[param],) = take_back(inner.builder, loop.kept.undos[k], i, after, loop.eqn.outs)
                 restored.append((k, after, env[param]))
             else:
                 env[param] = loop.before(k, i, inner.builder)
@@ -256,10 +252,10 @@ def _read_log(sweep: Sweep, inner: Scope, loop: Carried, i: Var, env: Env) -> No
     """Read the values of iteration ``i`` that taking it back change by change needs."""
     types = {
         position: element.type
-        for undo in loop.undos.values()
+        for undo in loop.kept.undos.values()
         for position, element in zip(undo.logs, undo.code.params[2:], strict=True)
     }
-    for value, position in loop.logged.items():
+    for value, position in loop.kept.logged.items():
         (element,) = inner.builder.emit("index", [loop.eqn.outs[position], i], [types[position]], names=[value.name])
         if types[position] != value.type:
             (element,) = emit_unbox(inner.builder, element, sweep.boxes, [value.name])

@@ -57,7 +57,5 @@ def reverse(sweep: Sweep, eqn: Eqn, scope: Scope) -> None:
     first = kept.results + 1
     tapes = eqn.outs[first : first + n]
     saved = {p - 1: eqn.outs[p] for p in range(first + n, len(eqn.outs))}
-    loop = Carried(
-        eqn, inner, None, eqn.outs[n], True, eqn.args[:n], tapes, saved, kept.undos, kept.trails, kept.logged
-    )
+    loop = Carried(eqn, inner, None, eqn.outs[n], True, eqn.args[:n], tapes, saved, kept)
     reverse_carries(sweep, scope, loop, list(zip(bars, marks, strict=True)))
