@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ksc.codegen import GeneratedSource
-from tests.cuda.grid import Device, Library
+from tests.cuda.grid import Device, Library, State
 
 KERNEL = """
 #include "ks/cuda/prelude.h"
@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(ks::block_size)
     ks::runtime rt(about, "f.py", operands.at, 1, {glances});
     [[maybe_unused]] const auto y = ks::argument<float, 1>(rt, operands.at[0]);
     [[maybe_unused]] const auto x = ks::argument<float, 1>(rt, operands.at[1]);
-    [[maybe_unused]] const int64_t n = x.size[0];
+    [[maybe_unused]] const int64_t n = x.size[0], largest = INT64_MAX;
     {body}
 }}
 
@@ -71,6 +71,48 @@ BODIES = {
         "    });",
         "race: ",
     ),
+    "within_its_pieces": (
+        "float *const p = rt.alloc<float>(3); rt.settle(); if (rt.thread() == 0) { p[2] = x(n - 1); } rt.meet();\n"
+        "    if (rt.thread() == 0) { y(0) = p[2]; }",
+        "",
+    ),
+    "beyond_a_result": ("if (rt.thread() == 0) { y.data[n] = 1.0f; }", "outside of what was allocated: write"),
+    "beyond_an_argument": ("if (rt.thread() == 0) { y(0) = x.data[n]; }", "outside of what was allocated: read"),
+    "in_an_argument": ("if (rt.thread() == 0) { x(0) = 1.0f; }", "of what may only be read: write"),
+    "beyond_a_piece": (
+        "float *const p = rt.alloc<float>(3); rt.alloc<float>(3); if (rt.thread() == 0) { p[3] = 1.0f; }",
+        "outside of what was allocated: write",
+    ),
+    "in_a_piece_that_is_gone": (
+        "float *p = nullptr; { const ks::scratch region(rt); p = rt.alloc<float>(3); }\n"
+        "    if (rt.thread() == 0) { p[0] = 1.0f; }",
+        "outside of what was allocated: write",
+    ),
+    "beyond_a_piece_of_its_own": (
+        "ks::parallel(rt, n, ks::own_memory, [=](ks::runtime &mine, int64_t first, int64_t) {\n"
+        "        float *const p = mine.alloc<float>(3); p[first == 7 ? 3 : 0] = 1.0f; y(first) = p[0];\n    });",
+        "outside of what was allocated: write",
+    ),
+    "beyond_the_memory_of_a_block": (
+        "KS_SHARED(float, of_block, 3); if (rt.thread() == 0) { of_block[3] = 1.0f; }",
+        "outside of what was allocated: write",
+    ),
+    "in_another_frame": (
+        "float local = 1.0f; float *const *const p = rt.box(&local); if (rt.thread() == 1) { y(1) = **p; }",
+        "another thread's frame: read",
+    ),
+    "not_aligned": (
+        "if (rt.thread() == 0) { *reinterpret_cast<ks::wide<float, 2> *>(y.data + 1) = {}; }",
+        "a place that is null or not aligned: ",
+    ),
+    "overflown": (
+        "if (rt.thread() == 0) { y(0) = static_cast<float>((largest - 5 + n) % 7); }",
+        "an overflow of +: ",
+    ),
+    "that_nobody_has_written": (
+        "float *const p = rt.alloc<float>(3); if (rt.thread() == 0) { y(0) = p[1]; }",
+        "of what nobody has written: read",
+    ),
 }
 
 
@@ -78,13 +120,14 @@ BODIES = {
 def library() -> Library:
     texts = [KERNEL.format(name=name, body=body, glances="false") for name, (body, _) in BODIES.items()]
     texts.append(KERNEL.format(name="settled", body=BODIES["overwritten_while_read"][0], glances="true"))
-    return Library([GeneratedSource("shim", "\n".join(texts))])
+    return Library([GeneratedSource("shim", "\n".join(texts))], undefined=True)
 
 
 @pytest.mark.parametrize("name", [*BODIES, "settled"])
 def test_what_is_wrong_is_found(library: Library, name: str) -> None:
     n = 150
-    x, y = np.ones(n, np.float32), np.zeros(n, np.float32)
+    # Some more than they are said to have, where one that errs does no harm.
+    x, y = np.ones(n + 16, np.float32), np.zeros(n + 16, np.float32)
     sizes, one = (ctypes.c_int64 * 1)(n), (ctypes.c_int64 * 1)(1)
     operands = (ctypes.c_void_p * 6)()
     for k, array in enumerate((y, x)):
@@ -93,6 +136,9 @@ def test_what_is_wrong_is_found(library: Library, name: str) -> None:
     struct = device.struct()
     entry = getattr(library.library, f"ks_{name}")
     entry.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    library.grant(y.ctypes.data, 4 * n, "change")
+    library.grant(x.ctypes.data, 4 * n, "read")
+    library.grant(struct.state, ctypes.sizeof(State), "change")
     assert entry(ctypes.byref(struct), operands) == 0
     report = library.library.shim_report().decode()
     expected = BODIES.get(name, ("", ""))[1]

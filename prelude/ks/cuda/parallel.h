@@ -347,7 +347,7 @@ __device__ inline void share(runtime &rt, int64_t n, team by, memory needs, cons
         __syncthreads();
     }
     runtime mine = needs == no_memory && by == team::thread ? rt.alone() : rt.part(by, how.number, how.active);
-    alignas(alignment) char near[near_bytes];
+    KS_NEAR(near, near_bytes);
     if (needs == own_memory && by == team::thread) {
         mine.add_near(near, near_bytes);
     }

@@ -10,6 +10,9 @@
 #ifndef KS_SHARED
 #define KS_SHARED(type, name, count) __shared__ type name[count]
 #endif
+#ifndef KS_NEAR
+#define KS_NEAR(name, bytes) alignas(::ks::alignment) char name[bytes]
+#endif
 #ifndef KS_LEAVE_THREAD
 #define KS_LEAVE_THREAD() \
     asm volatile("exit;"); \
@@ -22,6 +25,12 @@ extern "C" __host__ __device__ void __assert_fail(const char *, const char *, un
 #endif
 #ifndef KS_UNCHECKED
 #define KS_UNCHECKED
+#endif
+// Where a thread's piece of scratch memory is, bytes of nobody behind each, and from where on there are no pieces any more.
+#ifndef KS_PIECE
+#define KS_PIECE(place, bytes)
+#define KS_RELEASED(place)
+#define KS_MARGIN 0
 #endif
 
 #include "ks/cuda/bulk.h"

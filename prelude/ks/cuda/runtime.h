@@ -75,6 +75,7 @@ class runtime {
         : all_(&all), file_(file), results_(results), base_(all.scratch), partials_(all.scratch),
           used_((partial_bytes(numbers, gridDim.x) + 15) / 16 * 16), end_(all.scratch_bytes), slots_(numbers), glances_(glances),
           team_(gridDim.x * blockDim.x == 1 ? team::thread : team::grid) {
+        KS_PIECE(partials_, partial_bytes(numbers, gridDim.x));
         if (look(&all.state->failed) != 0) {
             leave();
         }
@@ -219,7 +220,10 @@ class runtime {
         return mine;
     }
     __device__ int64_t used() const { return used_; }
-    __device__ void go_on(int64_t used) { used_ = used; }
+    __device__ void go_on(int64_t used) {
+        KS_PIECE(base_ + used_, used - used_);
+        used_ = used;
+    }
 
     // Gives a thread that walks by itself memory of its own before any other: of an array in its frame, equal elements of
     // neighbouring threads lie side by side.
@@ -281,18 +285,31 @@ class runtime {
             fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
         }
         const int64_t wanted = (count > 0 ? count : 1) * static_cast<int64_t>(size);
-        const int64_t rounded = (wanted + 15) / 16 * 16;
+        const int64_t rounded = (wanted + 15) / 16 * 16 + KS_MARGIN;
         // What does not fit into the rest of the near memory is in the other.
         const int64_t start = used_ < near_bytes_ && used_ + rounded > near_bytes_ ? near_bytes_ : used_;
         used_ = start + rounded;
         if (used_ <= near_bytes_) {
+            KS_PIECE(near_ + start, wanted);
             return near_ + start;
         }
         if (used_ > end_) {
             const int64_t sharers = threads(), next = used_ - near_bytes_;
             fail(KS_ERROR_MEMORY, 0, "the scratch memory is too small", owns_ ? 0 : next, owns_ ? (next + sharers - 1) / sharers : 0);
         }
+        KS_PIECE(base_ + (start - near_bytes_), wanted);
         return base_ + (start - near_bytes_);
+    }
+
+    // What was allocated is gone from here on.
+    __device__ void go_back(int64_t used) {
+        used_ = used;
+        if (used < near_bytes_) {
+            KS_RELEASED(near_ + used);
+            KS_RELEASED(base_);
+        } else if (end_ > 0) {
+            KS_RELEASED(base_ + (used - near_bytes_));
+        }
     }
 
     [[noreturn]] KS_NOINLINE void fail(int code, int line, const char *message, int64_t wanted, int64_t wanted_per_thread) const {
@@ -358,7 +375,7 @@ class scratch {
     __device__ ~scratch() {
         rt_.innermost_ = here_.outer;
         if (!here_.kept) {
-            rt_.used_ = here_.mark;
+            rt_.go_back(here_.mark);
         }
     }
 

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <type_traits>
 #include <utility>
 
@@ -26,6 +25,12 @@
 #define KS_BEGIN_COPY(to, from, bytes, valid) ::shim::begin_copy(to, from, bytes, valid)
 #define KS_END_GROUP() ::shim::end_group()
 #define KS_AWAIT_GROUPS(pending) ::shim::await_groups(pending)
+#define KS_MARGIN 32
+#define KS_PIECE(place, bytes) ::shim::piece(place, static_cast<size_t>(bytes))
+#define KS_RELEASED(place) ::shim::released(place)
+#define KS_NEAR(name, bytes)     \
+    alignas(16) char name[bytes]; \
+    const ::shim::Near name##_guard(name, bytes)
 #define KS_SHARED(type, name, count) \
     static char name##_key;          \
     type *const name = static_cast<type *>(::shim::shared(&name##_key, sizeof(type) * (count)))
@@ -45,13 +50,24 @@ namespace shim {
 // A failed device assert: said to whoever takes the place of the driver, if anybody.
 void trap(const char *message, const char *file, int line);
 void *shared(const void *key, size_t bytes);
-void run(dim3 blocks, dim3 threads, bool together, const std::function<void()> &body);
+void run(dim3 blocks, dim3 threads, bool together, void (*body)(void *), void *argument);
 // Says to whoever takes the place of the driver, if anybody, that something is launched.
 void launched(cudaStream_t stream);
 
 // An atomic operation; one that `orders` is how threads wait for each other.
 void atomic(const void *place, size_t bytes, bool orders);
 void pause();
+
+// What a thread has of scratch memory, see places.h.
+void piece(const void *place, size_t bytes);
+void released(const void *place);
+// Memory in a thread's frame of which only pieces are touched.
+struct Near {
+    Near(const void *place, size_t bytes);
+    ~Near();
+    Near(const Near &) = delete;
+    Near &operator=(const Near &) = delete;
+};
 
 // Copies happen when they are waited for; until then there is rubbish.
 void begin_copy(void *to, const void *from, int bytes, int valid);
@@ -163,9 +179,20 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 
 namespace shim {
 
-template <class... P, size_t... k>
-void launch(void (*kernel)(P...), dim3 blocks, dim3 threads, bool together, void **arguments, std::index_sequence<k...>) {
-    run(blocks, threads, together, [=] { kernel(*static_cast<std::remove_cv_t<P> *>(arguments[k])...); });
+// A kernel with the arguments of its launch, which are the host's.
+template <class... P> struct Call {
+    void (*kernel)(P...);
+    void **arguments;
+
+    template <size_t... k> KS_UNCHECKED void with(std::index_sequence<k...>) const {
+        kernel(*static_cast<std::remove_cv_t<P> *>(arguments[k])...);
+    }
+    KS_UNCHECKED static void make(void *call) { static_cast<const Call *>(call)->with(std::index_sequence_for<P...>{}); }
+};
+
+template <class... P> void launch(void (*kernel)(P...), dim3 blocks, dim3 threads, bool together, void **arguments) {
+    Call<P...> call = {kernel, arguments};
+    run(blocks, threads, together, &Call<P...>::make, &call);
 }
 
 }  // namespace shim
@@ -173,14 +200,14 @@ void launch(void (*kernel)(P...), dim3 blocks, dim3 threads, bool together, void
 template <class... P>
 cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 blocks, dim3 threads, void **arguments, size_t, cudaStream_t stream) {
     shim::launched(stream);
-    shim::launch(kernel, blocks, threads, false, arguments, std::index_sequence_for<P...>{});
+    shim::launch(kernel, blocks, threads, false, arguments);
     return cudaSuccess;
 }
 template <class... P>
 cudaError_t cudaLaunchCooperativeKernel(
     void (*kernel)(P...), dim3 blocks, dim3 threads, void **arguments, size_t, cudaStream_t stream) {
     shim::launched(stream);
-    shim::launch(kernel, blocks, threads, true, arguments, std::index_sequence_for<P...>{});
+    shim::launch(kernel, blocks, threads, true, arguments);
     return cudaSuccess;
 }
 

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "cuda_runtime.h"
+#include "places.h"
+#include "undefined.h"
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -51,7 +53,9 @@ struct Fiber {
     size_t number;
     unsigned block, thread;
     Group *of_block, *of_warp;
-    std::unique_ptr<char[]> stack;
+    uintptr_t stack;
+    shim::Pieces pieces, near_pieces;
+    shim::Span near = {0, 0};
     ucontext_t context = {};
     bool done = false;
     uint64_t given = 0;
@@ -70,11 +74,18 @@ struct Cell {
 
 constexpr size_t stack_size = 256 << 10;
 
+struct Shared {
+    std::unique_ptr<char[]> memory;
+    size_t bytes;
+};
+
 struct Grid {
-    const std::function<void()> *body;
+    void (*body)(void *);
+    void *argument;
+    std::unique_ptr<char[]> stacks;
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<std::unique_ptr<Group>> groups;
-    std::vector<std::map<const void *, std::unique_ptr<char[]>>> shared;
+    std::vector<std::map<const void *, Shared>> shared;
     std::unordered_map<uintptr_t, Cell> cells;
     std::unordered_map<const void *, Clock> ordered;
     ucontext_t scheduler = {};
@@ -86,6 +97,7 @@ struct Grid {
 
 Grid *grid = nullptr;
 std::string report;
+std::vector<shim::Granted> granted;
 
 void complain(const std::string &what) {
     if (report.size() < 2000 && report.find(what) == std::string::npos) {
@@ -143,7 +155,7 @@ void wait_for(Group &group, bool orders, const void *place) {
 void main_of_fiber() {
     Fiber *const self = grid->running;
     try {
-        (*grid->body)();
+        grid->body(grid->argument);
     } catch (const Left &) {
     }
     self->done = true;
@@ -162,27 +174,59 @@ bool is_known(const Fiber &self, const Access &access) {
     return access.time == 0 || access.thread == self.number || self.clock[access.thread] >= access.time;
 }
 
-bool on_a_stack(uintptr_t place) {
-    for (const auto &fiber : grid->fibers) {
-        const uintptr_t base = reinterpret_cast<uintptr_t>(fiber->stack.get());
-        if (place >= base && place < base + stack_size) {
-            return true;
-        }
-    }
-    return false;
+enum class Kind { read, write, atomic };
+const char *const names[] = {"read", "write", "atomic operation"};
+
+std::string of_thread(Kind kind, const Fiber &fiber) {
+    return std::string(names[static_cast<int>(kind)]) + " of thread " + std::to_string(fiber.number);
 }
 
-enum class Kind { read, write, atomic };
+// Whether a place is in the frames of a thread; only the thread itself can know of it.
+bool on_a_stack(Fiber &self, uintptr_t place, size_t bytes, Kind kind) {
+    const uintptr_t base = reinterpret_cast<uintptr_t>(grid->stacks.get());
+    if (place < base || place >= base + stack_size * grid->fibers.size()) {
+        return false;
+    }
+    if (place < self.stack || place >= self.stack + stack_size) {
+        complain("another thread's frame: " + of_thread(kind, self));
+    } else if (self.near.holds(place, 1) && !self.near_pieces.hold(place, bytes)) {
+        complain("outside of what was allocated: " + of_thread(kind, self));
+    }
+    return true;
+}
 
-void check(uintptr_t place, Kind kind) {
-    Fiber &self = *grid->running;
+// Whether the grid finds a value at a place that it may touch.
+bool is_given(Fiber &self, uintptr_t place, size_t bytes, Kind kind) {
+    for (const auto &[key, memory] : grid->shared[self.block]) {
+        if (shim::Span{reinterpret_cast<uintptr_t>(memory.memory.get()),
+                       reinterpret_cast<uintptr_t>(memory.memory.get()) + memory.bytes}
+                .holds(place, bytes)) {
+            return false;
+        }
+    }
+    if (self.pieces.hold(place, bytes)) {
+        return false;
+    }
+    for (const shim::Granted &grant : granted) {
+        if (grant.span.holds(place, bytes)) {
+            if (kind != Kind::read && grant.use == shim::Use::read) {
+                complain("of what may only be read: " + of_thread(kind, self));
+            }
+            return grant.use != shim::Use::write;
+        }
+    }
+    if (kind != Kind::read || !shim::any_holds(shim::constants(), place, bytes)) {
+        complain("outside of what was allocated: " + of_thread(kind, self));
+    }
+    return true;
+}
+
+void check(Fiber &self, uintptr_t place, Kind kind) {
     Cell &cell = grid->cells[place];
     const Access now = {static_cast<uint32_t>(self.number), self.clock[self.number]};
     const auto races = [&](const Access &access, const char *earlier) {
         if (!is_known(self, access)) {
-            const char *const names[] = {"read", "write", "atomic operation"};
-            complain(std::string("race: ") + names[static_cast<int>(kind)] + " of thread " + std::to_string(self.number) +
-                     " and " + earlier + " of thread " + std::to_string(access.thread));
+            complain("race: " + of_thread(kind, self) + " and " + earlier + " of thread " + std::to_string(access.thread));
         }
     };
     races(cell.write, "write");
@@ -215,13 +259,31 @@ void check(uintptr_t place, Kind kind) {
     }
 }
 
-void access(const void *address, size_t bytes, Kind kind) {
+// Whether anything was written to a word, or to the whole of which it is a part.
+bool is_written(uintptr_t place) {
+    const auto written = [](uintptr_t at) {
+        const auto found = grid->cells.find(at);
+        return found != grid->cells.end() && (found->second.write.time != 0 || !found->second.atomics.empty());
+    };
+    return written(place) || written(place / 4 * 4);
+}
+
+// `whole`: one value, and not several, with bytes between them maybe.
+void access(const void *address, size_t bytes, Kind kind, bool whole = false) {
     const uintptr_t place = reinterpret_cast<uintptr_t>(address);
-    if (grid == nullptr || grid->running == nullptr || on_a_stack(place)) {
+    if (grid == nullptr || grid->running == nullptr || bytes == 0) {
         return;
     }
+    Fiber &self = *grid->running;
+    if (on_a_stack(self, place, bytes, kind)) {
+        return;
+    }
+    const bool given = granted.empty() || is_given(self, place, bytes, kind);
     for (size_t k = 0; k < bytes; k += 4) {
-        check(place + k, kind);
+        if (whole && !given && kind != Kind::write && !is_written(place + k)) {
+            complain("of what nobody has written: " + of_thread(kind, self));
+        }
+        check(self, place + k, kind);
     }
 }
 
@@ -249,17 +311,18 @@ void trap(const char *message, const char *file, int line) {
 
 void *shared(const void *key, size_t bytes) {
     auto &memory = grid->shared[blockIdx.x][key];
-    if (memory == nullptr) {
-        memory.reset(new char[bytes + 16]);
+    if (memory.memory == nullptr) {
+        memory = {std::unique_ptr<char[]>(new char[bytes + 64]), bytes};
+        std::memset(memory.memory.get(), 0xA5, bytes);
     }
-    return memory.get();
+    return memory.memory.get();
 }
 
 void atomic(const void *place, size_t bytes, bool orders) {
     Fiber &self = *grid->running;
     grid->progress = true;
     if (!orders) {
-        access(place, bytes, Kind::atomic);
+        access(place, bytes, Kind::atomic, true);
         return;
     }
     Clock &known = grid->ordered[place];
@@ -274,6 +337,25 @@ void atomic(const void *place, size_t bytes, bool orders) {
 }
 
 void pause() { yield(); }
+
+void piece(const void *place, size_t bytes) {
+    Fiber &self = *grid->running;
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(place);
+    (begin >= self.stack && begin < self.stack + stack_size ? self.near_pieces : self.pieces).add(begin, bytes);
+}
+
+Near::Near(const void *place, size_t bytes) {
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(place);
+    grid->running->near = {begin, begin + bytes};
+    grid->running->near_pieces = {};
+}
+Near::~Near() { grid->running->near = {0, 0}; }
+
+void released(const void *place) {
+    Fiber &self = *grid->running;
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(place);
+    (begin >= self.stack && begin < self.stack + stack_size ? self.near_pieces : self.pieces).release(begin);
+}
 
 static uint64_t exchange(uint64_t bits, size_t lane, const void *place) {
     Fiber &self = *grid->running;
@@ -317,15 +399,17 @@ uint64_t from_below(uint64_t bits, int lanes) {
 
 uint64_t from_lane(uint64_t bits, int lane) { return exchange(bits, static_cast<size_t>(lane), __builtin_return_address(0)); }
 
-void run(dim3 blocks, dim3 threads, bool together, const std::function<void()> &body) {
+void run(dim3 blocks, dim3 threads, bool together, void (*body)(void *), void *argument) {
     Grid all;
-    all.body = &body;
+    all.body = body;
+    all.argument = argument;
     all.together = together;
     all.shared.resize(blocks.x);
     grid = &all;
     gridDim = blocks;
     blockDim = threads;
     const size_t count = size_t{blocks.x} * threads.x;
+    all.stacks.reset(new char[count * stack_size]);
     for (unsigned block = 0; block < blocks.x; ++block) {
         all.groups.push_back(std::make_unique<Group>());
         Group *const of_block = all.groups.back().get();
@@ -341,12 +425,13 @@ void run(dim3 blocks, dim3 threads, bool together, const std::function<void()> &
             fiber->thread = thread;
             fiber->of_block = of_block;
             fiber->of_warp = of_warp;
-            fiber->stack.reset(new char[stack_size]);
+            char *const stack = all.stacks.get() + fiber->number * stack_size;
+            fiber->stack = reinterpret_cast<uintptr_t>(stack);
             fiber->clock.assign(count, 0);
             fiber->published = fiber->pending = fiber->clock;
             fiber->clock[fiber->number] = 1;
             getcontext(&fiber->context);
-            fiber->context.uc_stack.ss_sp = fiber->stack.get();
+            fiber->context.uc_stack.ss_sp = stack;
             fiber->context.uc_stack.ss_size = stack_size;
             fiber->context.uc_link = nullptr;
             makecontext(&fiber->context, main_of_fiber, 0);
@@ -395,38 +480,19 @@ void __threadfence() {
     ++self.clock[self.number];
 }
 
+// Grids may read so many bytes (0), write them before they read them (1), or both (2), until the next report.
+extern "C" void shim_grant(const void *place, size_t bytes, int use) {
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(place);
+    granted.push_back({{begin, begin + bytes}, static_cast<shim::Use>(use)});
+}
+
 // What was wrong since the last time.
 extern "C" const char *shim_report() {
     static std::string last;
     last.swap(report);
     report.clear();
+    granted.clear();
     return last.c_str();
 }
 
-// What -fsanitize=thread puts before each access.
-#define KS_ACCESS(bytes)                                                                           \
-    extern "C" void __tsan_read##bytes(void *place) { access(place, bytes, Kind::read); }          \
-    extern "C" void __tsan_write##bytes(void *place) { access(place, bytes, Kind::write); }        \
-    extern "C" void __tsan_volatile_read##bytes(void *place) { access(place, bytes, Kind::read); } \
-    extern "C" void __tsan_volatile_write##bytes(void *place) { access(place, bytes, Kind::write); }
-KS_ACCESS(1)
-KS_ACCESS(2)
-KS_ACCESS(4)
-KS_ACCESS(8)
-KS_ACCESS(16)
-#define KS_UNALIGNED(bytes)                                                                            \
-    extern "C" void __tsan_unaligned_read##bytes(void *place) { access(place, bytes, Kind::read); }    \
-    extern "C" void __tsan_unaligned_write##bytes(void *place) { access(place, bytes, Kind::write); }
-KS_UNALIGNED(2)
-KS_UNALIGNED(4)
-KS_UNALIGNED(8)
-KS_UNALIGNED(16)
-extern "C" void __tsan_read_range(void *place, size_t bytes) { access(place, bytes, Kind::read); }
-extern "C" void __tsan_write_range(void *place, size_t bytes) { access(place, bytes, Kind::write); }
-extern "C" void __tsan_func_entry(void *) {}
-extern "C" void __tsan_func_exit() {}
-extern "C" void __tsan_init() {}
-extern "C" void __tsan_vptr_update(void **, void *) {}
-extern "C" void __tsan_vptr_read(void **) {}
-extern "C" int __tsan_atomic32_load(const volatile int *place, int) { return *place; }
-extern "C" void __tsan_atomic32_store(volatile int *place, int value, int) { *place = value; }
+#include "accesses.h"
