@@ -71,6 +71,12 @@ BODIES = {
         "    });",
         "race: ",
     ),
+    "added_to_what_a_loop_carries": (
+        "ks::carried<float, 1> c(rt, y);\n"
+        "    ks::parallel(rt, n, ks::no_memory, [=](ks::runtime &, int64_t first, int64_t, ks::shared_tensor<float, 1> s) {\n"
+        "        s(first % 3) += x(first);\n    }, ks::summed(c));",
+        "",
+    ),
     "within_its_pieces": (
         "float *const p = rt.alloc<float>(3); rt.settle(); if (rt.thread() == 0) { p[2] = x(n - 1); } rt.meet();\n"
         "    if (rt.thread() == 0) { y(0) = p[2]; }",

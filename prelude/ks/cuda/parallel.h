@@ -323,7 +323,11 @@ template <class T, int rank, class Combine>
 __device__ inline combined_tensor<T, rank, Combine> combined(tensor<T, rank> total, T neutral, Combine combine) {
     return {total, neutral, combine};
 }
-template <class T> __device__ inline combined_number<T, sum_of<T>> summed(T &total) { return {total, T{0}, {}}; }
+template <class T>
+    requires std::is_arithmetic_v<T>  // and not a tensor that a loop carries
+__device__ inline combined_number<T, sum_of<T>> summed(T &total) {
+    return {total, T{0}, {}};
+}
 template <class T, int rank> __device__ inline summed_tensor<T, rank> summed(tensor<T, rank> total) { return {total}; }
 template <class T, int rank> __device__ inline shared_further<T, rank> summed(shared_tensor<T, rank> total) { return {total}; }
 
