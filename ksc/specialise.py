@@ -37,6 +37,7 @@ from ksc.torch.spec import LoadedEntry, backward_derivation
 from ksc.uncollected import uncollected
 
 if TYPE_CHECKING:
+    from ksc.codegen.cuda.cut import Cut
     from ksc.codegen.unit import Dtype, GeneratedSource, Unit
     from ksc.ir.nodes import Program
     from ksc.layout import Layout
@@ -104,6 +105,7 @@ class Specialisation:
         self._lock = threading.RLock()
         self._lowered: Lowered | None = None
         self._programs: dict[str, Program] = {}
+        self._cuts: dict[str, Cut | None] = {}
         self._built: dict[tuple[str, Dtype, str], BuiltKernel] = {}
         self._building: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._reference = reference
@@ -140,7 +142,7 @@ class Specialisation:
         """The declared operator; functions that are the same program share one."""
         operator = declared(self.spec.name)
         if operator is None:
-            operator = declare(self.spec, self.loaded, self.loaded_on, self.handed_results)
+            operator = declare(self.spec, self.loaded, self.loaded_on, self.handed_results, self)
         else:
             # Its kernels are built already, so that no other time comes.
             self._keep(self._facts.generator or generator_digest())
@@ -174,10 +176,14 @@ class Specialisation:
         """Which of its results backward is handed, see ``ksc.handing``."""
         with self._lock:
             if self._facts.handed is None:
-                self._facts = replace(self._facts, handed=self._found_handed())
-                if self._is_kept and self._memory is not None:
-                    self._memory.remember(replace(self._facts, generator=self._facts.generator or generator_digest()))
+                self._remember(replace(self._facts, handed=self._found_handed()))
             return self._facts.handed or ""
+
+    def _remember(self, facts: Facts) -> None:
+        """Know more than the trace found out, in later processes too where they know that."""
+        self._facts = facts
+        if self._is_kept and self._memory is not None:
+            self._memory.remember(replace(facts, generator=facts.generator or generator_digest()))
 
     def named(self, derivation: str) -> str:
         """The derivation of that name: ``"backward"`` is the one that autograd takes."""
@@ -353,6 +359,52 @@ class Specialisation:
         with timed("load"):
             loaded = load(built, suffix="_kernel")
         return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
+
+    @without_own_frames
+    def cut(self, derivation: str) -> Cut | None:
+        """The derivation as products for a library and kernels in between; None where it stays whole."""
+        with self._lock:
+            if derivation in self._facts.whole or self._mapping.backend == "interpret" or not self.takes_tensors:
+                return None
+            if derivation not in self._cuts:
+                from ksc.codegen.cuda.cut import cut
+
+                with self._nest_refused(), uncollected():
+                    found = cut(self.program_of(derivation))
+                # What sizes depend on is known beforehand only where the operator takes it as a number.
+                numbers = {k for k, arg in enumerate(self.spec.args) if arg.is_number}
+                self._cuts[derivation] = found if found and numbers.issuperset(found.made.values_used) else None
+                if self._cuts[derivation] is None:
+                    self._remember(replace(self._facts, whole=(*self._facts.whole, derivation)))
+            return self._cuts[derivation]
+
+    def load_parts(self, derivation: str, dtype: torch.dtype, device: str) -> tuple[LoadedEntry, ...]:
+        """The kernels of a derivation that is cut, on a kind of accelerator."""
+        cut = self.cut(derivation)
+        assert cut is not None
+        if not cut.runs:
+            return ()
+        from ksc.codegen import cuda
+        from ksc.codegen.cpp.generate import derivation_suffix
+        from ksc.codegen.unit import Unit
+
+        parts = tuple(f"p{k}" for k in range(1, 1 + len(cut.runs)))
+        programs = [(part, run.program) for part, run in zip(parts, cut.runs, strict=True)]
+        name = f"{self.name}{derivation_suffix(derivation)}"
+        doc = f"What {self.name} does around its products of matrices, which PyTorch's library computes."
+        unit = Unit(name, programs, DTYPES[dtype], "tensor", doc, self._where)
+
+        def source() -> GeneratedSource:
+            with self._nest_refused(), uncollected(), timed("codegen"):
+                return cuda.generate(unit)
+
+        generator = self._facts.generator or generator_digest()
+        identity = self._identity((derivation, *parts), unit.dtype, generator, device)
+        with self._building[device]:
+            built = ACCELERATORS[device](name, identity, source)
+        with timed("load"):
+            loaded = load(built, suffix="_kernel")
+        return tuple(LoadedEntry(loaded.addresses[built.entry.entries[part]], loaded) for part in parts)
 
     def _interpreted(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:
         """The entry of the derivation in Python, of the program as it was written."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from ksc.paths import build_root, examples_dir
 Call = Callable[[], Any]
 DEVICE = "cuda"
 LAUNCHES = 2000
+PRODUCTS = "KSC_CUDA_PRODUCTS"
 WARM_UPS = 2
 LONG_ENOUGH = 5000.0
 """Milliseconds of one peer on one row, after which it is not run again."""
@@ -253,7 +256,7 @@ def mixture(scale: float) -> Iterator[Row]:
 
 
 def products(scale: float) -> Iterator[Row]:
-    """Products of matrices, where PyTorch has cuBLAS, without TF32."""
+    """Products of matrices, where PyTorch has cuBLAS, without TF32; those that ours sends there by the grid as well."""
     for name, function, dtype, shapes in gpu_products.CASES:
         small = [tuple(max(1, int(scale * size)) for size in shape) for shape in shapes]
         args = [torch.randn(shape, dtype=dtype, device=DEVICE) for shape in small]
@@ -264,6 +267,21 @@ def products(scale: float) -> Iterator[Row]:
         }
         yield measured(f"{name} forward", {peer: partial(call, *args) for peer, call in peers.items()})
         yield measured(f"{name} backward", {peer: backward(call, *args) for peer, call in peers.items()})
+        ours = peers["ours"]
+        with by_the_grid():
+            yield measured(f"{name} forward, by the grid", {"ours": partial(ours, *args)})
+            yield measured(f"{name} backward, by the grid", {"ours": backward(ours, *args)})
+
+
+@contextmanager
+def by_the_grid() -> Iterator[None]:
+    """Keep all products of matrices in the kernel."""
+    before = os.environ.get(PRODUCTS, "")
+    os.environ[PRODUCTS] = "grid"
+    try:
+        yield
+    finally:
+        os.environ[PRODUCTS] = before
 
 
 def launches(scale: float) -> Iterator[Row]:

@@ -11,8 +11,17 @@ from ksc.ir.nodes import Program, Span
 Dtype = Literal["float32", "float64", "float16", "bfloat16"]
 Kind = Literal["elementwise", "tensor"]
 
-SUFFIXES: Mapping[str, str] = {"v": "_vjp", "j": "_jvp", "b": "_value_and_vjp", "m": "_vmap", "r": "_backward"}
-"""What each letter of a derivation adds to the name of an entry; docs/design/0002 defines the letters."""
+SUFFIXES: Mapping[str, str] = {
+    "v": "_vjp",
+    "j": "_jvp",
+    "b": "_value_and_vjp",
+    "m": "_vmap",
+    "r": "_backward",
+    "p": "_part",
+}
+"""What each letter of a derivation adds to the name of an entry; docs/design/0002 defines the letters.
+
+A part is a kernel of a derivation that is cut (``ksc.codegen.cuda.cut``), by its number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Facts:
         generator: a hash of the code that makes a source of the program; "" for that of this process.
         calls_back: whether the program calls functions of Python.
         handed: which results backward is handed, see ``ksc.handing``; None where that was not asked yet.
+        whole: the derivations that are known not to be cut at products of matrices, see ``ksc.codegen.cuda.cut``.
     """
 
     spec: OpSpec
@@ -45,6 +46,7 @@ class Facts:
     generator: str = ""
     calls_back: bool = False
     handed: str | None = None
+    whole: tuple[str, ...] = ()
 
 
 def to_json(facts: Facts, classes: Sequence[type]) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def to_json(facts: Facts, classes: Sequence[type]) -> dict[str, Any]:
         "exact": facts.exact,
         "generator": facts.generator,
         "handed": facts.handed,
+        "whole": list(facts.whole),
     }
 
 
@@ -81,7 +84,9 @@ def from_json(data: dict[str, Any], classes: Sequence[type], guards: tuple[Guard
     )
     result = _read_value(data["result"], classes)
     ranks = tuple(data["lane_ranks"])
-    return Facts(spec, result, ranks, data["exact"], guards, data["generator"], handed=data["handed"])
+    return Facts(
+        spec, result, ranks, data["exact"], guards, data["generator"], handed=data["handed"], whole=tuple(data["whole"])
+    )
 
 
 def _fields(obj: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ksc.errors import ArgumentError, KernelRuntimeError
 from ksc.torch import build_core
 from ksc.torch.arguments import prepare, prepare_seeds
 from ksc.torch.sharding import registry
-from ksc.torch.spec import DeviceLoader, LoadedEntry, Loader, OpSpec
+from ksc.torch.spec import Cuts, DeviceLoader, LoadedEntry, Loader, OpSpec
 
 if TYPE_CHECKING:
     from ksc.ir.sizes import ShapeProgram
@@ -153,13 +153,16 @@ class Operator:
         loader: Loader,
         device_loader: DeviceLoader | None = None,
         handed: Callable[[], str] = lambda: "",
+        cuts: Cuts | None = None,
     ) -> None:
         self.spec = spec
         self.references: dict[str, Callable[[], tuple[Any, ...]]] = {}
         self._loader = loader
         self._device_loader = device_loader
+        self._cuts = cuts
         self._lock = threading.RLock()
         self._entries: dict[tuple[str, torch.dtype, str], LoadedEntry] = {}
+        self._parts: dict[tuple[str, torch.dtype, str], tuple[LoadedEntry, ...]] = {}
         core.declare(
             spec.name,
             tuple(
@@ -179,6 +182,8 @@ class Operator:
             self._error,
             self._derived,
             handed,
+            self._cut,
+            self._load_parts,
         )
         getattr(torch.ops.knossos, spec.name).__class__ = Overloads
         self.op = self.overload("")
@@ -228,6 +233,20 @@ class Operator:
         if self._device_loader is None:
             raise ArgumentError(f"{self.spec.title} runs on the CPU", remedy="move its arguments with .cpu()")
         return self._device_loader(derivation, dtype, device)
+
+    def _cut(self, derivation: str) -> tuple[Any, ...] | None:
+        cut = self._cuts.cut(derivation) if self._cuts is not None else None
+        if cut is None:
+            return None
+        return _table(cut.made), cut.kinds, tuple(step.plain for step in cut.steps), cut.results
+
+    def _load_parts(self, derivation: str, dtype: torch.dtype, device: str) -> tuple[int, ...]:
+        assert self._cuts is not None
+        with self._lock:
+            key = derivation, dtype, device
+            if key not in self._parts:
+                self._parts[key] = self._cuts.load_parts(*key)
+            return tuple(part.address for part in self._parts[key])
 
     def _derived(self, derivation: str) -> None:
         registry.add(self, derivation)
@@ -288,20 +307,21 @@ def declare(
     loader: Loader,
     device_loader: DeviceLoader | None = None,
     handed: Callable[[], str] = lambda: "",
+    cuts: Cuts | None = None,
 ) -> Operator:
     """Registers a kernel as ``torch.ops.knossos.<spec.name>`` with its derivatives, and gives its handle.
 
     Nothing is compiled: ``loader`` is called when an instance is first run on the CPU, ``device_loader`` elsewhere, and
     ``handed`` when a call is first recorded for backward: a digit for each float result, 1 where autograd is to keep it
-    and hand it to the derivation ``r``; "" where backward takes the arguments alone. A
-    name stands for one program: where it is declared already with an equal signature, that operator is given. Raises
-    ArgumentError where the signature differs.
+    and hand it to the derivation ``r``; "" where backward takes the arguments alone. ``cuts`` is asked for what an
+    accelerator runs where products of matrices are large. A name stands for one program: where it is declared already
+    with an equal signature, that operator is given. Raises ArgumentError where the signature differs.
     """
     with _declare_lock:
         look_for_dtensors()
         known = _declared.get(spec.name)
         if known is None:
-            known = _declared[spec.name] = Operator(spec, loader, device_loader, handed)
+            known = _declared[spec.name] = Operator(spec, loader, device_loader, handed, cuts)
         elif replace(known.spec, doc=spec.doc, span=spec.span) != spec:
             raise ArgumentError(f"the operator knossos::{spec.name} is declared already, with another signature")
         return known

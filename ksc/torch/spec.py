@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
 
+    from ksc.codegen.cuda.cut import Cut
     from ksc.ir.nodes import Span
     from ksc.ir.sizes import ShapeProgram
 
@@ -126,6 +127,17 @@ reaches the caller.
 
 DeviceLoader = Callable[[str, "torch.dtype", str], LoadedEntry]
 """``device_loader(derivation, dtype, device_type)``: the same on an accelerator, such as ``"cuda"``."""
+
+
+class Cuts(Protocol):
+    """What an accelerator runs instead of a derivation whose products of matrices are large."""
+
+    def cut(self, derivation: str) -> Cut | None:
+        """The steps; None where it stays whole."""
+
+    def load_parts(self, derivation: str, dtype: torch.dtype, device: str) -> tuple[LoadedEntry, ...]:
+        """The kernels of these steps, in order, of float32 or float64, on a kind of accelerator."""
+
 
 _STEP = re.compile(r"([vjbmr])([01]*)")
 

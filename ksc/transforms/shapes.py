@@ -71,8 +71,10 @@ _UNDECIDED = Undecided()
 _NO_SPAN: Span | None = None
 
 
-def shapes(program: Program) -> ShapeProgram:
+def shapes(program: Program, *, numbers: bool = False) -> ShapeProgram:
     """The sizes of each result of the entry; () for a scalar.
+
+    With ``numbers`` an Integer stands in the place of a size itself, where it is known before the call.
 
     Raises UnsupportedError, with the line, where a size is not known before the call.
     """
@@ -84,8 +86,9 @@ def shapes(program: Program) -> ShapeProgram:
     lines: list[tuple[int, ...]] = []
     for k, (shape, result) in enumerate(zip(found, main.body.results, strict=True)):
         if not isinstance(result.type, TensorType):
-            results.append(())
-            lines.append(())
+            number = (shape.position,) if numbers and isinstance(shape, Known) else ()
+            results.append(number)
+            lines.append((0,) * len(number))
             continue
         assert isinstance(shape, Sizes)
         which = "the result" if len(found) == 1 else f"result {k}"

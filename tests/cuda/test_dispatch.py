@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "pretend"
-CHECKS = [str(FOLDER / name) for name in ("checks.py", "pretended.py")]
+CHECKS = [str(FOLDER / name) for name in ("checks.py", "pretended.py", "library.py")]
 
 
 def test_a_pretend_device() -> None:

@@ -85,7 +85,7 @@ def print_unit(unit: Unit, target: Target) -> GeneratedSource:
 def derivation_suffix(derivation: str) -> str:
     """What a derivation adds to the name of an entry: ``vj`` is ``_vjp_jvp``, ``v10`` is ``_vjp10``."""
     try:
-        return "".join(letter if letter in "01" else SUFFIXES[letter] for letter in derivation)
+        return "".join(letter if letter.isdigit() else SUFFIXES[letter] for letter in derivation)
     except KeyError as unknown:
         raise ValueError(f"a derivation is made of {', '.join(SUFFIXES)}, not {unknown.args[0]!r}") from None
 

@@ -301,28 +301,30 @@ void launch_elementwise(
     });
 }
 
-void launch_tensors(
+void launch_kernel(
     Operator& op,
+    const ks_cuda_kernel& kernel,
     c10::Device device,
     const Tensors& results,
-    const Tensors& args,
-    const Number* numbers,
-    at::ScalarType dtype) {
-    const auto& kernel = *op.instance<const ks_cuda_kernel*>(dtype, device.type());
+    c10::ArrayRef<LaunchArgument> args,
+    KnownScratch::Key like) {
     c10::SmallVector<int64_t, 12> known(args.size(), 0);
     c10::SmallVector<ks_tensor, 12> operands;
     Demand demand;
-    demand.like.push_back(static_cast<int64_t>(dtype));
+    demand.like = std::move(like);
     for (const at::Tensor& result : results) {
         operands.push_back({result.mutable_data_ptr(), result.sizes().data(), nullptr});
         demand.elements = std::max(demand.elements, result.numel());
     }
     for (size_t i = 0; i < args.size(); ++i) {
-        const at::Tensor& arg = args[i];
-        const Kind kind = op.args()[i].kind;
-        if (is_known(arg, numbers, known[i])) {
+        const at::Tensor& arg = args[i].tensor;
+        if (!arg.defined() || arg.is_cpu()) {
+            known[i] = args[i].known;
+            if (arg.defined()) {
+                std::memcpy(&known[i], arg.const_data_ptr(), arg.element_size());
+            }
             operands.push_back({nullptr, &known[i], nullptr});
-            if (kind != Kind::Float) {
+            if (args[i].kind != Kind::Float) {
                 demand.like.push_back(known[i]);
             }
             continue;
@@ -330,7 +332,7 @@ void launch_tensors(
         operands.push_back({bytes_of(arg), arg.sizes().data(), arg.strides().data()});
         demand.elements = std::max(demand.elements, arg.numel());
         // An int that the device alone knows may be a count.
-        demand.varying = demand.varying || (kind != Kind::Float && arg.dim() == 0);
+        demand.varying = demand.varying || (args[i].kind != Kind::Float && arg.dim() == 0);
         const bool is_half = arg.scalar_type() == at::kHalf || arg.scalar_type() == at::kBFloat16;
         const bool is_aligned = reinterpret_cast<uintptr_t>(arg.const_data_ptr()) % kLoadAlignment == 0;
         const bool in_place = arg.is_contiguous() && !is_half && is_aligned;
@@ -343,6 +345,25 @@ void launch_tensors(
     Launcher(op, kernel, device, std::move(demand)).run([&](const ks_cuda& given) {
         return reinterpret_cast<ks_cuda_tensor_entry>(kernel.entry)(&given, operands.data());
     });
+}
+
+void launch_tensors(
+    Operator& op,
+    c10::Device device,
+    const Tensors& results,
+    const Tensors& args,
+    const Number* numbers,
+    at::ScalarType dtype) {
+    c10::SmallVector<LaunchArgument, 12> all;
+    for (size_t i = 0; i < args.size(); ++i) {
+        int64_t known = 0;
+        if (!args[i].defined()) {
+            std::memcpy(&known, (numbers++)->bytes, sizeof known);
+        }
+        all.push_back({args[i], known, op.args()[i].kind});
+    }
+    const auto& kernel = *op.instance<const ks_cuda_kernel*>(dtype, device.type());
+    launch_kernel(op, kernel, device, results, all, {static_cast<int64_t>(dtype), 0});
 }
 
 }  // namespace ksc

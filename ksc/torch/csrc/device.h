@@ -6,6 +6,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <ks/cuda/device.h>
+
 #include "elementwise.h"
 #include "operator.h"
 
@@ -25,7 +27,24 @@ void launch_elementwise(
     const Number* numbers,
     at::ScalarType dtype);
 
-// The same for a kernel of tensors.
+// An argument of a kernel of tensors: a tensor, or where that is undefined the 8 bytes of a number that the host knows.
+struct LaunchArgument {
+    at::Tensor tensor;
+    int64_t known;
+    Kind kind;
+};
+
+// Puts a kernel of tensors on the current stream, as launch_elementwise does; `like` is what tells launches of the operator
+// apart, beyond the arguments.
+void launch_kernel(
+    Operator& op,
+    const ks_cuda_kernel& kernel,
+    c10::Device device,
+    const Tensors& results,
+    c10::ArrayRef<LaunchArgument> args,
+    KnownScratch::Key like);
+
+// The same of the operator's own kernel, of arguments as launch_elementwise takes them.
 void launch_tensors(
     Operator& op,
     c10::Device device,

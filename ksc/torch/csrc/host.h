@@ -1,6 +1,7 @@
 // Where a declared function gets its kernels from, and what becomes of their errors.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,8 @@
 #include <c10/core/ScalarType.h>
 
 namespace ksc {
+
+struct Cut;
 
 class KernelHost {
   public:
@@ -23,6 +26,12 @@ class KernelHost {
     // Of each float result whether the vjp of the function, or of a vmap of it, is handed that result, as the derivation
     // 'r' is; none where it computes what it needs. Asked for on any thread, when a call is first recorded.
     virtual std::vector<bool> handed_results() { return {}; }
+
+    // The derivation cut at its products of matrices; nullptr where it stays whole. Asked for on any thread.
+    virtual std::shared_ptr<const Cut> cut(const std::string&) { return nullptr; }
+
+    // The ks_cuda_kernel of each kernel of a cut, as `load` gives that of the whole.
+    virtual std::vector<void*> load_parts(const std::string&, at::ScalarType, c10::DeviceType) { return {}; }
 
     // A derivation has become an operator, on any thread.
     virtual void declared(const std::string&) {}

@@ -4,48 +4,12 @@
 #include "callback.h"
 #include "fastcall.h"
 #include "operator.h"
+#include "parse.h"
 #include "python.h"
 #include "python_host.h"
 
 namespace ksc {
 namespace {
-
-template <class Number>
-std::vector<Number> parse_numbers(PyObject* tuple) {
-    std::vector<Number> numbers;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); ++i) {
-        const long long number = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, i));
-        if (number == -1 && PyErr_Occurred()) {
-            throw_python_error();
-        }
-        numbers.push_back(static_cast<Number>(number));
-    }
-    return numbers;
-}
-
-// (ops, results, lines) of ksc/ir/sizes.py, each op as (code, a, b, c); None for an elementwise kernel.
-std::optional<ShapeTable> parse_shapes(PyObject* object) {
-    if (object == Py_None) {
-        return std::nullopt;
-    }
-    PyObject* ops = nullptr;
-    PyObject* results = nullptr;
-    PyObject* lines = nullptr;
-    if (!PyArg_ParseTuple(
-            object, "O!O!O!", &PyTuple_Type, &ops, &PyTuple_Type, &results, &PyTuple_Type, &lines)) {
-        throw_python_error();
-    }
-    ShapeTable table;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ops); ++i) {
-        const auto op = parse_numbers<int64_t>(PyTuple_GET_ITEM(ops, i));
-        table.ops.push_back({static_cast<SizeCode>(op.at(0)), op.at(1), op.at(2), op.at(3)});
-    }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(results); ++i) {
-        table.results.push_back(parse_numbers<size_t>(PyTuple_GET_ITEM(results, i)));
-        table.lines.push_back(parse_numbers<int>(PyTuple_GET_ITEM(lines, i)));
-    }
-    return table;
-}
 
 std::vector<Slot> parse_slots(PyObject* tuple) {
     std::vector<Slot> slots;
@@ -59,10 +23,9 @@ std::vector<Slot> parse_slots(PyObject* tuple) {
                 PyTuple_GET_ITEM(tuple, i), "ssO!np", &name, &kind, &PyTuple_Type, &sizes, &lanes, &is_number)) {
             throw_python_error();
         }
-        const std::string text = kind;
         slots.push_back(
             {name,
-             text == "float" ? Kind::Float : text == "int" ? Kind::Integer : Kind::Bool,
+             parse_kind(kind),
              parse_numbers<int64_t>(sizes),
              static_cast<size_t>(lanes),
              is_number != 0});
@@ -81,14 +44,16 @@ PyObject* declare(PyObject*, PyObject* args) {
     PyObject* error = nullptr;
     PyObject* declared = nullptr;
     PyObject* handed = nullptr;
+    PyObject* cut = nullptr;
+    PyObject* parts = nullptr;
     if (!PyArg_ParseTuple(
-            args, "sO!O!OpOOOO", &name, &PyTuple_Type, &arg_slots, &PyTuple_Type, &result_slots, &shapes, &partial_seeds,
-            &loader, &error, &declared, &handed)) {
+            args, "sO!O!OpOOOOOO", &name, &PyTuple_Type, &arg_slots, &PyTuple_Type, &result_slots, &shapes, &partial_seeds,
+            &loader, &error, &declared, &handed, &cut, &parts)) {
         return nullptr;
     }
     declare_family(
         kNamespace, name, {parse_slots(arg_slots), parse_slots(result_slots)}, parse_shapes(shapes), partial_seeds != 0,
-        std::make_unique<PythonHost>(loader, error, declared, handed));
+        std::make_unique<PythonHost>(loader, error, declared, handed, cut, parts));
     Py_RETURN_NONE;
     END_HANDLE_TH_ERRORS
 }
@@ -122,7 +87,7 @@ PyObject* declare_derivation(PyObject*, PyObject* args) {
 
 PyMethodDef methods[] = {
     {"declare", declare, METH_VARARGS,
-     "declare(name, args, results, shapes, partial_seeds, loader, error, declared, handed): register "
+     "declare(name, args, results, shapes, partial_seeds, loader, error, declared, handed, cut, parts): register "
      "torch.ops.knossos.NAME"},
     {"declare_derivation", declare_derivation, METH_VARARGS,
      "declare_derivation(name, derivation): register its overload, if it is not yet there"},

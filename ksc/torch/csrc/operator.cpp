@@ -11,6 +11,7 @@
 
 #include "autograd.h"
 #include "batching.h"
+#include "cut.h"
 #include "elementwise.h"
 #include "meta.h"
 #include "tensors.h"
@@ -133,6 +134,20 @@ Signature derive(const Operator& op, char letter, const std::vector<bool>& seeds
     return signature;
 }
 
+// What the host says, kept for the rest of the process. Python's lock is not waited for with one of ours held: two threads may
+// ask, and one of the answers is kept.
+template <class T, class Ask>
+const T& asked_once(std::atomic<const T*>& place, Ask ask) {
+    const T* known = place.load(std::memory_order_acquire);
+    if (known == nullptr) {
+        auto found = std::make_unique<const T>(ask());
+        if (place.compare_exchange_strong(known, found.get(), std::memory_order_acq_rel)) {
+            known = found.release();
+        }
+    }
+    return *known;
+}
+
 std::map<std::string, std::unique_ptr<Family>>& families() {
     static auto* const all = new std::map<std::string, std::unique_ptr<Family>>();
     return *all;
@@ -227,6 +242,15 @@ void* Operator::load(at::ScalarType dtype, c10::DeviceType device) {
     return entry;
 }
 
+const Cut* Operator::cut() {
+    return asked_once(cut_, [&] { return family_.host().cut(derivation_); }).get();
+}
+
+const std::vector<void*>& Operator::parts(at::ScalarType dtype, c10::DeviceType device) {
+    return asked_once(
+        parts_[instance_index(dtype, device)], [&] { return family_.host().load_parts(derivation_, dtype, device); });
+}
+
 void Operator::raise(const Call& call) const {
     if (call.exception()) {
         std::rethrow_exception(call.exception());
@@ -292,16 +316,9 @@ Operator& Family::find_or_declare(const Operator& from, char letter, const std::
 }
 
 const std::vector<bool>& Family::handed_results() {
-    const std::vector<bool>* known = handed_.load(std::memory_order_acquire);
-    if (known == nullptr) {
-        // Python's lock is not waited for with ours held: two threads may ask, and one of the answers is kept.
-        auto found = std::make_unique<const std::vector<bool>>(host_->handed_results());
-        TORCH_INTERNAL_ASSERT(found->empty() || found->size() == primal_->float_results().size());
-        if (handed_.compare_exchange_strong(known, found.get(), std::memory_order_acq_rel)) {
-            known = found.release();
-        }
-    }
-    return *known;
+    const auto& handed = asked_once(handed_, [&] { return host_->handed_results(); });
+    TORCH_INTERNAL_ASSERT(handed.empty() || handed.size() == primal_->float_results().size());
+    return handed;
 }
 
 Family* find_family(const std::string& name) {

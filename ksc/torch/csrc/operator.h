@@ -106,6 +106,12 @@ class Operator {
         return reinterpret_cast<Entry>(entry != nullptr ? entry : load(dtype, device));
     }
 
+    // Cut at its products of matrices; nullptr where it stays whole. The host is asked once.
+    const Cut* cut();
+
+    // The kernels of the cut, each a ks_cuda_kernel; compiled when first asked for.
+    const std::vector<void*>& parts(at::ScalarType dtype, c10::DeviceType device);
+
     // What launches on accelerators were seen to need.
     KnownScratch& scratch() { return scratch_; }
 
@@ -133,6 +139,8 @@ class Operator {
     std::optional<c10::OperatorHandle> handle_;
     std::array<std::atomic<void*>, (1 + kAccelerators.size()) * kFloatDtypes.size()> instances_{};
     KnownScratch scratch_;
+    std::atomic<const std::shared_ptr<const Cut>*> cut_{nullptr};
+    std::array<std::atomic<const std::vector<void*>*>, (1 + kAccelerators.size()) * kFloatDtypes.size()> parts_{};
     std::array<std::atomic<Operator*>, 5> derived_{};  // v, j, b, m, r
 };
 

@@ -3,24 +3,34 @@
 #include <torch/csrc/Dtype.h>
 #include <torch/csrc/DynamicTypes.h>
 
+#include "parse.h"
 #include "python.h"
 
 namespace ksc {
 
-PythonHost::PythonHost(PyObject* loader, PyObject* error, PyObject* declared, PyObject* handed)
+PythonHost::PythonHost(
+    PyObject* loader, PyObject* error, PyObject* declared, PyObject* handed, PyObject* cut, PyObject* parts)
     : loader_(Py_NewRef(loader)),
       error_(Py_NewRef(error)),
       declared_(Py_NewRef(declared)),
-      handed_(Py_NewRef(handed)) {}
+      handed_(Py_NewRef(handed)),
+      cut_(Py_NewRef(cut)),
+      parts_(Py_NewRef(parts)) {}
+
+PyObject* PythonHost::ask(
+    PyObject* callable, const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) const {
+    PyObject* const dtype_object = reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype));
+    PyObject* const found = PyObject_CallFunction(
+        callable, "sOs", derivation.c_str(), dtype_object, c10::DeviceTypeName(device, /*lower_case=*/true).c_str());
+    if (found == nullptr) {
+        throw_python_error();
+    }
+    return found;
+}
 
 void* PythonHost::load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) {
     const WithGil gil;
-    PyObject* const dtype_object = reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype));
-    PyObject* const address = PyObject_CallFunction(
-        loader_, "sOs", derivation.c_str(), dtype_object, c10::DeviceTypeName(device, /*lower_case=*/true).c_str());
-    if (address == nullptr) {
-        throw_python_error();
-    }
+    PyObject* const address = ask(loader_, derivation, dtype, device);
     void* const pointer = PyLong_AsVoidPtr(address);
     Py_DECREF(address);
     if (pointer == nullptr) {
@@ -30,6 +40,27 @@ void* PythonHost::load(const std::string& derivation, at::ScalarType dtype, c10:
         throw_python_error();
     }
     return pointer;
+}
+
+std::shared_ptr<const Cut> PythonHost::cut(const std::string& derivation) {
+    const WithGil gil;
+    PyObject* const found = PyObject_CallFunction(cut_, "s", derivation.c_str());
+    if (found == nullptr) {
+        throw_python_error();
+    }
+    // Never released where it is read: a program is cut once.
+    return found == Py_None ? nullptr : std::make_shared<const Cut>(parse_cut(found));
+}
+
+std::vector<void*> PythonHost::load_parts(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) {
+    const WithGil gil;
+    PyObject* const addresses = ask(parts_, derivation, dtype, device);
+    std::vector<void*> parts;
+    for (const auto address : parse_numbers<uintptr_t>(addresses)) {
+        parts.push_back(reinterpret_cast<void*>(address));
+    }
+    Py_DECREF(addresses);
+    return parts;
 }
 
 std::vector<bool> PythonHost::handed_results() {

@@ -70,13 +70,20 @@ Int evaluate(const SizeOp& op, const ShapeArgs<Int>& args, c10::ArrayRef<Int> do
 }
 
 template <class Int>
+Dims<Int> evaluate_all(const ShapeTable& table, const ShapeArgs<Int>& args) {
+    Dims<Int> done;
+    for (const SizeOp& step : table.ops) {
+        done.push_back(evaluate<Int>(step, args, done));
+    }
+    return done;
+}
+
+template <class Int>
 AllDims<Int> primal_sizes(const Operator& op, const ShapeArgs<Int>& args) {
     const ShapeTable& table = op.family().shapes();
     Dims<Int> done;
     try {
-        for (const SizeOp& step : table.ops) {
-            done.push_back(evaluate<Int>(step, args, done));
-        }
+        done = evaluate_all(table, args);
     } catch (const ks::size_failure& failure) {
         stop(op, 0, failure.message);
     }
@@ -181,6 +188,20 @@ AllDims<Int> result_sizes(const Operator& op, const ShapeArgs<Int>& args) {
     if (op.letter() != 'j') {
         for (const size_t i : from->float_args()) {
             sizes.push_back(args.sizes[i]);
+        }
+    }
+    return sizes;
+}
+
+AllDims<int64_t> table_sizes(const ShapeTable& table, const ShapeArgs<int64_t>& args) {
+    const Dims<int64_t> done = evaluate_all(table, args);
+    AllDims<int64_t> sizes(table.results.size());
+    for (size_t r = 0; r < table.results.size(); ++r) {
+        for (const size_t op : table.results[r]) {
+            if (done[op] < 0) {
+                throw ks::size_failure{"a tensor cannot have a negative size"};
+            }
+            sizes[r].push_back(done[op]);
         }
     }
     return sizes;

@@ -54,6 +54,9 @@ struct Misfit {
 template <class Int>
 AllDims<Int> result_sizes(const Operator& op, const ShapeArgs<Int>& args);
 
+// The sizes that a table of its own says for these arguments. Throws ks::size_failure where one overflows or is negative.
+AllDims<int64_t> table_sizes(const ShapeTable& table, const ShapeArgs<int64_t>& args);
+
 // The line of the user's file at which the shape of a result arises; 0 where none is known.
 int line_of_result(const Operator& op, size_t result);
 

@@ -3,6 +3,7 @@
 
 #include "autograd.cpp"
 #include "batching.cpp"
+#include "cut.cpp"
 #include "device.cpp"
 #include "device_memory.cpp"
 #include "elementwise.cpp"

@@ -7,6 +7,7 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/util/StringUtil.h>
 
+#include "cut.h"
 #include "device.h"
 #include "pages.h"
 
@@ -75,6 +76,11 @@ Tensors run_tensors(Operator& op, c10::ArrayRef<at::Tensor> args, at::ScalarType
     const AllDims<int64_t> sizes = result_sizes(op, shape);
     const std::optional<c10::Device> device = accelerator_of(op, inputs);
     const c10::OptionalDeviceGuard guard(device);
+    if (device.has_value()) {
+        if (auto done = run_cut(op, *device, inputs, numbers, shape, sizes, dtype)) {
+            return std::move(*done);
+        }
+    }
     Tensors results;
     c10::SmallVector<ks_tensor, 12> operands;
     for (size_t r = 0; r < sizes.size(); ++r) {

@@ -13,6 +13,8 @@
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/empty_strided.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/view_native.h>
 #include <c10/core/Allocator.h>
@@ -30,6 +32,7 @@ bool capturing = false;
 long long synchronisations = 0;
 long long allocated = 0;
 long long launches[8] = {};
+long long products_of_halves = 0;
 std::string assertion;
 
 void free_memory(void* memory) { std::free(memory); }
@@ -220,7 +223,20 @@ void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 // As CUDA has it: operators on none of autocast's lists go on as they are.
 TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, library) { library.fallback(torch::CppFunction::makeFallthrough()); }
 
+// And that of matrices is one of those that compute in less.
+at::Tensor matmul_in_less(const at::Tensor& a, const at::Tensor& b) {
+    const c10::impl::ExcludeDispatchKeyGuard once(c10::DispatchKey::AutocastPrivateUse1);
+    return at::matmul(a.to(at::kBFloat16), b.to(at::kBFloat16));
+}
+TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) { m.impl("matmul", matmul_in_less); }
+
+at::Tensor mm_to(const at::Tensor& a, const at::Tensor& b, at::ScalarType dtype) {
+    ++products_of_halves;
+    return at::mm(a.to(dtype), b.to(dtype));
+}
+
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
+    m.impl("mm.dtype", mm_to);
     m.impl("empty.memory_format", empty);
     m.impl("empty_strided", empty_strided);
     m.impl("as_strided", at::native::as_strided_tensorimpl);
@@ -248,5 +264,6 @@ extern "C" void pretend_stream(int device, int stream) { current_stream[device] 
 extern "C" void pretend_device(int device) { current = static_cast<c10::DeviceIndex>(device); }
 extern "C" long long pretend_synchronisations() { return synchronisations; }
 extern "C" long long pretend_allocated() { return allocated; }
+extern "C" long long pretend_products_of_halves() { return products_of_halves; }
 extern "C" long long pretend_launches(int stream) { return launches[stream]; }
 extern "C" void pretend_reset() { assertion.clear(); }

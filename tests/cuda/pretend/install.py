@@ -85,8 +85,8 @@ def install() -> ctypes.CDLL:
     """Make it known; the library has what tests ask the device."""
     # Kernels look here for what the shim's driver has to be told.
     library = ctypes.CDLL(str(built()), mode=ctypes.RTLD_GLOBAL)
-    for function in ("pretend_synchronisations", "pretend_allocated", "pretend_launches"):
-        getattr(library, function).restype = ctypes.c_longlong
+    for function in ("synchronisations", "allocated", "launches", "products_of_halves"):
+        getattr(library, f"pretend_{function}").restype = ctypes.c_longlong
     library.pretend_install()
     torch.utils.rename_privateuse1_backend(NAME)
     module = ModuleType(NAME)
@@ -95,6 +95,7 @@ def install() -> ctypes.CDLL:
         "is_initialized": True,
         "_is_in_bad_fork": False,
         "device_count": 2,
+        "get_amp_supported_dtype": [torch.bfloat16],
     }.items():
         setattr(module, name, lambda found=found: found)
     module._lazy_init = lambda: None  # type: ignore[attr-defined]

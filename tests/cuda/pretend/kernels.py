@@ -55,3 +55,22 @@ def halved_until(x: torch.Tensor):
 @knossos.register
 def filled(n: int) -> torch.Tensor:
     return torch.ones(n)
+
+
+@knossos.register
+def layered(x: torch.Tensor, w1: torch.Tensor, b1: torch.Tensor, w2: torch.Tensor, scale: float):
+    """Two products with a kernel after each."""
+    h = torch.relu(x @ w1 + b1)
+    return torch.tanh(h @ w2) * scale
+
+
+@knossos.register
+def attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor):
+    """Several products of matrices at a time."""
+    return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, -1) @ v
+
+
+@knossos.register
+def multiplied(a: torch.Tensor, b: torch.Tensor):
+    """A product alone."""
+    return a @ b
