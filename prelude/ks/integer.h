@@ -35,6 +35,18 @@ KS_FN int64_t imod(int64_t a, int64_t b) {
     return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
+// Up to where, from first on and to last at most, i has the quotient of first in the division of a + (i - first) by b.
+KS_FN int64_t same_quotient(int64_t first, int64_t last, int64_t a, int64_t b) {
+    if (b <= 0) {
+        return first + 1;
+    }
+    int64_t count = b - imod(a, b);
+    if (a > INT64_MAX - count) {
+        count = INT64_MAX - a + 1;  // where the sum wraps, quotients begin again
+    }
+    return count < last - first ? first + count : last;
+}
+
 // a to the power of n by repeated squaring; 1 for a negative n.
 KS_FN int64_t ipow(int64_t a, int64_t n) {
     uint64_t power = 1;

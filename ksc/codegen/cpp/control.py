@@ -16,6 +16,7 @@ from ksc.codegen.cpp.parallel import Region, Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, NotPackedError, Printer, negation, once, plain, with_width
 from ksc.codegen.cpp.stacks import Stack, place_stacked, stack, tape
 from ksc.codegen.cpp.storage import holds_memory
+from ksc.codegen.cpp.stretches import stretches_of
 from ksc.codegen.cpp.types import cpp_type, declaration
 from ksc.codegen.cpp.writer import Writer
 from ksc.ir.nodes import Atom, Block, Eqn, Span, Var, const
@@ -214,6 +215,16 @@ def print_for(p: Printer, eqn: Eqn, at: Context) -> None:
             head = f"for (int64_t {i} = {first}; {i} < {last}; ++{i})"
         if region is not None:
             packs(writer, region)
+        stretches = None if eqn.params["reverse"] or p.varies(count) else stretches_of(p, eqn, index, count)
+        if stretches is None:
+            iterations(head, body, writer)
+            return
+        limits = stretches.limits(i, first, last, scope)
+        with writer.braces(stretches.head(first, last, *limits[1:]), eqn.span) as inner:
+            stretches.print(p, last, limits, Context(inner, scope))
+            iterations(f"for (int64_t {i} = {limits[1]}; {i} < {limits[2]}; ++{i})", stretches.body, inner)
+
+    def iterations(head: str, body: Block, writer: Writer) -> None:
         if eqn.params.get("lanes") and p.target.in_lanes and not any(map(p.varies, eqn.outs)):
             writer.line(f"KS_SUM({', '.join(name for name in names if name is not None)})", eqn.span)
         with writer.braces(head, eqn.span) as inner:

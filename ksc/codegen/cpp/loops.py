@@ -286,3 +286,4 @@ def _refuse_negative(p: Printer, atoms: Sequence[Atom], sizes: Sequence[Expr], s
             continue
         negative = Expr(CppExpr(f"{size.text} < 0", LOGICAL_AND))
         p.fail_if(negative, "KS_ERROR_INDEX", "a tensor cannot have a negative size", span, at)
+        p.in_range.not_negative(atom)

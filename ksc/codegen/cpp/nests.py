@@ -15,6 +15,7 @@ from ksc.codegen.cpp.packs import print_packs
 from ksc.codegen.cpp.parallel import Shared, divide, print_region
 from ksc.codegen.cpp.printer import Context, Finish, Printer
 from ksc.codegen.cpp.spans import adding, fill_around, span_of
+from ksc.codegen.cpp.stretches import stretches_of
 from ksc.codegen.cpp.updates import reads_its_place
 from ksc.codegen.cpp.writer import Line, Writer
 from ksc.ir.nodes import Eqn, Var, const
@@ -101,6 +102,8 @@ def _loops(
     sums = sums_in_lanes(p, eqn) if alone else ()
     adds = p.target.in_lanes and adds_apart(p, eqn)
     p.in_range.loop(body.params[-1], eqn.args[-1])
+    apart = not joined and not own_rows and span is None
+    stretches = stretches_of(p, eqn, body.params[-1], eqn.args[-1]) if apart else None
     if span is None and not own_rows and is_flat_nest(eqn) and (first, last) == ("0", sizes[0].text):
         limits = [(scope.declare("k"), "0", str(count(eqn)))]
         p.flat[body.params] = limits[0][0]
@@ -114,9 +117,18 @@ def _loops(
     last_limits = limits[-1]
     if span is not None:
         limits[-1] = (last_limits[0], scope.declare_around("begin"), scope.declare_around("end"))
+    if stretches is not None:
+        body = stretches.body
+        limits[-1] = stretches.limits(*last_limits, scope)
     for name, start, end in limits:
+        if stretches is not None and name == last_limits[0]:
+            heads.append(f"{stretches.head(*last_limits[1:], start, end)} {{")
+            writers.append(writers[-1].fork())
         heads.append(f"for (int64_t {name} = {start}; {name} < {end}; ++{name}) {{")
         writers.append(writers[-1].fork())
+    if stretches is not None:
+        stretches.print(p, last_limits[2], limits[-1], Context(writers[-2], scope))
+        sums = sums_in_lanes(p, eqn) if alone else ()
     if span is not None:
         zeros = Finish(lambda _, inside: finish.write([const(0.0) for _ in body.results], inside))
         filled = count(eqn) is not None and not reads_its_place(p, eqn)
@@ -130,7 +142,7 @@ def _loops(
     row = p.target.in_lanes and not around and not own_rows and is_row(eqn, adds=adds)
     choice, p.settled = p.settled, one_choice(p, eqn) if row else None
     settled = p.settled
-    turning = angles(p, eqn, scope, small)
+    turning = angles(p, eqn, scope, small) if stretches is None else None
     held = _hold(p, sums, Context(writers[-2], scope))
     with scratch(p, eqn, inside):
         p.block(body, adding(p, span) if span is not None and span.adds else finish, inside)

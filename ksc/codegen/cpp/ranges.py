@@ -179,6 +179,9 @@ class InRange:
             self._clamped[out] = eqn.args[0]
         elif eqn.op == "idiv" and isinstance(eqn.args[1], Const):
             self._quotient(out, self._sum(eqn.args[0]), int(eqn.args[1].value))
+        elif eqn.op == "imod" and self.is_size(eqn.args[1]):
+            last = self._sum(eqn.args[1]).plus(Sum(-1))
+            self.facts = replace(self.facts, below={**self.facts.below, out: last})
 
     def _quotient(self, out: Var, dividend: Sum, divisor: int) -> None:
         if divisor > 0 and self._holds(dividend) and all(map(self._is_bounded, dividend.factors)):
@@ -203,6 +206,10 @@ class InRange:
                     self._know(right.plus(left, -1).plus(Sum(-1)))
                 case "lte":
                     self._know(right.plus(left, -1))
+
+    def not_negative(self, atom: Atom) -> None:
+        """From here to the end of the block the integer is known not to be negative."""
+        self._know(self._sum(atom))
 
     def checked(self, tensor: Atom, dim: int, index: Atom) -> None:
         """From here to the end of the block the index is in range, since it was checked."""

@@ -6,7 +6,7 @@ Inside a kernel every tensor is contiguous, row-major, and lives in the arena.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ksc.codegen.cpp.expr import Expr, origins
@@ -138,12 +138,15 @@ def _of_all_lanes(p: Printer, acc: Atom, value: Atom, amount: Expr) -> Expr:
     return replace(amount, cpp=CppExpr(f"{p.packing.pack}::lanes * {amount.cpp.within(PRIMARY)}", UNARY), infix=None)
 
 
-def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], eqn: Eqn, at: Context) -> None:
-    """Stop the kernel where an index is out of range, unless it is known not to be."""
+def check_range(
+    p: Printer, tensor: Atom, indices: Sequence[Atom], eqn: Eqn, at: Context, *, dims: Collection[int] | None = None
+) -> None:
+    """Stop the kernel where an index is out of range, unless it is known not to be; in some ``dims``, or in all."""
     where = p.value(tensor).cpp.within(PRIMARY)
     conditions = []
     places = []
-    for dim, index in enumerate(indices):
+    checked = [(dim, index) for dim, index in enumerate(indices) if dims is None or dim in dims]
+    for dim, index in checked:
         if not p.in_range.is_safe(tensor, dim, index, eqn):
             if p.packing is not None and index is p.packing.index:
                 raise NotPackedError
@@ -151,7 +154,7 @@ def check_range(p: Printer, tensor: Atom, indices: Sequence[Atom], eqn: Eqn, at:
             size = known if known is not None and known in at.scope else f"{where}.size[{dim}]"
             conditions.append(f"ks::outside({p.value(index).text}, {size})")
             places.append((dim, p.value(index).text, size))
-    for dim, index in enumerate(indices):
+    for dim, index in checked:
         p.in_range.checked(tensor, dim, index)
     if conditions:
         failing = Expr(CppExpr(" || ".join(conditions), LOGICAL_AND if len(conditions) > 1 else PRIMARY))

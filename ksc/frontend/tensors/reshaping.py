@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.array import sizes_of
-from ksc.frontend.tensors.integers import ONE, ZERO, div, product
+from ksc.frontend.tensors.integers import ONE, ZERO, bounded, div, lower, product
 from ksc.frontend.tensors.views import Axis, Fold, Pick, picked
 from ksc.frontend.values import Array, Ref, describe
 from ksc.ir.nodes import Atom, Const, const
@@ -24,6 +24,8 @@ def reshaped(frame: Frame, node: ast.AST, ref: Ref, sizes: Sequence[Atom]) -> tu
     """
     have = list(sizes_of(frame, node, ref))
     want = _resolved(frame, node, ref, have, list(sizes))
+    for size in want:
+        _require_natural(frame, node, size)
     lead = 0
     while lead < min(len(have), len(want)) and have[lead] == want[lead]:
         lead += 1
@@ -103,6 +105,15 @@ def _require_equal(frame: Frame, node: ast.AST, ref: Ref, total: Atom, made: Ato
     same = frame.apply(node, "eq", total, made)
     message = "a reshaped tensor must keep its number of elements"
     frame.emit(node, "assert", [same], [], params={"message": message})
+
+
+def _require_natural(frame: Frame, node: ast.AST, size: Atom) -> None:
+    """Refuse a negative size where the view is made: reading it takes remainders, in range if the divisor is not."""
+    least = lower(frame, size)
+    if least is None or least < 0:
+        fits = frame.apply(node, "gte", size, ZERO)
+        frame.emit(node, "assert", [fits], [], params={"message": "a tensor cannot have a negative size"})
+        bounded(frame, size, 0)
 
 
 def joins(steps: Sequence[object], dim: int) -> bool:
