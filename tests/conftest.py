@@ -21,6 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     # Inductor compiles programs to learn which vector instructions work: those that the processor has.
     os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
+    if os.environ.get("KSC_TEST_GPU", "0") not in ("", "0"):
+        refuse_without_gpu()
     if BUILD_DIR in os.environ:
         return
     folder = Path(tempfile.mkdtemp(prefix="ksc-tests-"))
@@ -29,6 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
     (folder / "core").symlink_to(core)
     os.environ[BUILD_DIR] = str(folder)
     config.stash[_made] = folder
+
+
+def refuse_without_gpu() -> None:
+    """Stop before nvcc compiles hundreds of sources that nothing can run."""
+    import torch
+
+    if not torch.cuda.is_available():
+        why = "is built without CUDA" if torch.version.cuda is None else "sees none"
+        raise pytest.UsageError(f"the tests on a GPU need one: PyTorch {torch.__version__} {why}; nothing was tested")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -10,6 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from tests.conftest import refuse_without_gpu
+
 FOLDER = Path(__file__).resolve().parent / "pretend"
 CHECKS = [str(FOLDER / name) for name in ("checks.py", "pretended.py", "library.py")]
 
@@ -20,3 +25,9 @@ def test_a_pretend_device() -> None:
     root = FOLDER.parents[2]
     done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_the_tests_on_a_gpu_stop_at_once_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(pytest.UsageError, match="nothing was tested"):
+        refuse_without_gpu()

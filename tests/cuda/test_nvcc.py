@@ -41,7 +41,23 @@ def sources(derivation: str) -> list:
     return made
 
 
+BLOCKS = """
+(def lengths (Tensor 1 Float) ((x : (Tensor 3 Float _ 4 4)))
+  (build (size x 0) (lam (b : Integer)
+    (reduce add (tuple 4 4) (lam ((i : Integer) (j : Integer)) (mul (index (tuple b i j) x) (index (tuple b i j) x)))))))
+"""
+
+
 if NVCC is not None:
+
+    def test_a_block_of_known_size_is_read_16_bytes_at_a_time(tmp_path: Path) -> None:
+        """Also in a loop that is a function of its own, which is told of no size or address but as of numbers."""
+        file = tmp_path / "blocks.cu"
+        file.write_text(generate(Unit("blocks", [("", optimise(parse(BLOCKS)))], "float32", kind="tensor")).text)
+        made = file.with_suffix(".ptx")
+        command = [NVCC, *STRICT, "-ptx", "-I", str(prelude_dir()), str(file), "-o", str(made)]
+        subprocess.run(command, check=True)
+        assert made.read_text().count("ld.v4.f32") == 8
 
     def test_sources_compile_without_a_warning(tmp_path: Path) -> None:
         for derivation, flags in STAGES.items():

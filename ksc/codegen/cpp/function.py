@@ -16,7 +16,7 @@ from ksc.codegen.cpp.parts import in_parts
 from ksc.codegen.cpp.printer import Callee, Context, Finish, Handler, LastHandler, Printer, overload
 from ksc.codegen.cpp.storage_plan import Storage
 from ksc.codegen.cpp.tables import tables
-from ksc.codegen.cpp.types import cpp_type, declaration
+from ksc.codegen.cpp.types import cpp_type, declaration, sized_type
 from ksc.codegen.cpp.writer import Line, Writer, line_of
 from ksc.codegen.target import Target
 from ksc.errors import UnsupportedError
@@ -167,7 +167,9 @@ def print_function(
     parameters = []
     for param in function.params:
         name = printer.parameter(param, scope)
-        if analysis.is_read(param):
+        if analysis.is_read(param) and placed and target.is_grid:
+            parameters.append(f"{sized_type(param.type, printer.width(param))} {name}")
+        elif analysis.is_read(param):
             parameters.append(declaration(param.type, name, printer.width(param), const=False))
         else:
             parameters.append(f"{cpp_type(param.type, printer.width(param))} /* {name} */")

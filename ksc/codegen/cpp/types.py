@@ -40,6 +40,14 @@ def cpp_type(type_: Type, float_type: str) -> str:
             )
 
 
+def sized_type(type_: Type, float_type: str) -> str:
+    """That of an argument of a grid: what is known of its sizes, for loops that are functions of their own."""
+    if not isinstance(type_, TensorType) or all(size is None for size in type_.sizes):
+        return cpp_type(type_, float_type)
+    sizes = ", ".join("-1" if size is None else str(size) for size in type_.sizes)
+    return f"ks::sized_tensor<{cpp_type(type_.elem, float_type)}, {sizes}>"
+
+
 def declaration(type_: Type, name: str, float_type: str, *, const: bool = True) -> str:
     """``const float x`` and the like, in declarations of variables and parameters."""
     text = cpp_type(type_, float_type)

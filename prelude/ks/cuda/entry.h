@@ -11,6 +11,7 @@
 #include "ks/cuda/indices.h"
 #include "ks/cuda/launch.h"
 #include "ks/cuda/runtime.h"
+#include "ks/cuda/sized.h"
 #include "ks/operand.h"
 
 namespace ks {
@@ -54,26 +55,6 @@ template <class Stored, int rank> __device__ inline auto argument(runtime &rt, c
         for_each(rt, copied.count(), [&](int64_t k) { copied.data[k] = static_cast<T>(stored[place_of<rank>(operand, k)]); });
         return copied;
     }
-}
-
-// An argument whose rows, of sizes that the compiler knows, can be read 16 bytes at a time.
-template <int64_t... size, class T, int rank> __device__ inline tensor<T, rank> sized_rows(runtime &rt, const tensor<T, rank> &value) {
-    tensor<T, rank> fixed = sized<size...>(rt, value);
-    constexpr int64_t known[rank] = {size...};
-    constexpr auto row_bytes = [] {
-        int64_t bytes = sizeof(T);
-        for (int dim = rank - 1; dim > 0 && known[dim] >= 0; --dim) {
-            bytes *= known[dim];
-        }
-        return bytes;
-    };
-    if constexpr (row_bytes() % alignment == 0) {
-        if (!is_aligned(fixed.data)) {
-            fixed = copy(rt, fixed);
-        }
-        fixed.data = aligned(fixed.data);
-    }
-    return fixed;
 }
 
 // Hands a result over; one that was made in place is there already.

@@ -42,6 +42,7 @@ extern "C" __host__ __device__ void __assert_fail(const char *, const char *, un
 #include "ks/cuda/multiply.h"
 #include "ks/cuda/parallel.h"
 #include "ks/cuda/runtime.h"
+#include "ks/cuda/sized.h"
 #include "ks/half.h"
 #include "ks/limits.h"
 #include "ks/macros.h"

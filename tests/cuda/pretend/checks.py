@@ -177,6 +177,16 @@ def test_compile_sees_the_device() -> None:
         assert relu3(fake).device == FIRST
 
 
+def test_a_compiled_graph_has_the_gradient() -> None:
+    x, seed = rand(6, 4), rand(6, 4, seed=1)
+    placed = x.to(FIRST).requires_grad_()
+    compiled = torch.compile(lambda v: normalised(relu3(v)), backend="aot_eager", fullgraph=True)(placed)
+    x.requires_grad_()
+    plain = normalised(relu3(x))
+    near(compiled.detach(), plain.detach())
+    near(torch.autograd.grad(compiled, placed, seed.to(FIRST)), torch.autograd.grad(plain, x, seed))
+
+
 # Memory.
 
 
