@@ -1,4 +1,4 @@
-"""Loops of which a thread, a warp, a block or the whole grid takes a row, by how many there are and how long they are."""
+"""Loops of which a thread, a few, a warp, a block or the whole grid take a row, by how many there are and how long they are."""
 
 from __future__ import annotations
 
@@ -39,7 +39,14 @@ LENGTHS = """
         1.0)))))
 """
 
-SHAPES = {"thread": (500, 2), "warp": (100, 40), "block": (3, 400), "grid": (1, 20_000), "nothing": (4, 0)}
+SHAPES = {
+    "thread": (500, 2),
+    "eight": (100, 40),
+    "warp": (6, 40),
+    "block": (3, 400),
+    "grid": (1, 20_000),
+    "nothing": (4, 0),
+}
 """The shapes of tensors, by who takes a row on the shim's three blocks of 64 threads."""
 
 PROGRAMS = {

@@ -63,6 +63,17 @@ BODIES = {
         "if (threadIdx.x < 7) { __syncthreads(); __nanosleep(1); __syncthreads(); } else { rt.meet(); }",
         "threads wait for each other at different places",
     ),
+    "with_neighbours": (
+        "if (rt.thread() < 64) { y(rt.thread()) = x(0); __syncwarp(ks::mates(ks::eight));\n"
+        '    if (y(rt.thread() ^ 7) + ks::from_below(x(0), 7, ks::eight) > 1e30f) { rt.fail(1, 1, ""); } }',
+        "",
+    ),
+    "with_others": (
+        "if (rt.thread() < 64) { y(rt.thread()) = x(0); __syncwarp(ks::mates(ks::eight));\n"
+        '    if (y(rt.thread() ^ 8) > 1e30f) { rt.fail(1, 1, ""); } }',
+        "race: ",
+    ),
+    "asks_others": ("__shfl_down_sync(ks::mates(ks::eight), 1.0f, 8);", "a thread asks one that does not answer"),
     "for_ever": ("while (threadIdx.x == 3) { __nanosleep(1); } rt.meet();", "threads wait for ever"),
     "overwritten_while_read": (
         'if (y(n - 1 - rt.thread() % n) > 1e30f) { rt.fail(1, 1, ""); }\n'

@@ -33,7 +33,11 @@ struct reciprocal {
         return {static_cast<uint32_t>(((uint64_t{1} << (31 + shift)) + size - 1) / size), shift};
     }
     KS_FN uint32_t quotient(uint32_t k) const {
+#ifdef __CUDA_ARCH__
+        return __umulhi(2 * k, multiplier) >> shift;
+#else
         return static_cast<uint32_t>(uint64_t{2 * k} * multiplier >> 32) >> shift;
+#endif
     }
 };
 
@@ -51,7 +55,7 @@ template <int rank> class nest {
         int dim = 0;
         for (const int64_t size : {static_cast<int64_t>(sizes)...}) {
             count_ *= size > 0 ? size : 0;
-            sizes_[dim++] = size;
+            sizes_.of[dim++] = size;
         }
         is_short_ = count_ > 0 && count_ <= INT32_MAX;
         if (is_short_) {
@@ -77,21 +81,23 @@ template <int rank> class nest {
             found.of[0] = left;
             return found;
         }
-        return divided(k);
+        return divided(k, sizes_);
     }
 
   private:
-    KS_NOINLINE indices<rank> divided(int64_t k) const {
+    // It takes sizes by value: what is handed a pointer to may change, and would be read from the frame for each element.
+    KS_NOINLINE static indices<rank> divided(int64_t k, indices<rank> sizes) {
         indices<rank> found;
         for (int dim = rank - 1; dim > 0; --dim) {
-            found.of[dim] = k % sizes_[dim];
-            k /= sizes_[dim];
+            found.of[dim] = k % sizes[dim];
+            k /= sizes[dim];
         }
         found.of[0] = k;
         return found;
     }
 
-    int64_t count_ = 1, sizes_[rank];
+    int64_t count_ = 1;
+    indices<rank> sizes_;
     reciprocal by_[rank];
     bool is_short_;
 };

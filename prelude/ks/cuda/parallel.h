@@ -17,24 +17,31 @@ enum memory { no_memory, own_memory };
 
 // Numbers.
 
-template <class T> __device__ inline T from_below(T value, int lanes) { return __shfl_down_sync(0xffffffffu, value, lanes); }
-__device__ inline int64_t from_below(int64_t value, int lanes) {
-    return __shfl_down_sync(0xffffffffu, static_cast<long long>(value), lanes);
+// What the thread of a team has that is so many `lanes` further down, and what its first one has.
+template <class T> __device__ inline T from_below(T value, int lanes, team in = team::warp) {
+    return __shfl_down_sync(mates(in), value, lanes, static_cast<int>(in));
 }
-__device__ inline bool from_below(bool value, int lanes) {
-    return __shfl_down_sync(0xffffffffu, static_cast<int>(value), lanes) != 0;
+__device__ inline int64_t from_below(int64_t value, int lanes, team in = team::warp) {
+    return __shfl_down_sync(mates(in), static_cast<long long>(value), lanes, static_cast<int>(in));
+}
+__device__ inline bool from_below(bool value, int lanes, team in = team::warp) {
+    return __shfl_down_sync(mates(in), static_cast<int>(value), lanes, static_cast<int>(in)) != 0;
 }
 
-template <class T> __device__ inline T of_first_lane(T value) { return __shfl_sync(0xffffffffu, value, 0); }
-__device__ inline int64_t of_first_lane(int64_t value) { return __shfl_sync(0xffffffffu, static_cast<long long>(value), 0); }
-__device__ inline bool of_first_lane(bool value) { return __shfl_sync(0xffffffffu, static_cast<int>(value), 0) != 0; }
+template <class T> __device__ inline T of_first(T value, team in) { return __shfl_sync(mates(in), value, 0, static_cast<int>(in)); }
+__device__ inline int64_t of_first(int64_t value, team in) {
+    return __shfl_sync(mates(in), static_cast<long long>(value), 0, static_cast<int>(in));
+}
+__device__ inline bool of_first(bool value, team in) {
+    return __shfl_sync(mates(in), static_cast<int>(value), 0, static_cast<int>(in)) != 0;
+}
 
-// What all threads of a warp or block give, combined in an order that is always the same; all of them receive it.
-template <class T, class Combine> __device__ inline T combined_in_warp(T value, const Combine &combine) {
-    for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
-        value = combine(value, from_below(value, lanes));
+// What all threads of a team in a warp, or of a block, give, combined in an order that is always the same; all of them receive it.
+template <class T, class Combine> __device__ inline T combined_in_warp(T value, const Combine &combine, team in) {
+    for (int lanes = static_cast<int>(in) / 2; lanes > 0; lanes /= 2) {
+        value = combine(value, from_below(value, lanes, in));
     }
-    return of_first_lane(value);
+    return of_first(value, in);
 }
 template <class T, class Combine> __device__ inline T combined_in_block(T value, const Combine &combine) {
     KS_SHARED(T, of_warps, block_size / warp_size);
@@ -95,8 +102,8 @@ template <class T, class Combine> struct combined_number {
         ++slot;
     }
     __device__ void finish(runtime &rt, const division &, int &slot) const {
-        if (rt.members() == team::warp) {
-            total = combined_in_warp(mine, combine);
+        if (is_in_warp(rt.members())) {
+            total = combined_in_warp(mine, combine, rt.members());
             return;
         }
         if (rt.members() == team::block) {
@@ -337,7 +344,8 @@ __device__ inline void share(runtime &rt, int64_t n, team by, memory needs, cons
     rt.settle();
     const scratch all(rt);
     const int64_t in_team = runtime::size_of(by);
-    division how = {by, needs == own_memory ? rt.with_memory(by) : rt.teams(by), rt.thread() / in_team, rt.thread() % in_team == 0};
+    const int64_t thread = rt.thread(), number = quotient(thread, in_team);
+    division how = {by, needs == own_memory ? rt.with_memory(by) : rt.teams(by), number, thread == number * in_team};
     ((how.active = own.limit(rt, how.active)), ...);
     constexpr bool stages = (Own::is_staged || ... || false);
     const bool in_blocks = stages && rt.members() == team::grid;
@@ -401,20 +409,23 @@ struct rows {
 };
 
 // Who takes an iteration: the team with which all are done first, by the number of steps that each thread takes one after the
-// other. The rest is what it costs, in such steps, to read rows apart, and to combine what a team has found out. `in_order`: no
-// team adds to a tensor at the same time as another.
+// other, in eighths. The rest is what it costs to read rows apart (memory comes in pieces that eight threads read), and to go from
+// row to row. `in_order`: no team adds to a tensor at the same time as another.
 __device__ inline team best_team(const runtime &rt, int64_t n, int64_t steps, bool in_order) {
     const auto turns = [](int64_t count, int64_t at_once) { return quotient(count + at_once - 1, at_once); };
-    const int64_t costs[] = {
-        turns(n, rt.threads()) * steps * 8,
-        turns(n, rt.teams(team::warp)) * (turns(steps, warp_size) + 1),
-        turns(n, rt.teams(team::block)) * (turns(steps, blockDim.x) + 4),
-        n * (turns(steps, rt.threads()) + 100)};
-    int best = 0;
-    for (int k = in_order ? 3 : 1; k < 4; ++k) {
-        best = costs[k] < costs[best] ? k : best;
+    team best = team::thread;
+    int64_t least = turns(n, rt.threads()) * steps * 64;
+    const auto consider = [&](team by, int64_t cost) {
+        best = cost < least ? by : best;
+        least = cost < least ? cost : least;
+    };
+    if (!in_order) {
+        consider(eight, turns(n, rt.teams(eight)) * (turns(steps, 8) * 10 + 32));
+        consider(team::warp, turns(n, rt.teams(team::warp)) * (turns(steps, warp_size) * 8 + 32));
+        consider(team::block, turns(n, rt.teams(team::block)) * (turns(steps, blockDim.x) * 8 + 64));
     }
-    return static_cast<team>(best);
+    consider(team::grid, n * (turns(steps, rt.threads()) + 100) * 8);
+    return best;
 }
 
 // A body with loops that are divided: a function, and not once more for each team that may take an iteration, as it is long.

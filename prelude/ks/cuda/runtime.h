@@ -1,8 +1,8 @@
 // What a kernel sees of the grid that runs it: scratch memory, errors, and how its threads meet.
 //
 // All threads walk through a kernel's function together: each computes the same numbers from the same memory, up to a
-// loop that `ks::parallel` divides, in which each one is alone with its iterations, or a warp or a block walks through
-// each of its iterations together. What is written outside of such loops is written by all threads that walk together,
+// loop that `ks::parallel` divides, in which each one is alone with its iterations, or a few threads of a warp, or a block,
+// walk through each of its iterations together. What is written outside of such loops is written by all threads that walk together,
 // each its share, between two meetings.
 #ifndef KS_CUDA_RUNTIME_H
 #define KS_CUDA_RUNTIME_H
@@ -48,8 +48,16 @@ struct grid {
     bool traps;
 };
 
-// Who walks through code together.
-enum class team { thread, warp, block, grid };
+// Who walks through code together: neighbours in a warp, as many as the number says, which is a power of two; a block; all.
+enum class team : int { thread = 1, warp = warp_size, block, grid };
+constexpr team eight = static_cast<team>(8);
+KS_KERNEL_FN bool is_in_warp(team kind) { return kind <= team::warp; }
+
+// The lanes of this thread's team in its warp.
+__device__ inline unsigned mates(team kind) {
+    const unsigned count = static_cast<unsigned>(kind);
+    return 0xffffffffu >> (warp_size - count) << (threadIdx.x % warp_size & ~(count - 1));
+}
 
 // Loads and stores of so many bytes at once need memory aligned to them.
 constexpr int64_t alignment = 16;
@@ -135,18 +143,16 @@ class runtime {
     __device__ int64_t threads() const { return size_of(team_); }
     __device__ int64_t thread() const {
         switch (team_) {
-            case team::thread: return 0;
-            case team::warp: return threadIdx.x % warp_size;
+            case team::grid: return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
             case team::block: return threadIdx.x;
-            default: return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+            default: return threadIdx.x & (static_cast<unsigned>(team_) - 1);
         }
     }
     __device__ static int64_t size_of(team kind) {
         switch (kind) {
-            case team::thread: return 1;
-            case team::warp: return warp_size;
+            case team::grid: return static_cast<int64_t>(gridDim.x) * blockDim.x;
             case team::block: return blockDim.x;
-            default: return static_cast<int64_t>(gridDim.x) * blockDim.x;
+            default: return static_cast<int64_t>(kind);
         }
     }
 
@@ -155,10 +161,10 @@ class runtime {
     __device__ void meet() {
         is_behind_ = false;
         switch (team_) {
-            case team::thread: return;
-            case team::warp: __syncwarp(); return;
-            case team::block: __syncthreads(); return;
             case team::grid: meet_all(); return;
+            case team::block: __syncthreads(); return;
+            case team::thread: return;
+            default: __syncwarp(mates(team_)); return;
         }
     }
 

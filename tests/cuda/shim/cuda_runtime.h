@@ -74,9 +74,10 @@ void begin_copy(void *to, const void *from, int bytes, int valid);
 void end_group();
 void await_groups(int pending);
 
-// What another thread of the warp gives at the same time, the one `lanes` further down, or that of a number.
-uint64_t from_below(uint64_t bits, int lanes);
-uint64_t from_lane(uint64_t bits, int lane);
+// What another thread of the warp gives at the same time, of those in the mask: the one `lanes` further down, or that of a number,
+// both within as many neighbours as the width says.
+uint64_t from_below(unsigned mask, uint64_t bits, int lanes, int width);
+uint64_t from_lane(unsigned mask, uint64_t bits, int lane, int width);
 
 template <class T, class F> KS_UNCHECKED T change(T *place, bool orders, F f) {
     atomic(place, sizeof(T), orders);
@@ -88,23 +89,23 @@ template <class T, class F> KS_UNCHECKED T change(T *place, bool orders, F f) {
 }  // namespace shim
 
 void __syncthreads();
-void __syncwarp();
+void __syncwarp(unsigned mask = 0xffffffffu);
 void __threadfence();
 inline void __threadfence_system() { __threadfence(); }
 inline void __nanosleep(unsigned) { shim::pause(); }
 
-template <class T> KS_UNCHECKED T __shfl_down_sync(unsigned, T value, int lanes) {
+template <class T> KS_UNCHECKED T __shfl_down_sync(unsigned mask, T value, int lanes, int width = 32) {
     uint64_t bits = 0;
     __builtin_memcpy(&bits, &value, sizeof value);
-    bits = shim::from_below(bits, lanes);
+    bits = shim::from_below(mask, bits, lanes, width);
     __builtin_memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-template <class T> KS_UNCHECKED T __shfl_sync(unsigned, T value, int lane) {
+template <class T> KS_UNCHECKED T __shfl_sync(unsigned mask, T value, int lane, int width = 32) {
     uint64_t bits = 0;
     __builtin_memcpy(&bits, &value, sizeof value);
-    bits = shim::from_lane(bits, lane);
+    bits = shim::from_lane(mask, bits, lane, width);
     __builtin_memcpy(&value, &bits, sizeof value);
     return value;
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cuda_runtime.h"
+#include "groups.h"
 #include "places.h"
 #include "undefined.h"
 
@@ -22,55 +23,9 @@ dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace {
 
-using Clock = std::vector<uint32_t>;
-
-void join(Clock &into, const Clock &other) {
-    for (size_t k = 0; k < into.size(); ++k) {
-        into[k] = std::max(into[k], other[k]);
-    }
-}
+using shim::Access, shim::Cell, shim::Clock, shim::Fiber, shim::Group, shim::Warp, shim::join;
 
 struct Left {};
-
-struct Copy {
-    char *to;
-    const char *from;
-    int bytes, valid, group;
-};
-
-struct Fiber;
-
-// Threads that wait for each other; those that have left are not waited for.
-struct Group {
-    std::vector<Fiber *> members;
-    size_t arrived = 0;
-    uint64_t turn = 0;
-    const void *place = nullptr;
-    bool orders = false;
-};
-
-struct Fiber {
-    size_t number;
-    unsigned block, thread;
-    Group *of_block, *of_warp;
-    uintptr_t stack;
-    shim::Pieces pieces, near_pieces;
-    shim::Span near = {0, 0};
-    ucontext_t context = {};
-    bool done = false;
-    uint64_t given = 0;
-    Clock clock, published, pending;
-    std::vector<Copy> copies;
-    int groups = 0;
-};
-
-struct Access {
-    uint32_t thread, time;
-};
-struct Cell {
-    Access write = {0, 0};
-    std::vector<Access> atomics, reads;
-};
 
 constexpr size_t stack_size = 256 << 10;
 
@@ -85,6 +40,7 @@ struct Grid {
     std::unique_ptr<char[]> stacks;
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<std::unique_ptr<Group>> groups;
+    std::vector<std::unique_ptr<Warp>> warps;
     std::vector<std::map<const void *, Shared>> shared;
     std::unordered_map<uintptr_t, Cell> cells;
     std::unordered_map<const void *, Clock> ordered;
@@ -161,11 +117,15 @@ void main_of_fiber() {
     self->done = true;
     grid->progress = true;
     // Whoever waits for this thread has waited long enough.
-    for (Group *group : {self->of_block, self->of_warp}) {
-        const size_t left = present(*group);
-        if (left > 0 && group->arrived == left) {
-            open(*group, group->orders);
+    const auto let_go = [](Group &group) {
+        const size_t left = present(group);
+        if (left > 0 && group.arrived == left) {
+            open(group, group.orders);
         }
+    };
+    let_go(*self->of_block);
+    for (auto &[mask, group] : self->warp->groups) {
+        let_go(group);
     }
     swapcontext(&self->context, &grid->scheduler);
 }
@@ -357,13 +317,25 @@ void released(const void *place) {
     (begin >= self.stack && begin < self.stack + stack_size ? self.near_pieces : self.pieces).release(begin);
 }
 
-static uint64_t exchange(uint64_t bits, size_t lane, const void *place) {
+// The threads of this one's warp that are in a mask.
+static Group &group_of(unsigned mask) {
+    const Fiber &self = *grid->running;
+    if ((mask >> self.thread % 32 & 1) == 0) {
+        complain("a thread waits for others that do not wait for it");
+    }
+    return self.warp->of(mask);
+}
+
+static uint64_t exchange(unsigned mask, uint64_t bits, size_t lane, const void *place) {
     Fiber &self = *grid->running;
-    Group &warp = *self.of_warp;
+    Group &group = group_of(mask);
     self.given = bits;
-    wait_for(warp, false, place);
-    const uint64_t received = lane < warp.members.size() ? warp.members[lane]->given : bits;
-    wait_for(warp, false, nullptr);
+    wait_for(group, false, place);
+    if (lane < 32 && (mask >> lane & 1) == 0) {
+        complain("a thread asks one that does not answer");
+    }
+    const uint64_t received = lane < self.warp->lanes.size() ? self.warp->lanes[lane]->given : bits;
+    wait_for(group, false, nullptr);
     return received;
 }
 
@@ -392,12 +364,16 @@ void await_groups(int pending) {
     self.copies.erase(std::remove_if(self.copies.begin(), self.copies.end(), is_due), self.copies.end());
 }
 
-uint64_t from_below(uint64_t bits, int lanes) {
-    const size_t there = grid->running->thread % 32 + static_cast<size_t>(lanes);
-    return exchange(bits, there, __builtin_return_address(0));
+uint64_t from_below(unsigned mask, uint64_t bits, int lanes, int width) {
+    const int own = static_cast<int>(grid->running->thread % 32), there = own + lanes;
+    const int lane = own / width == there / width ? there : own;
+    return exchange(mask, bits, static_cast<size_t>(lane), __builtin_return_address(0));
 }
 
-uint64_t from_lane(uint64_t bits, int lane) { return exchange(bits, static_cast<size_t>(lane), __builtin_return_address(0)); }
+uint64_t from_lane(unsigned mask, uint64_t bits, int lane, int width) {
+    const int own = static_cast<int>(grid->running->thread % 32);
+    return exchange(mask, bits, static_cast<size_t>(own / width * width + lane % width), __builtin_return_address(0));
+}
 
 void run(dim3 blocks, dim3 threads, bool together, void (*body)(void *), void *argument) {
     Grid all;
@@ -413,18 +389,18 @@ void run(dim3 blocks, dim3 threads, bool together, void (*body)(void *), void *a
     for (unsigned block = 0; block < blocks.x; ++block) {
         all.groups.push_back(std::make_unique<Group>());
         Group *const of_block = all.groups.back().get();
-        Group *of_warp = nullptr;
+        Warp *warp = nullptr;
         for (unsigned thread = 0; thread < threads.x; ++thread) {
             if (thread % 32 == 0) {
-                all.groups.push_back(std::make_unique<Group>());
-                of_warp = all.groups.back().get();
+                all.warps.push_back(std::make_unique<Warp>());
+                warp = all.warps.back().get();
             }
             auto fiber = std::make_unique<Fiber>();
             fiber->number = all.fibers.size();
             fiber->block = block;
             fiber->thread = thread;
             fiber->of_block = of_block;
-            fiber->of_warp = of_warp;
+            fiber->warp = warp;
             char *const stack = all.stacks.get() + fiber->number * stack_size;
             fiber->stack = reinterpret_cast<uintptr_t>(stack);
             fiber->clock.assign(count, 0);
@@ -436,7 +412,7 @@ void run(dim3 blocks, dim3 threads, bool together, void (*body)(void *), void *a
             fiber->context.uc_link = nullptr;
             makecontext(&fiber->context, main_of_fiber, 0);
             of_block->members.push_back(fiber.get());
-            of_warp->members.push_back(fiber.get());
+            warp->lanes.push_back(fiber.get());
             all.fibers.push_back(std::move(fiber));
         }
     }
@@ -469,7 +445,7 @@ void run(dim3 blocks, dim3 threads, bool together, void (*body)(void *), void *a
 
 }  // namespace shim
 
-void __syncwarp() { wait_for(*grid->running->of_warp, true, __builtin_return_address(0)); }
+void __syncwarp(unsigned mask) { wait_for(shim::group_of(mask), true, __builtin_return_address(0)); }
 
 void __syncthreads() { wait_for(*grid->running->of_block, true, __builtin_return_address(0)); }
 
