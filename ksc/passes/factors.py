@@ -37,23 +37,25 @@ Definitions = Mapping[Var, Eqn]
 
 def take_out_factors(program: Program) -> Program:
     """Do so in all functions; the same program where there is nothing to do."""
-    found = with_functions(program, lambda function: with_body(function, _block(function.body, {}, None)))
+    found = with_functions(program, lambda function: with_body(function, _block(function.body, {}, None, {})))
     return program if found is program else remove_dead_code(found)
 
 
-def _block(block: Block, around: Definitions, owner: Eqn | None) -> Block:
-    """A block of ``owner``; ``around`` defines what it may read."""
-    known = dict(around)
+def _block(block: Block, around: Definitions, owner: Eqn | None, lanes: Definitions) -> Block:
+    """A block of ``owner``; ``around`` defines what it may read, ``lanes`` what of this is made in loops."""
+    known, own = dict(around), dict(lanes)
     eqns: list[Eqn] = []
     for eqn in block.eqns:
-        inner = with_blocks(eqn, [_block(body, known, eqn) for body in eqn.blocks])
+        inner = with_blocks(eqn, [_block(body, known, eqn, own) for body in eqn.blocks])
         made = [inner]
         if eqn.op == "reduce" and eqn.params["monoid"] == "add" and any(map(_is_summed, eqn.outs)) and _is_long(eqn):
             made = _taken_out(inner, known)
             if owner is not None and owner.op == "build" and made == [inner]:
-                made = _split(inner)
+                made = _split(inner, own)
         eqns += made
-        known.update((out, one) for one in made for out in one.outs)
+        defined = {out: one for one in made for out in one.outs}
+        known.update(defined)
+        own.update(defined if owner is not None else {})
     return with_eqns(block, eqns)
 
 
@@ -108,11 +110,16 @@ def _taken_out(total: Eqn, known: Definitions) -> list[Eqn]:
     return [replace(total, outs=tuple(outs), blocks=(block,)), *after.eqns]
 
 
-def _split(total: Eqn) -> list[Eqn]:
-    """A sum for each of the products of elements that a term consists of, and the sum of these."""
+def _split(total: Eqn, lanes: Definitions) -> list[Eqn]:
+    """A sum for each of the products of elements that terms consist of, and the sums of these; others stay together.
+
+    Where several are summed up at once, only of what may be a product of matrices: no factor is a vector that all lanes
+    share, rather than one that is made in ``lanes``.
+    """
     (body,) = total.blocks
+    if any(eqn.op not in PRIMITIVES and eqn.op != "index" for eqn in body.eqns):
+        return [total]
     made = {out: eqn for eqn in body.eqns for out in eqn.outs}
-    products: list[Eqn] = []
 
     def addends(atom: Atom) -> Iterator[Atom]:
         eqn = made.get(atom) if isinstance(atom, Var) else None
@@ -122,20 +129,35 @@ def _split(total: Eqn) -> list[Eqn]:
         else:
             yield atom
 
-    found = [*addends(body.results[0])] if len(total.outs) == 1 else []
-    if len(found) < 2 or any(eqn.op not in PRIMITIVES and eqn.op != "index" for eqn in body.eqns):
-        return [total]
-    for term in found:
-        block = clone_block(prune_block(Block(body.params, body.eqns, (term,), body.span), ()), {})
-        part = replace(total, outs=(Var(total.outs[0].name, Float),), blocks=(block,))
-        if terms_of(part) is None:
-            return [total]
-        products.append(part)
+    def summed(name: str, results: Sequence[Atom]) -> Eqn:
+        block = clone_block(prune_block(Block(body.params, body.eqns, tuple(results), body.span), ()), {})
+        return replace(total, outs=tuple(Var(name, result.type) for result in results), blocks=(block,))
+
+    def is_split(part: Eqn) -> bool:
+        reads = terms_of(part) or ()
+        return bool(reads) and (len(total.outs) == 1 or all(len(r.args) > 2 or r.args[0] in lanes for r in reads))
+
+    products: list[Eqn] = []
     after = Builder(total.span)
-    value: Atom = products[0].outs[0]
-    for part in products[1:]:
-        value = after.apply("add", value, part.outs[0], name=total.outs[0].name)
-    after.eqns[-1] = replace(after.eqns[-1], outs=total.outs)
+    rest: list[int] = []
+    for k, (out, result) in enumerate(zip(total.outs, body.results, strict=True)):
+        parts = [summed(out.name, [term]) for term in addends(result)]
+        if not all(map(is_split, parts)):
+            rest.append(k)
+            continue
+        products += parts
+        if len(parts) == 1:
+            products[-1] = replace(parts[0], outs=(out,))
+            continue
+        value: Atom = parts[0].outs[0]
+        for part in parts[1:]:
+            value = after.apply("add", value, part.outs[0], name=out.name)
+        after.eqns[-1] = replace(after.eqns[-1], outs=(out,))
+    if len(products) + len(rest) == len(total.outs) and len(products) < 2:
+        return [total]
+    if rest:
+        left = summed("", [body.results[k] for k in rest])
+        products.insert(0, replace(left, outs=tuple(total.outs[k] for k in rest)))
     return [*products, *after.eqns]
 
 

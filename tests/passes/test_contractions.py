@@ -151,6 +151,16 @@ def test_tangents_of_products_are_products() -> None:
     assert special.source("j", torch.float32).text.count("ks::multiply(") == 2
 
 
+def test_a_value_and_its_tangent_are_products_of_their_own() -> None:
+    args = [arg.detach() for arg in arguments("layer", SIZES[0], torch.float64)]
+    dots = [torch.cos(arg) for arg in args]
+    _, tangent = torch.func.jvp(layer, tuple(args), tuple(dots))
+    _, wanted = torch.func.jvp(KERNELS["layer"][1], tuple(args), tuple(dots))
+    torch.testing.assert_close(tangent, wanted)
+    special, _ = layer._specialise(tuple(args), {})
+    assert special.source("j", torch.float64).text.count("ks::multiply(") == 3
+
+
 def test_threads_share_out_products() -> None:
     args = [torch.randn(300, 24, 24, requires_grad=True) for _ in range(2)]
     special, _ = batches._specialise(args, {})
