@@ -42,7 +42,7 @@ GPU_TESTS := $(addprefix tests/,cuda/test_grid.py cuda/test_products.py cuda/tes
 # PyTorch's way to the kernels; without a GPU test_dispatch.py runs them on a device that is pretended.
 GPU_CHECKS := $(addprefix tests/cuda/pretend/,checks.py on_gpu.py suite.py)
 
-test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc, and compare them with the CPU; JOBS=16 for more processes, LIMIT=540 for so many seconds
+test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc or NVRTC, and compare them with the CPU; JOBS=16 for more processes, LIMIT=540 for so many seconds
 	KSC_TEST_GPU=1 $(if $(LIMIT),timeout --foreground --signal=INT --kill-after=60 $(LIMIT)) \
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup --tb=short $(GPU_TESTS) $(GPU_CHECKS) $(PYTEST_ARGS)
 

@@ -66,7 +66,7 @@ class Inside:
 
     @property
     def cuda(self) -> str:
-        """The generated CUDA of the kernel and its vjp, in the default dtype; neither a GPU nor nvcc is needed for it.
+        """The generated CUDA of the kernel and its vjp, in the default dtype; no GPU is needed for it, nor a compiler.
 
         Raises UnsupportedError (KS119) where a GPU cannot run it.
         """

@@ -33,8 +33,8 @@ OTHERS: Mapping[str, ErrorCode] = {
         ErrorCode("KS503", "a library that was built cannot be opened", "`ksc cache clear`, and see the message"),
         ErrorCode(
             "KS504",
-            "nvcc is not found, or asked for GPUs that do not exist",
-            "`pip install nvidia-cuda-nvcc`, or install the CUDA toolkit and set `CUDA_HOME`",
+            "neither nvcc nor NVRTC is found, or they are asked for GPUs that do not exist",
+            "`pip install nvidia-cuda-nvrtc` or `nvidia-cuda-nvcc`, or install the CUDA toolkit and set `CUDA_HOME`",
         ),
         ErrorCode("KS600", "the folder of built kernels cannot be used", "give another one by `KSC_BUILD_DIR`"),
         ErrorCode(

@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "where annotations do not tell the dimensions of tensors, for what NAME_bench_configs of the module yields",
     )
     add_dtypes(parser)
-    parser.add_argument("--cuda", action="store_true", help="for GPUs as well, with nvcc; no GPU is needed")
+    parser.add_argument("--cuda", action="store_true", help="for GPUs as well, with nvcc or NVRTC; no GPU is needed")
     parser.add_argument(
         "--timings",
         action="store_true",

@@ -9,14 +9,14 @@ import json
 import platform
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ksc.compiler.cuda import find_cuda_compiler
 from ksc.compiler.driver import find_ninja
 from ksc.compiler.options import BuildOptions
 from ksc.compiler.store import writable_store
@@ -143,19 +143,20 @@ def check_prelude() -> Finding:
 
 
 def check_cuda() -> Finding:
-    """CUDA is optional: a torch built for it, a device, and nvcc."""
+    """CUDA is optional: a torch built for it, a device, and nvcc or NVRTC."""
     try:
         torch = importlib.import_module("torch")
     except (ImportError, OSError):
         return Finding("CUDA", False, False, "torch is missing")
-    nvcc = shutil.which("nvcc")
     if torch.version.cuda is None:
-        return Finding("CUDA", False, False, "this torch is built without it", "a CUDA build of torch and the toolkit")
+        return Finding("CUDA", False, False, "this torch is built without it", "a CUDA build of torch")
     if not torch.cuda.is_available():
         return Finding("CUDA", False, False, "no device is visible", "a driver and a device")
-    if nvcc is None:
-        return Finding("CUDA", False, False, "nvcc is not found", "the CUDA toolkit")
-    return Finding("CUDA", True, False, f"{torch.version.cuda}, {torch.cuda.get_device_name()}, {nvcc}")
+    try:
+        path = find_cuda_compiler().path
+    except BuildError as error:
+        return replace(_missing("CUDA", error), needed=False)
+    return Finding("CUDA", True, False, f"{torch.version.cuda}, {torch.cuda.get_device_name()}, {path}")
 
 
 def check_core() -> Finding:

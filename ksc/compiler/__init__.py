@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ksc.compiler.cache import CachedKernel, clear, list_kernels
     from ksc.compiler.cached_build import BuiltKernel, build, build_cuda, build_many, find_or_build
+    from ksc.compiler.cuda_options import CudaOptions
     from ksc.compiler.library import LoadedKernel, load
-    from ksc.compiler.nvcc import CudaOptions
     from ksc.compiler.options import BuildOptions
 
 _HOMES = {
@@ -20,7 +20,7 @@ _HOMES = {
     **dict.fromkeys(("BuiltKernel", "build", "build_cuda", "build_many", "find_or_build"), "cached_build"),
     **dict.fromkeys(("LoadedKernel", "load"), "library"),
     "BuildOptions": "options",
-    "CudaOptions": "nvcc",
+    "CudaOptions": "cuda_options",
 }
 
 __all__ = [

@@ -22,7 +22,9 @@ from ksc.timings import is_recording, timed
 
 if TYPE_CHECKING:
     from ksc.codegen.unit import GeneratedSource
-    from ksc.compiler.nvcc import CudaOptions
+    from ksc.compiler.cuda_options import CudaOptions
+    from ksc.compiler.nvcc import Nvcc
+    from ksc.compiler.nvrtc import Nvrtc
 
 logger = logging.getLogger("ksc.compiler")
 
@@ -115,7 +117,7 @@ def find_or_build(
 def build_cuda(source: GeneratedSource, options: CudaOptions | None = None) -> BuiltKernel:
     """Compile a source for GPUs, unless that has been done before; no GPU is needed.
 
-    Raises BuildError where nvcc is missing or refuses the source, CacheError as ``build`` does.
+    Raises BuildError where neither nvcc nor NVRTC is there, or it refuses the source, CacheError as ``build`` does.
     """
     return find_or_build_cuda(source.name, source.text, lambda: source, options)
 
@@ -124,29 +126,29 @@ def find_or_build_cuda(
     name: str, identity: str, generate: Callable[[], GeneratedSource], options: CudaOptions | None = None
 ) -> BuiltKernel:
     """The same of what ``identity`` stands for, as ``find_or_build`` does it for the CPU."""
-    from ksc.compiler.nvcc import CudaOptions, compile_cuda, find_nvcc
+    from ksc.compiler.cuda import find_cuda_compiler
+    from ksc.compiler.cuda_options import CudaOptions
 
     chosen = options or CudaOptions.from_environment()
     made_of = _hash(identity, prelude_digest(prelude_dir()), *chosen.compile_flags())
     try:
-        nvcc = find_nvcc()
+        compiler = find_cuda_compiler()
     except BuildError:
         # What another compiler made of the same source serves as well.
         made = _made_by_any(name, made_of)
         if made is None:
             raise
         return BuiltKernel(made)
-    key = _hash(made_of, nvcc.identity)
+    key = _hash(made_of, compiler.identity)
     found = _find(name, key)
     if found is not None:
         return BuiltKernel(found)
 
     def compile_source(_: GeneratedSource, file: Path, library: Path) -> list[str]:
         with timed("CUDA compiler"):
-            flags = compile_cuda(file, library, nvcc=nvcc, options=chosen, include=prelude_dir())
-        return [*nvcc.command, *flags]
+            return compiler.compile(file, library, chosen, prelude_dir())
 
-    return _build(name, generate, compile_source, nvcc, key, made_of, suffix=".cu")
+    return _build(name, generate, compile_source, compiler, key, made_of, suffix=".cu")
 
 
 def build_many(sources: Iterable[GeneratedSource], options: BuildOptions | None = None) -> list[BuiltKernel]:
@@ -199,7 +201,7 @@ def _build(
     name: str,
     generate: Callable[[], GeneratedSource],
     compile_source: Callable[[GeneratedSource, Path, Path], list[str]],
-    compiler: Compiler,
+    compiler: Compiler | Nvcc | Nvrtc,
     key: str,
     made_of: str,
     *,

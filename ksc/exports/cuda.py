@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ksc.compiler.nvcc import AHEAD_OF_TIME, ARCHITECTURES_VARIABLES, CudaOptions
+from ksc.compiler.cuda_options import AHEAD_OF_TIME, ARCHITECTURES_VARIABLES, CudaOptions
 from ksc.exports.c_library import comparisons, described
 from ksc.exports.files import copy_prelude, write
 from ksc.exports.manifest import manifest, save

@@ -1,6 +1,6 @@
 """Running generated CUDA on the CPU: the shim's threads take the place of a GPU's, and look for races.
 
-With ``KSC_TEST_GPU=1`` the same kernels are compiled with nvcc and run on the GPU, where nothing looks for races. Either
+With ``KSC_TEST_GPU=1`` the same kernels are compiled for the GPU and run on it, where nothing looks for races. Either
 way operands are copied to memory of the device and back.
 """
 
@@ -13,7 +13,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,8 @@ import numpy as np
 import torch
 
 from ksc.codegen import Dtype, GeneratedSource
+from ksc.compiler.cuda import find_cuda_compiler
+from ksc.compiler.cuda_options import CudaOptions
 from ksc.ir.nodes import Program
 from ksc.paths import prelude_dir
 from tests.codegen.harness import _EDGE, _guarded, _Tensor, numpy_dtype, stored_as
@@ -167,8 +169,8 @@ class Library:
         text.write_text(joined(sources), "utf-8")
         if ON_GPU:
             made = stem.with_suffix(".so")
-            flags = ["-std=c++20", "-arch=native", "-fmad=false", "-shared", "-Xcompiler", "-fPIC"]
-            _run("nvcc", *flags, "-I", str(prelude_dir()), str(text), "-o", str(made))
+            present = replace(CudaOptions.from_environment(), contract=False)
+            find_cuda_compiler().compile(text, made, present, prelude_dir())
             self.library = ctypes.CDLL(str(made))
             return
         made = stem.with_suffix(".o")

@@ -34,7 +34,7 @@ __device__ inline ks::matrix<{type}> operand(ks::tensor<{type}, 2> x, int64_t tu
 }}
 
 // how: the kind of tiles, splits, terms of each, whether a and b are transposes, whether c is, whether a block does it.
-__global__ void __launch_bounds__(ks::block_size, 2)
+extern "C" __global__ void __launch_bounds__(ks::block_size, 2)
 planned_{name}_grid(const __grid_constant__ ks::grid about, const __grid_constant__ ks::operands<4> operands) {{
     ks::runtime rt(about, "f.py", operands.at, 0, false);
     const auto c = ks::argument<{type}, 2>(rt, operands.at[0]), a = ks::argument<{type}, 2>(rt, operands.at[1]);
@@ -63,8 +63,10 @@ planned_{name}_grid(const __grid_constant__ ks::grid about, const __grid_constan
     rt.part_ways();
 }}
 
+KS_LAUNCHED(planned_{name}_grid);
+
 extern "C" int ks_planned_{name}(const ks_cuda *device, const ks_tensor *operands) {{
-    return ks::enter<planned_{name}_grid, 4>(device, operands, {{2, 2, 2, 1}}, 0, true);
+    return ks::enter<4>(planned_{name}_grid_launched, device, operands, {{2, 2, 2, 1}}, 0, true);
 }}
 
 }}  // namespace planned_{name}_kernel

@@ -15,7 +15,7 @@ KERNEL = """
 
 namespace {name}_kernel {{
 
-__global__ void __launch_bounds__(ks::block_size)
+extern "C" __global__ void __launch_bounds__(ks::block_size)
 {name}_grid(const __grid_constant__ ks::grid about, const __grid_constant__ ks::operands<2> operands) {{
     ks::runtime rt(about, "f.py", operands.at, 1, {glances});
     [[maybe_unused]] const auto y = ks::argument<float, 1>(rt, operands.at[0]);
@@ -24,8 +24,10 @@ __global__ void __launch_bounds__(ks::block_size)
     {body}
 }}
 
+KS_LAUNCHED({name}_grid);
+
 extern "C" int ks_{name}(const ks_cuda *device, const ks_tensor *operands) {{
-    return ks::enter<{name}_grid, 2>(device, operands, {{1, 1}}, 1, true);
+    return ks::enter<2>({name}_grid_launched, device, operands, {{1, 1}}, 1, true);
 }}
 
 }}  // namespace {name}_kernel

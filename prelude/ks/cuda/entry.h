@@ -1,15 +1,13 @@
-// Between a tensor entry and the grid that runs the function behind it.
+// What a grid does around the function of a tensor entry: the host's operands become its arguments, and its values the results.
 #ifndef KS_CUDA_ENTRY_H
 #define KS_CUDA_ENTRY_H
 
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 #include <type_traits>
 
 #include "ks/cuda/bulk.h"
 #include "ks/cuda/indices.h"
-#include "ks/cuda/launch.h"
 #include "ks/cuda/runtime.h"
 #include "ks/cuda/sized.h"
 #include "ks/operand.h"
@@ -72,34 +70,6 @@ __device__ inline void give(runtime &rt, const given &operand, const tensor<T, r
     }
     Stored *const place = static_cast<Stored *>(operand.data);
     for_each(rt, value.count(), [=](int64_t k) { place[k] = static_cast<Stored>(value.data[k]); });
-}
-
-// Runs a kernel on the host's operands, of the given ranks, in as many blocks as their elements ask for; on one thread
-// where it is not made for more.
-template <auto kernel, int count>
-inline int enter(const ks_cuda *device, const ks_tensor *described, std::initializer_list<int> ranks, int numbers, bool together) {
-    operands<count> all = {};
-    int64_t most = 1;
-    int k = 0;
-    for (const int rank : ranks) {
-        if (rank > KS_CUDA_MOST_DIMENSIONS) {
-            return KS_CUDA_RANK;
-        }
-        given &operand = all.at[k];
-        operand.data = described[k].data;
-        if (operand.data == nullptr && rank == 0) {
-            operand.sizes[0] = described[k].sizes[0];
-        }
-        int64_t step = 1;
-        for (int dim = rank - 1; dim >= 0; --dim) {
-            operand.sizes[dim] = described[k].sizes[dim];
-            operand.strides[dim] = described[k].strides != nullptr ? described[k].strides[dim] : step;
-            step *= operand.sizes[dim];
-        }
-        most = step > most ? step : most;
-        ++k;
-    }
-    return launch<kernel>(device, together ? most : 0, numbers, all);
 }
 
 }  // namespace ks

@@ -1,4 +1,4 @@
-// Putting a grid on a stream.
+// Putting a grid on a stream. For the host's compiler.
 #ifndef KS_CUDA_LAUNCH_H
 #define KS_CUDA_LAUNCH_H
 
@@ -7,28 +7,51 @@
 
 #include <cuda_runtime.h>
 
-#include "ks/cuda/runtime.h"
+#include "ks/cuda/given.h"
+
+// A kernel of this file, by its name, as `<name>_launched`.
+#ifndef KS_LAUNCHED
+#define KS_LAUNCHED(name) static const ks::kernel name##_launched(name)
+#endif
 
 namespace ks {
 
-// How many blocks of a kernel the current device holds at a time; they are counted once for each device.
-template <auto kernel> inline int resident_blocks(int device) {
-    constexpr int most_devices = 64;
-    static std::atomic<int> counted[most_devices];
-    int blocks = device < most_devices ? counted[device].load(std::memory_order_relaxed) : 0;
-    if (blocks == 0) {
-        int each = 0, processors = 0;
-        if (cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, block_size, 0) != cudaSuccess ||
-            cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) {
-            return 1;
-        }
-        blocks = each * processors > 0 ? each * processors : 1;
-        if (device < most_devices) {
-            counted[device].store(blocks, std::memory_order_relaxed);
-        }
+// A kernel as the host launches it: its function, or what else the header of CUDA's runtime takes for one.
+template <class Function> class kernel {
+  public:
+    constexpr explicit kernel(Function function) : function_(function) {}
+
+    // Puts so many blocks on the stream, those of a grid whose threads meet `together`.
+    int start(const ks_cuda *device, unsigned blocks, void **arguments, int threads = block_size, bool together = false) const {
+        const cudaStream_t stream = static_cast<cudaStream_t>(device->stream);
+        const dim3 each(static_cast<unsigned>(threads));
+        return static_cast<int>(together ? cudaLaunchCooperativeKernel(function_, dim3(blocks), each, arguments, 0, stream)
+                                         : cudaLaunchKernel(function_, dim3(blocks), each, arguments, 0, stream));
     }
-    return blocks;
-}
+
+    // How many blocks the current device holds at a time; they are counted once for each device.
+    int resident_blocks(int device) const {
+        int blocks = device < most_devices ? counted_[device].load(std::memory_order_relaxed) : 0;
+        if (blocks == 0) {
+            int each = 0, processors = 0;
+            if (cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, function_, block_size, 0) != cudaSuccess ||
+                cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) {
+                return 1;
+            }
+            blocks = each * processors > 0 ? each * processors : 1;
+            if (device < most_devices) {
+                counted_[device].store(blocks, std::memory_order_relaxed);
+            }
+        }
+        return blocks;
+    }
+
+  private:
+    static constexpr int most_devices = 64;
+
+    Function function_;
+    mutable std::atomic<int> counted_[most_devices] = {};
+};
 
 // For ks_cuda_kernel.
 inline long long resident_threads() {
@@ -55,7 +78,7 @@ inline grid grid_of(const ks_cuda *device) {
 
 // Whether there is memory for the blocks to combine so many numbers; a report says how much there should be.
 inline bool has_partials(const ks_cuda *device, int numbers, int64_t blocks) {
-    const auto wanted = static_cast<size_t>(runtime::partial_bytes(numbers, static_cast<unsigned>(blocks)));
+    const auto wanted = static_cast<size_t>(partial_bytes(numbers, static_cast<unsigned>(blocks)));
     if (device->scratch_bytes >= wanted) {
         return true;
     }
@@ -66,22 +89,19 @@ inline bool has_partials(const ks_cuda *device, int numbers, int64_t blocks) {
 }
 
 // Launches a kernel whose threads meet: no more blocks than run at a time. With no `elements` it has a single thread.
-template <auto kernel, class Operands> inline int launch(const ks_cuda *device, int64_t elements, int numbers, Operands all) {
+template <class Function>
+inline int launch(const kernel<Function> &walking, const ks_cuda *device, int64_t elements, int numbers, void *operands) {
     grid about = grid_of(device);
-    void *arguments[] = {&about, &all};
-    const cudaStream_t stream = static_cast<cudaStream_t>(device->stream);
+    void *arguments[] = {&about, operands};
     if (elements == 0) {
-        if (!has_partials(device, numbers, 1)) {
-            return KS_CUDA_SCRATCH;
-        }
-        return static_cast<int>(cudaLaunchKernel(kernel, dim3(1), dim3(1), arguments, 0, stream));
+        return has_partials(device, numbers, 1) ? walking.start(device, 1, arguments, 1) : KS_CUDA_SCRATCH;
     }
     int current = 0;
     const cudaError_t unknown = cudaGetDevice(&current);
     if (unknown != cudaSuccess) {
         return static_cast<int>(unknown);
     }
-    int64_t blocks = resident_blocks<kernel>(current);
+    int64_t blocks = walking.resident_blocks(current);
     if (device->most_blocks > 0 && device->most_blocks < blocks) {
         blocks = device->most_blocks;
     }
@@ -90,11 +110,7 @@ template <auto kernel, class Operands> inline int launch(const ks_cuda *device, 
     if (!has_partials(device, numbers, blocks)) {
         return KS_CUDA_SCRATCH;
     }
-    const dim3 grid_size(static_cast<unsigned>(blocks)), threads(block_size);
-    if (blocks == 1) {
-        return static_cast<int>(cudaLaunchKernel(kernel, grid_size, threads, arguments, 0, stream));
-    }
-    return static_cast<int>(cudaLaunchCooperativeKernel(kernel, grid_size, threads, arguments, 0, stream));
+    return walking.start(device, static_cast<unsigned>(blocks), arguments, block_size, blocks > 1);
 }
 
 }  // namespace ks

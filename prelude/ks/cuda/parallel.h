@@ -12,9 +12,6 @@
 
 namespace ks {
 
-// Whether iterations allocate: threads then have memory of their own, maybe not all of them.
-enum memory { no_memory, own_memory };
-
 // Numbers.
 
 // What the thread of a team has that is so many `lanes` further down, and what its first one has.

@@ -33,17 +33,22 @@ extern "C" __host__ __device__ void __assert_fail(const char *, const char *, un
 #define KS_MARGIN 0
 #endif
 
+#include "ks/half.h"
+
+// What the host launches, and what the device runs: a compiler may be given one half of a source alone.
+#ifndef __CUDACC_RTC__
+#include "ks/cuda/enter.h"
+#endif
+#ifndef KS_HOST_HALF
 #include "ks/cuda/bulk.h"
 #include "ks/cuda/device.h"
 #include "ks/cuda/entry.h"
 #include "ks/cuda/indices.h"
-#include "ks/cuda/launch.h"
 #include "ks/cuda/map.h"
 #include "ks/cuda/multiply.h"
 #include "ks/cuda/parallel.h"
 #include "ks/cuda/runtime.h"
 #include "ks/cuda/sized.h"
-#include "ks/half.h"
 #include "ks/limits.h"
 #include "ks/macros.h"
 #include "ks/operand.h"
@@ -51,5 +56,6 @@ extern "C" __host__ __device__ void __assert_fail(const char *, const char *, un
 #include "ks/sums.h"
 #include "ks/tape.h"
 #include "ks/tensor.h"
+#endif
 
 #endif

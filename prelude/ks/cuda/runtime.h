@@ -12,41 +12,11 @@
 #include <initializer_list>
 
 #include "ks/cuda/device.h"
+#include "ks/cuda/given.h"
 #include "ks/macros.h"
 #include "ks/message.h"
 
 namespace ks {
-
-// Threads of a block, a multiple of a warp.
-#ifdef KS_BLOCK_SIZE
-constexpr int block_size = KS_BLOCK_SIZE;
-#else
-constexpr int block_size = 256;
-#endif
-constexpr int warp_size = 32;
-
-// A tensor of the host's, as a kernel receives it.
-struct given {
-    void *data;
-    int64_t sizes[KS_CUDA_MOST_DIMENSIONS];
-    int64_t strides[KS_CUDA_MOST_DIMENSIONS];
-};
-
-template <int count> struct operands {
-    given at[count > 0 ? count : 1];
-};
-
-// What the host gave for the whole grid.
-struct grid {
-    ks_cuda_state *state;
-    ks_cuda_report *report;
-    const void *owner;
-    char *scratch;
-    int64_t scratch_bytes;
-    int64_t scratch_per_thread;
-    bool deterministic;
-    bool traps;
-};
 
 // Who walks through code together: neighbours in a warp, as many as the number says, which is a power of two; a block; all.
 enum class team : int { thread = 1, warp = warp_size, block, grid };
@@ -88,9 +58,6 @@ class runtime {
             leave();
         }
     }
-
-    // What the blocks need to combine numbers: two sets that take turns.
-    KS_FN static int64_t partial_bytes(int numbers, unsigned blocks) { return 16 * static_cast<int64_t>(numbers) * blocks; }
 
     // Records an error at a line of the user's file and ends this thread; the others follow when they meet.
     [[noreturn]] KS_NOINLINE void fail(int code, int line, const char *message) const { fail(code, line, message, 0, 0); }

@@ -69,15 +69,25 @@ def _shim() -> str:
 
 def build(name: str, identity: str, generate: Callable[[], GeneratedSource]) -> BuiltKernel:
     """What ``ksc.compiler.cached_build.find_or_build_cuda`` does with nvcc."""
+    return build_with(compile_for_shim, name, identity, generate)
+
+
+def compile_for_shim(source: Path, library: Path) -> None:
+    """Compile a kernel; each has a grid of its own, so a shim of its own."""
+    run("g++", *KERNEL, "-shared", "-x", "c++", str(source), "-x", "none", _shim(), "-o", str(library))
+
+
+def build_with(
+    compiles: Callable[[Path, Path], object], name: str, identity: str, generate: Callable[[], GeneratedSource]
+) -> BuiltKernel:
+    """The kernel that ``compiles`` makes of a source."""
     key = hashlib.sha256(identity.encode()).hexdigest()
     source = generate()
     folder = _folder() / key[:16]
     folder.mkdir()
     entry = Entry(name, key, folder, source.entries, source.dtype, "the shim", ".cu")
     entry.source_path.write_text(source.text, "utf-8")
-    library = folder / f"{file_stem(name)}.so"
-    # Each kernel has a grid of its own, so a shim of its own.
-    run("g++", *KERNEL, "-shared", "-x", "c++", str(entry.source_path), "-x", "none", _shim(), "-o", str(library))
+    compiles(entry.source_path, folder / f"{file_stem(name)}.so")
     return BuiltKernel(entry, 1.0)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
+import ksc as knossos
 from ksc.errors import KernelRuntimeError
-from tests.cuda.pretend import kernels
+from ksc.torch.devices import ACCELERATORS
+from tests.cuda.pretend import halves, kernels
+from tests.cuda.pretend.install import NAME
 from tests.cuda.pretend.kernels import divided, normalised, picked, relu3
 from tests.cuda.pretend.place import FIRST, device, near, rand, waits
 
@@ -66,3 +71,42 @@ def test_while_a_graph_is_captured_nobody_waits() -> None:
         device.pretend_capture(0)
     near(found, normalised(x))
     near(normalised.vjp(placed, seeds), normalised.vjp(x, torch.ones(8, 6)))
+
+
+# Without nvcc.
+
+
+def test_the_driver_launches_what_nvrtc_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ACCELERATORS, NAME, halves.build)
+
+    @knossos.elementwise
+    def scaled(x: float, y: float) -> float:
+        return x * y if x > 0.0 else y
+
+    @knossos.register
+    def spread(x: torch.Tensor, at: torch.Tensor):
+        return (x[at] - torch.sum(x)) / torch.sum(x * x)
+
+    x, y, seeds = rand(40, 5), rand(40, 5, seed=1), rand(40, 5, seed=2)
+    placed = [t.to(FIRST) for t in (x, y, seeds)]
+    near(scaled(*placed[:2]), scaled(x, y))
+    near(scaled.vjp(*placed[:2], placed[2]), scaled.vjp(x, y, seeds))
+    near(scaled(placed[0].T, 2.0), scaled(x.T, 2.0))
+    before = halves.driver().driver_loaded_libraries()
+    at, column, found = torch.tensor([0, 3, 3]), x[:, 0], []
+    first = spread(placed[0][:, 0], at.to(FIRST))
+    # A thread that has no context yet.
+    other = threading.Thread(target=lambda: found.append(spread(placed[0][:, 0], at.to(FIRST))))
+    other.start()
+    other.join()
+    near((first, *found), (spread(column, at),) * 2)
+    assert halves.driver().driver_loaded_libraries() == before + 1
+    leaf, of_cpu = placed[0][:, 0].clone().requires_grad_(), column.clone().requires_grad_()
+    spread(leaf, at.to(FIRST)).sum().backward()
+    spread(of_cpu, at).sum().backward()
+    near(leaf.grad, of_cpu.grad)
+    with pytest.raises(RuntimeError, match="index 40 is out of range"):
+        spread(placed[0][:, 0], at.to(FIRST) + 37).cpu()
+    settle()
+    with pytest.raises(KernelRuntimeError, match="index 40 is out of range"):
+        spread(placed[0][:, 0], at.to(FIRST))

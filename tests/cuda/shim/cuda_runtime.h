@@ -14,7 +14,7 @@
 
 #define __device__
 #define __host__
-#define __global__ static
+#define __global__
 #define __grid_constant__
 #define __launch_bounds__(...)
 
@@ -31,6 +31,16 @@
 #define KS_NEAR(name, bytes)     \
     alignas(16) char name[bytes]; \
     const ::shim::Near name##_guard(name, bytes)
+// Also by its name, for what takes the place of the driver.
+#define KS_LAUNCHED(name)                                                                                              \
+    static const ks::kernel name##_launched(name);                                                                     \
+    extern "C" void name##_call(unsigned blocks, unsigned threads, bool together, void **arguments, cudaStream_t stream) { \
+        if (together) {                                                                                                \
+            cudaLaunchCooperativeKernel(name, dim3(blocks), dim3(threads), arguments, 0, stream);                      \
+        } else {                                                                                                       \
+            cudaLaunchKernel(name, dim3(blocks), dim3(threads), arguments, 0, stream);                                 \
+        }                                                                                                              \
+    }
 #define KS_SHARED(type, name, count) \
     static char name##_key;          \
     type *const name = static_cast<type *>(::shim::shared(&name##_key, sizeof(type) * (count)))
