@@ -55,6 +55,7 @@ class Region:
         below: Integers that an Integer is known to be less than.
         less: an Integer and what was taken from it to get this one.
         factors: the two factors of an Integer that is a product.
+        quotients: dividend and divisor of an Integer that is a quotient.
         checks: the checks of indices by their conditions, see ``ksc.frontend.tensors.bounds``.
         single: the sizes that are 0 or 1.
         measured: for a size that was read, the name it goes by until the user gives one, and how messages call it.
@@ -71,6 +72,7 @@ class Region:
         self.below: dict[Var, frozenset[Atom]] = {}
         self.less: dict[Var, tuple[Atom, int]] = {}
         self.factors: dict[Var, tuple[Atom, Atom]] = {}
+        self.quotients: dict[Var, tuple[Atom, Atom]] = {}
         self.checks: dict[Var, IndexCheck | PickCheck] = {}
         self.single: set[Var] = set()
         self.measured: dict[Var, tuple[str, str]] = {}

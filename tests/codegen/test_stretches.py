@@ -120,3 +120,24 @@ def test_no_innermost_loop_divides_or_stops(f):
         innermost = re.findall(r"\n( +)for \(.*\n((?:\1 (?!.*for \().*\n)+)\1\}", text)
         assert innermost
         assert not any("idiv" in body or "imod" in body or "rt." in body for _, body in innermost)
+
+
+def halves(x: torch.Tensor, more: int):
+    y = torch.zeros(2 * x.shape[0] + more)
+    for i in range(2 * x.shape[0] + 1):
+        y[i] = x[i // 2] + x[(i // 2) // 1]
+    return y
+
+
+def pairs(x: torch.Tensor):
+    c, w = x.shape
+    return x.reshape(c // 2, 2, w).permute(0, 2, 1).reshape(c // 2, 2 * w) * 2.0
+
+
+def test_quotients_are_known_to_be_in_range_only_where_they_are():
+    x = torch.arange(12.0).reshape(4, 3)
+    kernel = knossos.register(pairs)
+    assert torch.equal(kernel(x), pairs(x))
+    assert "ks::outside" not in kernel.cpp
+    with pytest.raises(RuntimeError, match="index 3 is out of range"):
+        knossos.register(halves)(x[0], 1)

@@ -185,8 +185,24 @@ class InRange:
 
     def _quotient(self, out: Var, dividend: Sum, divisor: int) -> None:
         if divisor > 0 and self._holds(dividend) and all(map(self._is_bounded, dividend.factors)):
+            most = self._most(dividend)
+            if all(factor % divisor == 0 for factor in most.factors.values()):
+                last = Sum(most.constant // divisor, {u: f // divisor for u, f in most.factors.items()})
+                self.facts = replace(self.facts, below={**self.facts.below, out: last})
+                return
             self._know(Sum(0, {out: 1}))
             self._know(dividend.plus(Sum(0, {out: 1}), -divisor))
+
+    def _most(self, value: Sum) -> Sum:
+        """The sum with the integers in it that are below others, and are added, at their greatest."""
+        for _ in range(16):
+            unknown = next((u for u, f in value.factors.items() if f > 0 and u in self.facts.below), None)
+            if unknown is None:
+                break
+            factor = value.factors[unknown]
+            rest = value.plus(Sum(0, {unknown: 1}), -factor)
+            value = self._resolved(rest.plus(self.facts.below[unknown], factor))
+        return value
 
     def asserted(self, condition: Atom) -> None:
         """The kernel has stopped where ``condition`` does not hold, in the block that is written and those inside."""

@@ -65,6 +65,8 @@ def _note_below(frame: Frame, op: str, a: Atom, b: Atom, out: Var) -> None:
     region = frame.region
     if op == "mul":
         region.factors[out] = a, b
+    elif op == "idiv":
+        region.quotients[out] = a, b
     elif op == "sub" and (lower(frame, b) or 0) >= 0 and lower(frame, b) is not None:
         if isinstance(b, Const):
             region.less[out] = a, int(b.value)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Sequence
 
 from ksc.frontend.frame import Frame
 from ksc.frontend.tensors.array import sizes_of
-from ksc.frontend.tensors.integers import ONE, ZERO, bounded, div, lower, product
+from ksc.frontend.tensors.integers import ONE, ZERO, bounded, div, factors_of, lower, product
 from ksc.frontend.tensors.views import Axis, Fold, Pick, picked
 from ksc.frontend.values import Array, Ref, describe
-from ksc.ir.nodes import Atom, Const, const
+from ksc.ir.nodes import Atom, Const, Var, const
 
 INFERRED = const(-1)
 """A size that follows from the others."""
@@ -37,13 +38,77 @@ def reshaped(frame: Frame, node: ast.AST, ref: Ref, sizes: Sequence[Atom]) -> tu
     # Dimensions of size 1 come and go by themselves, so that what is left may need no arithmetic.
     dims = [*range(lead), *(k for k, _ in inner), *range(len(have) - tail, len(have))]
     base = _with_dims(frame, node, ref, dims)
-    shares = True
-    if [size for _, size in inner] != outer:
-        shares = all(joins(base.steps, lead + k) for k in range(len(inner) - 1))
-        fold = Fold(lead, tuple(size for _, size in inner), tuple(outer))
-        total = (*want[:lead], *outer, *want[len(want) - tail :])
-        base = Ref(base.cell, total, (*base.steps, fold))
+    now = [have[k] for k in dims]
+    shares, start = True, lead
+    for sizes_in, sizes_out in _groups(frame, [size for _, size in inner], outer):
+        if len(sizes_in) != 1 or len(sizes_out) != 1:
+            shares = shares and all(joins(base.steps, k) for k in range(start, start + len(sizes_in) - 1))
+            fold = Fold(start, sizes_in, sizes_out)
+            now[start : start + len(sizes_in)] = sizes_out
+            base = Ref(base.cell, tuple(now), (*base.steps, fold))
+        start += len(sizes_out)
     return _with_ones(frame, node, base, want, lead, tail), shares
+
+
+Groups = list[tuple[tuple[Atom, ...], tuple[Atom, ...]]]
+"""Sizes and those that take their place, in order."""
+
+
+def _groups(frame: Frame, have: Sequence[Atom], want: Sequence[Atom]) -> Groups:
+    """Sizes and those that take their place, in groups that are known to have the same number of elements.
+
+    An index into one group says nothing of another: ``(n, c, h, w)`` as ``(n * c, h * w)`` is two joints, not one.
+    Where that says nothing, quotients on one side may be taken to have no remainder: that side is at most the other,
+    group by group, and since all of the groups together are required to be as much, so is each.
+    """
+    for whole in ((), want, have):
+        if not whole or _factors(frame, have, whole=whole is have) == _factors(frame, want, whole=whole is want):
+            groups = _split(frame, have, want, whole)
+            if len(groups) > 1:
+                break
+    return groups
+
+
+def _split(frame: Frame, have: Sequence[Atom], want: Sequence[Atom], whole: Sequence[Atom]) -> Groups:
+    """The groups of which products say so; the last one is what is left."""
+    ends = {_factors(frame, want[:k], whole=whole is want): k for k in range(1, len(want))}
+    groups: Groups = []
+    i = j = 0
+    for k in range(1, len(have)):
+        end = ends.get(_factors(frame, have[:k], whole=whole is have), 0)
+        if end > j:
+            groups.append((tuple(have[i:k]), tuple(want[j:end])))
+            i, j = k, end
+    return [*groups, (tuple(have[i:]), tuple(want[j:]))] if have or want else groups
+
+
+Factors = tuple[int, frozenset[tuple[object, int]]]
+"""A number, and what else a product is of, with how often: variables, and pairs of such for quotients."""
+
+
+def _factors(frame: Frame, sizes: Sequence[Atom], *, whole: bool = False) -> Factors:
+    """What the product of sizes is known to be of, quotients being taken for ``whole`` where their divisor is there."""
+    number, counts = 1, Counter[object]()
+    quotients: list[tuple[object, Atom, Atom]] = []
+    for factor in (factor for size in sizes for factor in factors_of(frame, size)):
+        pair = frame.region.quotients.get(factor) if isinstance(factor, Var) else None
+        if isinstance(factor, Const):
+            number *= int(factor.value)
+        elif pair is not None:
+            key: object = tuple(_factors(frame, [atom]) for atom in pair)
+            counts[key] += 1
+            quotients.append((key, *pair))
+        else:
+            counts[factor] += 1
+    for key, dividend, divisor in quotients if whole else ():
+        by, others = _factors(frame, [divisor])
+        positive = (lower(frame, divisor) or 0) >= 0 and by > 0
+        if positive and number % by == 0 and all(counts[one] >= n for one, n in others):
+            more, rest = _factors(frame, [dividend])
+            number = number // by * more
+            counts.update(dict(rest))
+            counts.subtract({key: 1, **dict(others)})
+    return number, frozenset((factor, n) for factor, n in counts.items() if n)
 
 
 def _with_dims(frame: Frame, node: ast.AST, ref: Ref, dims: Sequence[int]) -> Ref:
@@ -69,12 +134,12 @@ def _resolved(frame: Frame, node: ast.AST, ref: Ref, have: list[Atom], want: lis
     inferred = [k for k, size in enumerate(want) if size == INFERRED]
     if len(inferred) > 1:
         frame.refuse(node, "more than one size is -1", "name all sizes but one", code="KS208")
-    left, given = list(have), []
-    for size in want:
-        if size in left and size not in (INFERRED, ZERO):
-            left.remove(size)
-        elif size != INFERRED:
-            given.append(size)
+    left, given = [factor for size in have for factor in factors_of(frame, size)], []
+    for factor in (factor for size in want if size != INFERRED for factor in factors_of(frame, size)):
+        if factor in left and factor != ZERO:
+            left.remove(factor)
+        else:
+            given.append(factor)
     total = product(frame, node, left)
     made = product(frame, node, given)
     if inferred:

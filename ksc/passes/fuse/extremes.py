@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LARGEST_SQUARED = 1 << 30
 """The largest integer of which a square, times two, is sure to fit in 64 bits."""
 
+LARGEST_MULTIPLE = 1 << 8
+"""The largest integer by which four times a size is multiplied without a thought."""
+
 _FACTORS = (1 << 40, 1 << 10, 4, 0)
 """The largest constant, and the largest factors of an integer, of a product of two, and of more, that cannot wrap."""
 
@@ -261,7 +264,16 @@ class Extremes:
         return all(
             abs(factor) <= _FACTORS[min(len(monomial), 3)] and all(map(self.facts.is_bounded, monomial))
             for monomial, factor in polynomial.terms.items()
-        ) and all(self._is_small(symbol) for monomial in polynomial.terms if len(monomial) == 2 for symbol in monomial)
+        ) and all(
+            all(map(self._is_small, monomial)) or any(map(self._is_tiny, monomial))
+            for monomial in polynomial.terms
+            if len(monomial) == 2
+        )
+
+    def _is_tiny(self, symbol: Symbol) -> bool:
+        """Whether an integer is an index so small that a multiple by it of what is bounded fits in 64 bits."""
+        ends = (loop.end.value for loop in self.region.loops if loop.index is symbol)
+        return any(end is not None and end <= LARGEST_MULTIPLE for end in ends)
 
     def _is_small(self, symbol: Symbol) -> bool:
         """Whether an integer is at most the largest one that is squared without a thought."""

@@ -171,7 +171,16 @@ class Facts(Sizes):
         finally:
             self._judged.remove(symbol)
 
+    def is_part_of_size(self, symbol: Symbol) -> bool:
+        """Whether an integer is a size divided by a number, whatever else is known of that size."""
+        eqn = self.definition(symbol) if isinstance(symbol, Var) else None
+        if eqn is None or eqn.op != "idiv" or not isinstance(eqn.args[1], Const) or int(eqn.args[1].value) <= 0:
+            return False
+        return isinstance(self.resolve(eqn.args[0]), tuple)
+
     def _quotient_is_natural(self, symbol: Var) -> bool:
+        if self.is_part_of_size(symbol):
+            return True
         divided = quotient(self, symbol)
         if divided is None or symbol in self._judged:
             return False
@@ -287,8 +296,9 @@ class Facts(Sizes):
         if symbol in self.counts:
             count = self.count(symbol)
             sides = () if count is None else (count,)
-        return bool(sides) and all(
-            side.degree <= 1 and all(self.is_bounded(inner) for inner in side.symbols()) for side in sides
+        return self.is_part_of_size(symbol) or (
+            bool(sides)
+            and all(side.degree <= 1 and all(self.is_bounded(inner) for inner in side.symbols()) for side in sides)
         )
 
     def equated(self, polynomial: Polynomial, place: Place) -> Polynomial:
