@@ -159,10 +159,17 @@ def _numbers() -> list[int]:
 class Library:
     """Some sources, compiled for the shim as one: in half the time without optimisation, to run at half the speed.
 
-    To look for ``undefined`` behaviour takes a fifth more; ``make sanitize`` does.
+    To look for ``undefined`` behaviour takes a fifth more; ``make sanitize`` does. ``few``: as if integers of 32 bits had
+    fewer values, see the shim's few.h.
     """
 
-    def __init__(self, sources: Sequence[GeneratedSource], optimised: bool = True, undefined: bool = SANITIZED) -> None:
+    def __init__(
+        self,
+        sources: Sequence[GeneratedSource],
+        optimised: bool = True,
+        undefined: bool = SANITIZED,
+        few: bool = False,
+    ) -> None:
         _numbers()[0] += 1
         stem = Path(_folder().name) / f"kernels{_numbers()[0]}"
         text = stem.with_suffix(".cu")
@@ -176,6 +183,7 @@ class Library:
         made = stem.with_suffix(".o")
         flags = [*FLAGS, "-O1" if optimised else "-O0", "-fsanitize=thread", "-I", str(SHIM)]
         flags += ["-fsanitize=undefined", "-fno-sanitize=vptr"] if undefined else []
+        flags += ["-include", str(SHIM / "few.h")] if few else []
         _run("g++", *flags, "-x", "c++", "-c", str(text), "-o", str(made))
         _run(
             "g++",
@@ -197,8 +205,12 @@ class Library:
         shapes: Sequence[tuple[int, ...]],
         dtype: Dtype = "float64",
         device: Device | None = None,
+        hosted: bool = False,
     ) -> tuple[Device, list[np.ndarray]]:
-        """Run a tensor entry; it must not race, write outside of its results, or change an argument."""
+        """Run a tensor entry; it must not race, write outside of its results, or change an argument.
+
+        Where they are ``hosted``, arguments without dimensions go along as numbers of the host.
+        """
         types = program.main.result_types
         outs = [_guarded(shape, stored_as(type_, dtype)) for shape, type_ in zip(shapes, types, strict=True)]
         copies = [Copy(out.base) for out in outs] + [Copy(arg) for arg in args]
@@ -213,6 +225,10 @@ class Library:
             descriptor.data = place
             descriptor.sizes = ctypes.addressof(sizes)
             descriptor.strides = ctypes.addressof(steps)
+        for descriptor, arg in zip(list(descriptors)[len(outs) :], args, strict=False):
+            if hosted and arg.ndim == 0:
+                kept.append((ctypes.c_int64 * 1).from_buffer_copy(arg.tobytes().ljust(8, b"\0")))
+                descriptor.data, descriptor.sizes = None, ctypes.addressof(kept[-1])
         device = device or Device()
         struct = device.struct()
         entry = getattr(self.library, symbol)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ksc.cli.target import import_file
-from ksc.codegen import GeneratedSource, Unit
+from ksc.codegen import Dtype, GeneratedSource, Unit
 from ksc.codegen.cuda import generate
 from ksc.derive import derive
-from ksc.errors import UnsupportedError
+from ksc.errors import KnossosError, UnsupportedError
 from ksc.ir.interpret import interpret
 from ksc.ir.nodes import Program
 from ksc.passes import optimise
 from tests.codegen.harness import stored_as
 from tests.cuda.cases import Case, cases
 from tests.cuda.grid import Device, Library
+from tests.cuda.layouts import WAYS, laid_out, stored, with_enough
 from tests.strategies.tensors import seeded_program
 from tests.strategies.tensors_cases import TensorCase, TensorPoint, arrays, assert_near
 from tests.strategies.tensors_checks import RefusedError, seeds, traced
@@ -27,43 +30,71 @@ DERIVATIONS = ("", "v", "j", "vj")
 MEMORY = {"scratch_bytes": 8 << 20, "scratch_per_thread": 4096}
 
 
-def test_random_programs_of_tensors() -> None:
-    found: list[tuple[TensorPoint, dict[str, Program], GeneratedSource]] = []
-    for seed in range(6):
+@dataclass(frozen=True)
+class Found:
+    """A random program at a point, with its derivatives and their source."""
+
+    seed: int
+    point: TensorPoint
+    derived: dict[str, Program]
+    source: GeneratedSource
+
+
+def random_programs(chosen: Iterable[int], dtype: Dtype = "float64", points: int = 1) -> list[Found]:
+    """Those that kernels can be made of."""
+    found: list[Found] = []
+    for seed in chosen:
         with TensorCase(seeded_program(seed)) as case:
-            for at, point in enumerate(case.points()[:1]):
+            for at, point in enumerate(case.points()[:points]):
                 try:
                     ir = traced(point)
                 except RefusedError:
                     continue
                 if point.tame:
                     derived = {letters: optimise(derive(ir, letters)) for letters in DERIVATIONS}
-                    unit = Unit(f"tensors{seed}_{at}", list(derived.items()), "float64", kind="tensor")
+                    unit = Unit(f"tensors{seed}_{at}", list(derived.items()), dtype, kind="tensor")
                     try:
-                        found.append((point, derived, generate(unit)))
+                        found.append(Found(seed, point, derived, generate(unit)))
                     except UnsupportedError as refused:
                         assert refused.code == "KS119" and "calls itself" in refused.message
-    assert len(found) >= 3
-    library = Library([source for _, _, source in found], optimised=False)
-    for point, derived, source in found:
-        for letters, program in derived.items():
-            more = seeds(point)[letters]
-            wanted = point.run(program, *more)
-            given = arrays([*point.args, *(value for part in more for value in part)])
+    return found
+
+
+def check(found: Sequence[Found], dtype: Dtype = "float64", tolerance: float = 1e-8) -> None:
+    """Values and derivatives on the shim are those of the interpreter, however operands are laid out, with any memory."""
+    library = Library([one.source for one in found], optimised=False)
+    for one in found:
+        for letters, program in one.derived.items():
+            seeded = [value for part in seeds(one.point)[letters] for value in part]
+            given = arrays([*one.point.args, *seeded])
             columns = [
-                np.asarray(value, stored_as(param.type, "float64"))
+                stored(np.asarray(value, stored_as(param.type, "float64")), dtype)
                 for value, param in zip(given, program.main.params, strict=True)
             ]
-            for deterministic in (False, True):
-                device, outs = library.tensors(
-                    source.entries[letters],
-                    program,
-                    columns,
-                    [np.shape(value) for value in wanted],
-                    device=Device(deterministic=deterministic, **MEMORY),
-                )
-                assert device.error is None, (device.error, point.case.random)
-                assert_near(outs, wanted, 1e-8, f"CUDA {letters!r} of {point.case.random!r}")
+            others = [laid_out(column, (one.seed + k) % WAYS) for k, column in enumerate(columns)]
+            what = f"CUDA {letters!r} of {one.point.case.random!r}"
+            for used in (columns, others):
+                wide = [np.array(c, np.float64 if c.dtype.kind == "f" else c.dtype) for c in used]
+                try:
+                    wanted = interpret(program, [c if c.ndim else c.item() for c in wide], width="f64")
+                except KnossosError:
+                    assert used is others
+                    continue
+                if used is others and not all(np.all(np.abs(value) < 1e5) for value in wanted):
+                    continue
+                call = (one.source.entries[letters], program, used, [np.shape(value) for value in wanted], dtype)
+                if used is others:
+                    device, outs = with_enough(library, *call, hosted=True)
+                else:
+                    device, outs = library.tensors(*call, device=Device(**MEMORY, deterministic=True))
+                assert device.error is None, (device.error, what)
+                assert_near(outs, wanted, tolerance, what)
+
+
+def test_random_programs_of_tensors() -> None:
+    found = random_programs(range(6))
+    assert len(found) >= 3
+    check(found)
 
 
 def rand(*sizes: int, seed: int = 0) -> torch.Tensor:
