@@ -18,6 +18,8 @@ from ksc.ir.types import FloatType, TensorType, Type, is_scalar
 
 MOST_DIMENSIONS = 8
 """KS_CUDA_MOST_DIMENSIONS of prelude/ks/cuda/device.h."""
+MOST_OPERANDS = 240
+"""Their descriptors, of 136 bytes each, are parameters of a kernel, which has 32764 bytes for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,14 @@ def make_entry(symbol: str, function: CppFunction, program: Program, unit: Unit,
         raise UnsupportedError(
             f"a tensor of more than {MOST_DIMENSIONS} dimensions is taken or given by a kernel for a GPU",
             remedy="join dimensions with reshape before and after, or run it on the CPU",
+            span=main.span,
+            code="KS119",
+        )
+    count = len(arguments) + len(results)
+    if target.is_grid and count > MOST_OPERANDS:
+        raise UnsupportedError(
+            f"a kernel for a GPU takes and gives {count} values, and can {MOST_OPERANDS} at most",
+            remedy="join tensors with torch.stack or torch.cat before, or run it on the CPU",
             span=main.span,
             code="KS119",
         )

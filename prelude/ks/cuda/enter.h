@@ -47,7 +47,6 @@ inline int64_t describe(strided<count> &all, char *const *data, const int64_t *s
     if (rank > KS_CUDA_MOST_DIMENSIONS) {
         return KS_CUDA_RANK;
     }
-    static_assert(count <= 32, "there is a bit for each operand");
     all.rank = rank;
     all.elements = 1;
     for (int dim = 0; dim < rank; ++dim) {
@@ -57,7 +56,9 @@ inline int64_t describe(strided<count> &all, char *const *data, const int64_t *s
     for (int dim = 0; dim < rank && all.elements > 0 && all.elements <= INT32_MAX; ++dim) {
         all.by[dim] = reciprocal::of(static_cast<uint32_t>(sizes[dim]));
     }
-    all.data.shared = 0;
+    for (unsigned &bits : all.data.shared) {
+        bits = 0;
+    }
     for (int k = 0; k < count; ++k) {
         all.data.at[k] = data[k];
         all.data.numbers[k] = data[k] == nullptr ? numbers[k] : 0;
@@ -66,7 +67,7 @@ inline int64_t describe(strided<count> &all, char *const *data, const int64_t *s
             all.strides[k][dim] = strides[k * rank + dim];
             shared = shared && (all.strides[k][dim] == 0 || all.sizes[dim] == 1);
         }
-        all.data.shared |= shared ? 1u << k : 0u;
+        all.data.shared[k / 32] |= shared ? 1u << k % 32 : 0u;
     }
     return all.elements;
 }
@@ -74,7 +75,7 @@ inline int64_t describe(strided<count> &all, char *const *data, const int64_t *s
 // Whether the elements of each operand lie one after another, as packs do, or are all one.
 template <int count> inline bool in_packs(const strided<count> &all, const size_t *sizes, int width) {
     for (int k = 0; k < count; ++k) {
-        if ((all.data.shared >> k & 1u) != 0) {
+        if (all.data.is_shared(k)) {
             continue;
         }
         int64_t step = static_cast<int64_t>(sizes[k]);

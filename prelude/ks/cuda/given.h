@@ -56,12 +56,12 @@ template <class... T> struct arguments {};
 template <int count> struct pointers {
     char *at[count];
     int64_t numbers[count];
-    unsigned shared;  // a bit for each operand of which all elements are one
+    unsigned shared[(count + 31) / 32];  // a bit for each operand of which all elements are one
 
     __device__ const char *operator[](int k) const {
         return at[k] != nullptr ? at[k] : reinterpret_cast<const char *>(numbers + k);
     }
-    __device__ bool is_shared(int k) const { return (shared >> k & 1u) != 0; }
+    KS_FN bool is_shared(int k) const { return (shared[k / 32] >> k % 32 & 1u) != 0; }
 };
 
 // Arrays of any strides: sizes and, for each operand, strides in bytes, the innermost dimension first.
