@@ -66,7 +66,7 @@ class Nvrtc:
         """Architecture, whether it is machine code, and the code: of each architecture, and PTX of the last."""
         text, ptx = source.read_text("utf-8"), b""
         for number in options.architectures:
-            made = compile_program(self.path, text, source.name, nvrtc_flags(options, number, include))
+            made = compile_program(self.path, text, source.name, nvrtc_flags(options, f"sm_{number}", include))
             ptx = made.ptx
             yield number, True, made.cubin
         yield options.architectures[-1], False, ptx
@@ -123,9 +123,9 @@ def nvrtc_places(environ: Mapping[str, str]) -> Iterator[str]:
     yield "/usr/local/cuda/lib64/libnvrtc.so"
 
 
-def nvrtc_flags(options: CudaOptions, architecture: int, include: Path) -> list[str]:
+def nvrtc_flags(options: CudaOptions, architecture: str, include: Path) -> list[str]:
     """What nvcc is asked for, in NVRTC's words."""
-    flags = ["-std=c++20", "-default-device", f"-arch=sm_{architecture}", "-I", str(include)]
+    flags = ["-std=c++20", "-default-device", f"-arch={architecture}", "-I", str(include)]
     return [*flags, *([] if options.contract else ["-fmad=false"]), *options.extra]
 
 

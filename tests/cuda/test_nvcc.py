@@ -1,13 +1,18 @@
-"""Generated CUDA compiles with nvcc, where there is one, without a warning."""
+"""Generated CUDA compiles with nvcc and NVRTC, where they are, without a warning."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from ksc.codegen import Unit
 from ksc.codegen.cuda import generate
+from ksc.compiler import CudaOptions
+from ksc.compiler.nvrtc import compile_program, find_nvrtc, nvrtc_flags
 from ksc.derive import derive
 from ksc.ir.text import parse
 from ksc.passes import optimise
@@ -18,7 +23,7 @@ from tests.cuda.test_grid import LARGE
 from tests.cuda.test_lanes import TEXTS
 from tests.cuda.test_rows import LENGTHS
 
-NVCC = shutil.which("nvcc")
+NVCC, NVRTC = shutil.which("nvcc"), find_nvrtc()
 STRICT = ("-std=c++20", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra", "-arch=sm_90")
 # The derivatives are not assembled: what the assembler may warn of is in the programs themselves too.
 STAGES = {"": ("-DNDEBUG", "-Xcicc", "-O1", "-Xptxas", "-O0", "-cubin"), "v": ("-Xcicc", "-O0", "-ptx")}
@@ -48,12 +53,16 @@ BLOCKS = """
 """
 
 
+def blocks() -> str:
+    """Also in a loop that is a function of its own a size that is known stays so."""
+    return generate(Unit("blocks", [("", optimise(parse(BLOCKS)))], "float32", kind="tensor")).text
+
+
 if NVCC is not None:
 
     def test_a_block_of_known_size_is_read_16_bytes_at_a_time(tmp_path: Path) -> None:
-        """Also in a loop that is a function of its own, which is told of no size or address but as of numbers."""
         file = tmp_path / "blocks.cu"
-        file.write_text(generate(Unit("blocks", [("", optimise(parse(BLOCKS)))], "float32", kind="tensor")).text)
+        file.write_text(blocks())
         made = file.with_suffix(".ptx")
         command = [NVCC, *STRICT, "-ptx", "-I", str(prelude_dir()), str(file), "-o", str(made)]
         subprocess.run(command, check=True)
@@ -66,3 +75,23 @@ if NVCC is not None:
             command = [NVCC, *STRICT, *flags, "-I", str(prelude_dir()), str(file), "-o", str(file.with_suffix(".out"))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
+
+
+if NVRTC is not None:
+
+    def ptx(text: str, *flags: str) -> str:
+        """What is to be assembled, by NVRTC; it has nothing to say."""
+        given = nvrtc_flags(CudaOptions(extra=flags), "compute_90", prelude_dir())
+        made = compile_program(NVRTC.path, text, "all.cu", given)
+        assert made.log == ""
+        return made.ptx.decode()
+
+    @pytest.mark.parametrize("derivation", STAGES)
+    def test_nvrtc_compiles_sources_without_a_warning(derivation: str) -> None:
+        text = joined(sources(derivation))
+        made = ptx(text, "--Ofast-compile=max")
+        kernels = re.findall(r"^KS_LAUNCHED\((\w+)\);", text, re.MULTILINE)
+        assert kernels and all(f".entry {kernel}(" in made for kernel in kernels)
+
+    def test_nvrtc_reads_a_block_16_bytes_at_a_time() -> None:
+        assert ptx(blocks()).count("ld.v4.f32") == 8
