@@ -40,7 +40,7 @@ test: $(CORE) ## run all tests; PYTEST_ARGS="-k relu3" and the like narrow them,
 # What looks for races, and what nvcc says, has tests of its own that need no GPU.
 GPU_TESTS := $(addprefix tests/,cuda/test_grid.py cuda/test_products.py cuda/test_rows.py cuda/test_lanes.py cuda/test_programs.py exports/test_export_cuda.py)
 # PyTorch's way to the kernels; without a GPU test_dispatch.py runs them on a device that is pretended.
-GPU_CHECKS := $(addprefix tests/cuda/pretend/,checks.py on_gpu.py suite.py)
+GPU_CHECKS := $(addprefix tests/cuda/pretend/,checks.py library.py on_gpu.py suite.py)
 
 test-gpu: $(CORE) ## run the kernels of the tests on a GPU, compiled with nvcc or NVRTC, and compare them with the CPU; JOBS=16 for more processes, LIMIT=540 for so many seconds
 	KSC_TEST_GPU=1 $(if $(LIMIT),timeout --foreground --signal=INT --kill-after=60 $(LIMIT)) \

@@ -61,12 +61,14 @@ class Inside:
 
     @property
     def cpp(self) -> str:
-        """The generated C++ of the kernel and its vjp, in the default dtype."""
+        """The generated C++ of the kernel, in the default dtype; of a kernel of numbers, that of its vjp too."""
         return self._annotated().source("", torch.get_default_dtype()).text
 
     @property
     def cuda(self) -> str:
-        """The generated CUDA of the kernel and its vjp, in the default dtype; no GPU is needed for it, nor a compiler.
+        """The generated CUDA of the kernel, in the default dtype; of a kernel of numbers, that of its vjp too.
+
+        No GPU is needed for it, nor a compiler.
 
         Raises UnsupportedError (KS119) where a GPU cannot run it.
         """

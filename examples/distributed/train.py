@@ -7,11 +7,14 @@
 An activation of a kernel is elementwise, so it runs on whatever slice of the activations a process has. A kernel that
 is mapped over the batch runs on the slice of the batch, also where its operands are DTensors: what all lanes share is
 replicated, and its gradient is a partial sum, as with the operators of PyTorch. Nothing is gathered.
+
+Where there is a GPU for each process they are used, with nccl, else the CPU with gloo.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 
 import torch
 import torch.distributed as dist
@@ -86,14 +89,15 @@ def replicated(net: Net, mesh: DeviceMesh) -> None:
         setattr(net, name, nn.Parameter(distribute_tensor(parameter.detach(), mesh, [Replicate()])))
 
 
-def train(how: str, steps: int = 60) -> list[float]:
+def train(how: str, steps: int = 60, device: str = "cpu") -> list[float]:
     """The loss before each step. ``how`` is ``"alone"``, ``"data"``, ``"parameters"`` or ``"layers"``."""
     torch.manual_seed(0)
-    net, (x, y) = Net(), problem()
+    net = Net().to(device)
+    x, y = (part.to(device) for part in problem())
     rank, world = (dist.get_rank(), dist.get_world_size()) if how != "alone" else (0, 1)
     model: nn.Module = net
     if how != "alone":
-        mesh = init_device_mesh("cpu", (world,))
+        mesh = init_device_mesh(device, (world,))
         if how == "layers":
             replicated(net, mesh)
             y = distribute_tensor(y, mesh, [Shard(0)])
@@ -127,10 +131,13 @@ def main() -> None:
     parser.add_argument("--divide", choices=("data", "parameters", "layers"), default="data")
     parser.add_argument("--steps", type=int, default=60)
     args = parser.parse_args()
-    dist.init_process_group("gloo")
-    losses = train(args.divide, args.steps)
+    device = "cuda" if torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"]) else "cpu"
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    losses = train(args.divide, args.steps, device)
     if dist.get_rank() == 0:
-        alone = train("alone", args.steps)
+        alone = train("alone", args.steps, device)
         print("step   divided     alone")
         for step in (*range(0, args.steps, 10), args.steps - 1):
             print(f"{step:4} {losses[step]:9.6f} {alone[step]:9.6f}")

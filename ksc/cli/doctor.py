@@ -143,19 +143,23 @@ def check_prelude() -> Finding:
 
 
 def check_cuda() -> Finding:
-    """CUDA is optional: a torch built for it, a device, and nvcc or NVRTC."""
+    """CUDA is optional: a torch built for it, a device, and nvcc or NVRTC, which without these build ahead of time."""
     try:
         torch = importlib.import_module("torch")
     except (ImportError, OSError):
         return Finding("CUDA", False, False, "torch is missing")
-    if torch.version.cuda is None:
-        return Finding("CUDA", False, False, "this torch is built without it", "a CUDA build of torch")
-    if not torch.cuda.is_available():
-        return Finding("CUDA", False, False, "no device is visible", "a driver and a device")
+    path, missing = "", None
     try:
         path = find_cuda_compiler().path
     except BuildError as error:
-        return replace(_missing("CUDA", error), needed=False)
+        missing = replace(_missing("CUDA", error), needed=False)
+    ahead = "" if missing is not None else f"; {path} builds ahead of time"
+    if torch.version.cuda is None:
+        return Finding("CUDA", False, False, f"this torch is built without it{ahead}", "a CUDA build of torch")
+    if not torch.cuda.is_available():
+        return Finding("CUDA", False, False, f"no device is visible{ahead}", "a driver and a device")
+    if missing is not None:
+        return missing
     return Finding("CUDA", True, False, f"{torch.version.cuda}, {torch.cuda.get_device_name()}, {path}")
 
 

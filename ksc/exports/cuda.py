@@ -17,7 +17,7 @@ SKIPPED = 77
 """What the test returns where there is no GPU."""
 
 
-def write_cuda(library: Library, folder: Path, *, architectures: tuple[str, ...]) -> None:
+def write_cuda(library: Library, folder: Path, *, architectures: tuple[str | int, ...]) -> None:
     """Write the export into an empty folder.
 
     ``architectures`` are compute capabilities such as ``90``; by default what ``KSC_CUDA_ARCHITECTURES`` says.
@@ -41,9 +41,9 @@ def write_cuda(library: Library, folder: Path, *, architectures: tuple[str, ...]
     save(manifest(library, "cuda", header=f"include/{library.name}.h", architectures=chosen), folder)
 
 
-def _architectures(asked: tuple[str, ...]) -> str:
+def _architectures(asked: tuple[str | int, ...]) -> str:
     """As CMake takes them: machine code for all, and PTX of the last; never just for the GPUs present here."""
-    environ = {ARCHITECTURES_VARIABLES[0]: ",".join(asked)} if asked else os.environ
+    environ = {ARCHITECTURES_VARIABLES[0]: ",".join(map(str, asked))} if asked else os.environ
     named = any(environ.get(variable, "").strip() for variable in ARCHITECTURES_VARIABLES)
     found = CudaOptions.from_environment(environ).architectures if named else AHEAD_OF_TIME
     return ";".join([*(f"{number}-real" for number in found[:-1]), str(found[-1])])

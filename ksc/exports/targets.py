@@ -34,7 +34,7 @@ def _cpp(library: Library, folder: Path, *, march: str) -> None:
     write_cpp(library, folder, march=march)
 
 
-def _cuda(library: Library, folder: Path, *, architectures: tuple[str, ...]) -> None:
+def _cuda(library: Library, folder: Path, *, architectures: tuple[str | int, ...]) -> None:
     from ksc.exports.cuda import write_cuda
 
     write_cuda(library, folder, architectures=architectures)

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,6 +63,19 @@ def test_an_old_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     for version, found in [("2.10.1", False), ("2.11.0+cpu", True), ("2.13.0a0+git1", True), ("3.0", True)]:
         monkeypatch.setattr(torch, "__version__", version)
         assert doctor.check_torch().found is found
+
+
+def test_a_compiler_for_gpus_is_of_use_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = sys.modules["torch"]
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(doctor, "find_cuda_compiler", lambda: SimpleNamespace(path="/opt/bin/nvcc"))
+    finding = doctor.check_cuda()
+    assert (finding.found, finding.needed) == (False, False)
+    assert "/opt/bin/nvcc builds ahead of time" in finding.detail
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setenv("CUDACXX", "no-such-nvcc")
+    assert doctor.check_cuda().detail == "this torch is built without it"
 
 
 def test_a_world_writable_cache_is_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

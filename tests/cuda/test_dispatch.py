@@ -6,6 +6,7 @@ In a process of its own: what is registered with PyTorch as a backend stays, and
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,11 @@ def test_the_tests_on_a_gpu_stop_at_once_where_there_is_none(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(pytest.UsageError, match="nothing was tested"):
         refuse_without_gpu()
+
+
+def test_all_that_a_gpu_can_run_is_run_on_one() -> None:
+    makefile = (FOLDER.parents[2] / "Makefile").read_text("utf-8")
+    named = re.search(r"^GPU_CHECKS := .*pretend/,(.*)\)$", makefile, re.MULTILINE)
+    assert named is not None
+    files = {file.name for file in FOLDER.glob("*.py") if "\ndef test_" in file.read_text("utf-8")}
+    assert set(named[1].split()) == files - {"pretended.py"}

@@ -114,6 +114,8 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     out = tmp_path / "out"
     assert main(["export", f"{HERE / 'kernels.py'}:once", "--target", "cuda", "-o", str(out)]) == 0
     assert read(out)["architectures"] == "80-real;90"
+    knossos.export(kernels.once, out, target="cuda", architectures=(90, 100))
+    assert read(out)["architectures"] == "90-real;100"
     capsys.readouterr()
     assert main(["export", "--list", str(out)]) == 0
     assert "cuda" in capsys.readouterr().out

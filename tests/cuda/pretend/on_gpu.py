@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 
@@ -48,3 +49,42 @@ def test_graphs_replay() -> None:
             x.copy_(rand(64, 8, seed=k))
             graph.replay()
             near(y, kernel(x.cpu()))
+
+
+def test_several_processes(tmp_path: Path) -> None:
+    """DDP, and DTensors, with nccl; on as many GPUs as there are, of which one is enough."""
+    program = """
+import copy, sys
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+from tests.cuda.pretend.kernels import normalised, relu3
+rank, world = int(sys.argv[1]), int(sys.argv[2])
+torch.cuda.set_device(rank)
+dist.init_process_group("nccl", init_method="file://" + sys.argv[3], rank=rank, world_size=world)
+torch.manual_seed(0)
+plain = torch.nn.Sequential(torch.nn.Linear(5, 4), relu3.nnModule, torch.nn.Linear(4, 1)).cuda()
+shared = torch.nn.parallel.DistributedDataParallel(copy.deepcopy(plain), device_ids=[rank])
+x = torch.randn(4 * world, 5).cuda()
+plain(x).mean().backward()
+shared(x.chunk(world)[rank]).mean().backward()
+for one, other in zip(shared.parameters(), plain.parameters(), strict=True):
+    torch.testing.assert_close(one.grad, other.grad)
+sharded = distribute_tensor(x, init_device_mesh("cuda", (world,)), [Shard(0)])
+torch.testing.assert_close(normalised(relu3(sharded)).full_tensor(), normalised(relu3(x)))
+dist.destroy_process_group()
+"""
+    world = torch.cuda.device_count()
+    command = [sys.executable, "-c", program]
+    ends = [str(world), str(tmp_path / "store")]
+    ranks = [
+        subprocess.Popen([*command, str(rank), *ends], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for rank in range(world)
+    ]
+    try:
+        said = [rank.communicate(timeout=300)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert not any(rank.returncode for rank in ranks), "\n".join(said)
