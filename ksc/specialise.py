@@ -369,11 +369,9 @@ class Specialisation:
             if derivation not in self._cuts:
                 from ksc.codegen.cuda.cut import cut
 
+                numbers = [k for k, arg in enumerate(self.spec.args) if arg.is_number]
                 with self._nest_refused(), uncollected():
-                    found = cut(self.program_of(derivation))
-                # What sizes depend on is known beforehand only where the operator takes it as a number.
-                numbers = {k for k, arg in enumerate(self.spec.args) if arg.is_number}
-                self._cuts[derivation] = found if found and numbers.issuperset(found.made.values_used) else None
+                    self._cuts[derivation] = cut(self.program_of(derivation), numbers)
                 if self._cuts[derivation] is None:
                     self._remember(replace(self._facts, whole=(*self._facts.whole, derivation)))
             return self._cuts[derivation]

@@ -13,8 +13,10 @@ import ksc as knossos
 from ksc.codegen import cuda
 from ksc.codegen.cuda.cut import Cut, Matrix, Multiply, cut
 from ksc.codegen.unit import Unit
+from ksc.errors import KernelRuntimeError
 from ksc.ir.interpret import interpret
 from ksc.ir.nodes import Program
+from ksc.ir.types import Integer
 from ksc.ir.verify import verify
 
 
@@ -50,6 +52,13 @@ def told_by_an_element(x: torch.Tensor, w: torch.Tensor):
     return ((y * y[0, k]) @ w.T)[:, k]
 
 
+def required(a: torch.Tensor, b: torch.Tensor, n: int, s: float):
+    assert n > 2
+    assert s > 0.0
+    assert a.shape[0] == 9
+    return a @ b
+
+
 def in_a_loop(a: torch.Tensor, n: int):
     for _ in range(n):
         a = a @ a
@@ -74,11 +83,18 @@ def program_of(fn: Callable[..., Any], args: Sequence[Any], derivation: str) -> 
     return knossos.register(fn)._specialise(tuple(args), {})[0].program_of(derivation)
 
 
-def execute(steps: Cut, args: Sequence[Any]) -> list[Any]:
-    """What the core does, by numpy and the interpreter."""
+def cut_of(program: Program) -> Cut | None:
+    return cut(program, [k for k, param in enumerate(program.main.params) if param.type == Integer])
+
+
+def execute(steps: Cut, args: Sequence[Any]) -> list[Any] | None:
+    """What the core does, by numpy and the interpreter; None where it leaves the call to the whole kernel."""
     values = [*args, *(None for _ in steps.kinds)]
     known = {k: arg for k, arg in enumerate(args) if isinstance(arg, int)}
-    sizes = [*map(np.shape, args), *steps.made.evaluate([np.shape(arg) for arg in args], known)]
+    evaluated = steps.made.evaluate([np.shape(arg) for arg in args], known)
+    if any(condition != (1,) for condition in evaluated[len(steps.kinds) :]):
+        return None
+    sizes = [*map(np.shape, args), *evaluated[: len(steps.kinds)]]
 
     def lined_up(matrix: Matrix, batch: int) -> Any:
         value = np.asarray(values[matrix.value])
@@ -105,7 +121,7 @@ def execute(steps: Cut, args: Sequence[Any]) -> list[Any]:
 def test_steps_give_what_the_program_gives(name: str, derivation: str) -> None:
     fn, args = CASES[name]
     program = program_of(fn, args, derivation)
-    steps = cut(program)
+    steps = cut_of(program)
     assert steps is not None
     given = [arg.numpy() if isinstance(arg, torch.Tensor) else arg for arg in args]
     if derivation:
@@ -113,20 +129,22 @@ def test_steps_give_what_the_program_gives(name: str, derivation: str) -> None:
         results = results if isinstance(results, tuple) else (results,)
         given += [np.random.default_rng(0).standard_normal(tuple(result.shape)) for result in results]
         given = [float(arg) if isinstance(arg, np.ndarray) and arg.ndim == 0 else arg for arg in given]
-    for found, wanted in zip(execute(steps, given), interpret(program, given), strict=True):
+    found_all = execute(steps, given)
+    assert found_all is not None
+    for found, wanted in zip(found_all, interpret(program, given), strict=True):
         np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "kinds"), [("layers", "MRMR"), ("attention", "MRM"), ("a number between", "RMRM")])
 def test_the_fewest_kernels_lie_between_products(name: str, kinds: str) -> None:
-    steps = cut(program_of(*CASES[name], ""))
+    steps = cut_of(program_of(*CASES[name], ""))
     assert steps is not None
     assert "".join("M" if isinstance(step, Multiply) else "R" for step in steps.steps) == kinds
 
 
 @pytest.mark.parametrize("derivation", ["", "v"])
 def test_kernels_know_the_sizes_of_what_they_are_handed(derivation: str) -> None:
-    steps = cut(program_of(*CASES["attention"], derivation))
+    steps = cut_of(program_of(*CASES["attention"], derivation))
     assert steps is not None
     text = cuda.generate(
         Unit("attended", [(f"p{k}", run.program) for k, run in enumerate(steps.runs)], kind="tensor")
@@ -143,4 +161,15 @@ def test_kernels_know_the_sizes_of_what_they_are_handed(derivation: str) -> None
     ],
 )
 def test_what_stays_whole(fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    assert cut(program_of(fn, args, "")) is None
+    assert cut_of(program_of(fn, args, "")) is None
+
+
+def test_what_is_asserted_is_asked_for() -> None:
+    a, b = randn(9, 10).numpy(), randn(10, 11).numpy()
+    steps = cut_of(program_of(required, (torch.tensor(a), torch.tensor(b), 3, 0.5), ""))
+    assert steps is not None
+    assert execute(steps, (a, b, 3, 0.5)) is not None
+    assert execute(steps, (a, b, 2, 0.5)) is None
+    assert execute(steps, (a[:8], b, 3, 0.5)) is None
+    with pytest.raises(KernelRuntimeError):
+        execute(steps, (a, b, 3, -0.5))

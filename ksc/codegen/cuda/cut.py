@@ -90,7 +90,8 @@ class Cut:
 
     Attributes:
         steps: in order.
-        made: the sizes of the values that steps make, () for a float, from those of the arguments.
+        made: the sizes of the values that steps make, () for a float, from those of the arguments; and then for each
+            condition on sizes and numbers that the program asserts 1 if it holds, else 0.
         kinds: of each of these what it consists of: ``"float"``, ``"int"`` or ``"bool"``.
         results: which values the program's results are.
     """
@@ -106,16 +107,17 @@ class Cut:
         return tuple(step for step in self.steps if isinstance(step, Run))
 
 
-def cut(program: Program) -> Cut | None:
+def cut(program: Program, numbers: Collection[int]) -> Cut | None:
     """The program as products and kernels; None where it stays whole.
 
     That is where there is no product to take out, or where more than tensors and floats would have to be handed on.
+    ``numbers`` are the positions of the Integer and Bool arguments that the host knows.
     """
     products = {eqn: found for eqn in program.main.body.eqns if (found := _taken_out(eqn)) is not None}
     if not products:
         return None
     try:
-        return _Cutter(program, products).cut()
+        return _Cutter(program, products, numbers).cut()
     except (_UncutError, UnsupportedError):
         return None
 
@@ -140,17 +142,20 @@ class _Cutter:
 
     Attributes:
         plain: the numbers that follow from sizes and from the program's own numbers alone.
+        required: the conditions that the host can ask for, by the assertions of them.
         stages: of each equation that computes something else.
         values: the positions of the arguments, and of what steps hand on.
     """
 
-    def __init__(self, program: Program, products: Mapping[Eqn, Product]) -> None:
+    def __init__(self, program: Program, products: Mapping[Eqn, Product], numbers: Collection[int]) -> None:
         self.program = program
         self.eqns = program.main.body.eqns
         self.results = program.main.body.results
         self.products = products
         self.makers = {out: eqn for eqn in self.eqns for out in eqn.outs}
         self.plain = {param for param in program.main.params if is_scalar(param.type)}
+        self.numbers = numbers
+        self.required = self._required()
         for eqn in self.eqns:
             if self._is_plain(eqn):
                 self.plain.update(eqn.outs)
@@ -174,14 +179,29 @@ class _Cutter:
                 steps.append(self._run(kernel, f"{function_identifier(self.program.entry)}_part{runs}"))
         kinds = tuple(_kind(var) for var in self.made)
         results = tuple(self.values[var] for var in self.results if isinstance(var, Var))
-        return Cut(tuple(steps), shapes(self._giving(self.made)), kinds, results)
+        sizes = shapes(self._giving([*self.made, *self.required.values()]), numbers=True)
+        if not set(self.numbers).issuperset(sizes.values_used):
+            raise _UncutError
+        return Cut(tuple(steps), sizes, kinds, results)
 
     # What goes where
 
     def _is_plain(self, eqn: Eqn) -> bool:
-        if eqn.op in PRIMITIVES or eqn.op == "assert":
+        if eqn.op in PRIMITIVES:
             return all(isinstance(arg, Const) or arg in self.plain for arg in eqn.args)
-        return eqn.op == "size"
+        return eqn.op == "size" or eqn in self.required
+
+    def _required(self) -> dict[Eqn, Var]:
+        hosted = {param for k, param in enumerate(self.program.main.params) if k in self.numbers}
+        asserted: dict[Eqn, Var] = {}
+        for eqn in self.eqns:
+            follows = all(isinstance(arg, Const) or arg in hosted for arg in eqn.args)
+            if eqn.op == "size" or (follows and eqn.op in PRIMITIVES):
+                hosted.update(eqn.outs)
+            elif eqn.op == "assert" and isinstance(condition := eqn.args[0], Var) and condition in hosted:
+                asserted[eqn] = condition
+        known = shapes(self._giving(list(asserted.values())), numbers=True).results
+        return {eqn: condition for (eqn, condition), found in zip(asserted.items(), known, strict=True) if found}
 
     def _staged(self) -> dict[Eqn, int]:
         """As early as operands allow, after assertions about elements; and then as late as readers do."""

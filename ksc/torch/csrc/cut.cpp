@@ -244,21 +244,27 @@ std::optional<Tensors> run_cut(
     if (cut == nullptr) {
         return std::nullopt;
     }
+    // The kernel says what is wrong, with the line.
+    constexpr auto refused = std::nullopt;
     AllDims<int64_t> sizes = shape.sizes;
     try {
-        for (Dims<int64_t>& made : table_sizes(cut->made, shape)) {
-            sizes.push_back(std::move(made));
+        AllDims<int64_t> made = table_sizes(cut->made, shape);
+        for (size_t k = 0; k < made.size(); ++k) {
+            if (k < cut->kinds.size()) {
+                sizes.push_back(std::move(made[k]));
+            } else if (made[k].front() == 0) {
+                return refused;
+            }
         }
     } catch (const ks::size_failure&) {
-        // The kernel says so, with the line.
-        return std::nullopt;
+        return refused;
     }
     double total = 0, least = 0;
     for (const CutStep& step : cut->steps) {
         if (const auto* const product = std::get_if<CutProduct>(&step)) {
             const std::optional<double> own = multiplications(*product, sizes);
             if (!own.has_value()) {
-                return std::nullopt;
+                return refused;
             }
             total += *own;
             least += least_multiplications(dtype);

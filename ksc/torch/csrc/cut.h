@@ -42,8 +42,8 @@ struct CutKernel {
 using CutStep = std::variant<CutProduct, CutKernel>;
 
 struct Cut {
-    ShapeTable made;  // the sizes of what steps make
-    std::vector<Kind> kinds;
+    ShapeTable made;  // the sizes of what steps make; and then for each condition whether it holds
+    std::vector<Kind> kinds;  // of what steps make
     std::vector<CutStep> steps;
     std::vector<size_t> results;
     std::vector<std::vector<size_t>> spent;  // for each step the values that nobody reads after it

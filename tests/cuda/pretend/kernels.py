@@ -74,3 +74,11 @@ def attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor):
 def multiplied(a: torch.Tensor, b: torch.Tensor):
     """A product alone."""
     return a @ b
+
+
+@knossos.register
+def required(a: torch.Tensor, b: torch.Tensor, n: int, s: float):
+    """A product, if numbers are as they are to be."""
+    assert n > 2
+    assert s > 0.0
+    return a @ b

@@ -12,7 +12,7 @@ from ksc.errors import KernelRuntimeError
 from ksc.torch.devices import ACCELERATORS
 from tests.cuda.pretend import halves, kernels
 from tests.cuda.pretend.install import NAME
-from tests.cuda.pretend.kernels import divided, normalised, picked, relu3
+from tests.cuda.pretend.kernels import divided, normalised, picked, relu3, required
 from tests.cuda.pretend.place import FIRST, device, near, rand, waits
 
 # Errors.
@@ -41,6 +41,19 @@ def test_an_error_is_an_assert_at_the_next_synchronisation() -> None:
 
 def relu_and_pick(x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     return picked(relu3(x), at.clamp(max=4).to(FIRST))
+
+
+def test_what_is_asserted_of_numbers_around_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSC_CUDA_PRODUCTS", "library")
+    a, b = rand(9, 10), rand(10, 11, seed=1)
+    near(required(a.to(FIRST), b.to(FIRST), 3, 0.5), a @ b)
+    for n, s, said in ((2, 0.5, "n > 2"), (3, -0.5, r"s > 0\.0")):
+        with pytest.raises(RuntimeError, match=said):
+            required(a.to(FIRST), b.to(FIRST), n, s).cpu()
+        settle()
+        with pytest.raises(KernelRuntimeError, match=said):
+            required(a.to(FIRST), b.to(FIRST), 3, 0.5)
+    near(required(a.to(FIRST), b.to(FIRST), 3, 0.5), a @ b)
 
 
 def test_elementwise_errors() -> None:
