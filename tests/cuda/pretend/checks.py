@@ -6,6 +6,7 @@ Not collected by itself: a process has one device in the place of CUDA, see ``te
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -131,6 +132,20 @@ def test_numbers_have_cotangents() -> None:
     first.sum().backward()
     assert scale.grad is not None and scale.grad.device.type == "cpu"
     torch.testing.assert_close(scale.grad, (x * y).sum())
+
+
+def test_threads_of_the_host() -> None:
+    """On two devices at once; kernels of one stream share its state."""
+
+    def gradient(where: torch.device, seed: int) -> torch.Tensor:
+        x = rand(9, 7, seed=seed).to(where).requires_grad_()
+        return torch.autograd.grad(normalised(relu3(x)).square().sum(), x)[0]
+
+    places = [FIRST, SECOND, FIRST] * 3
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        found = pool.map(gradient, places, range(len(places)))
+        for seed, (where, grad) in enumerate(zip(places, found, strict=True)):
+            near(grad, gradient(torch.device("cpu"), seed), where)
 
 
 def test_func() -> None:

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -376,6 +377,9 @@ uint64_t from_lane(unsigned mask, uint64_t bits, int lane, int width) {
 }
 
 void run(dim3 blocks, dim3 threads, bool together, void (*body)(void *), void *argument) {
+    // As on one stream: the threads of a host wait for each other's grids.
+    static std::mutex one_at_a_time;
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
     Grid all;
     all.body = body;
     all.argument = argument;
