@@ -7,9 +7,9 @@
 
 A thread that walked along a row of its own would read apart from its neighbours, and few long rows would have few
 threads; a product of matrices that an iteration makes is a row of as many steps as it has terms. So the loops in the
-body are divided as well, and it is decided at run time, from the number of rows and their length, whether a thread, a
-warp, a block or the whole grid takes a row. What a body does only for an element that is NaN is no row: a team would
-take each iteration for the sake of a few.
+body are divided as well, and it is decided at run time, from the number of rows and their length, whether a thread,
+eight neighbours, a warp, a block or the whole grid takes a row. What a body does only for an element that is NaN is no
+row: a team would take each iteration for the sake of a few.
 """
 
 from __future__ import annotations
