@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,24 @@ except RuntimeError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "device-side assert" in done.stdout, done.stdout + done.stderr
     assert "kernels.py:" in done.stderr and "index 7 is out of range" in done.stderr
+
+
+def test_where_launches_are_waited_for_the_call_raises_and_the_process_goes_on() -> None:
+    program = """
+import torch
+from ksc.errors import KernelRuntimeError
+from tests.cuda.pretend.kernels import picked
+x = torch.ones(5, device="cuda")
+picked(x, torch.tensor([0, 1]).cuda())
+try:
+    picked(x, torch.tensor([0, 7]).cuda())
+except KernelRuntimeError as error:
+    print(error)
+print(picked(x, torch.tensor([0, 1]).cuda()).tolist())
+"""
+    environ = {**os.environ, "CUDA_LAUNCH_BLOCKING": "1"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environ)
+    assert "index 7 is out of range" in done.stdout and "[2.0, 2.0]" in done.stdout, done.stdout + done.stderr
 
 
 def test_graphs_replay() -> None:
