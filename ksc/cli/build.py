@@ -7,9 +7,13 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ksc.cli.dtypes import add_dtypes, chosen_dtypes
 from ksc.cli.target import add_target, load_kernel
+
+if TYPE_CHECKING:
+    import torch
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compile for each dtype, for ``--args`` or what the annotations say, and print where the source lies."""
+    """Compile for each dtype, for ``--args`` or what the annotations say, and print where the sources lie."""
     if args.all:
         from ksc.cli.build_all import run_all
 
@@ -45,14 +49,19 @@ def run(args: argparse.Namespace) -> int:
     report = []
     for dtype in chosen_dtypes(args):
         start = time.perf_counter()
-        with _default_dtype(dtype):
-            source = kernel.compile(device="cuda" if args.cuda else None).source_path
-        report.append({"dtype": dtype, "source": str(source), "seconds": round(time.perf_counter() - start, 3)})
+        with _default_dtype(dtype) as floats:
+            kernel.compile(device="cuda" if args.cuda else None)
+            special, _ = kernel.example(None)
+            sources = [special.built("", floats, device).source_path for device in ("cpu", "cuda")[: 1 + args.cuda]]
+        places = dict(zip(("source", "cuda"), map(str, sources), strict=False))
+        report.append({"dtype": dtype, **places, "seconds": round(time.perf_counter() - start, 3)})
     if args.json:
         print(json.dumps(report, indent=2))
     else:
         for built in report:
             print(f"{built['dtype']:<9} {built['seconds']:6.2f} s  {built['source']}")
+            if args.cuda:
+                print(f"{'':<20}{built['cuda']}")
     return 0
 
 
@@ -88,13 +97,14 @@ def _run_with_timings(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _default_dtype(name: str) -> Iterator[None]:
-    """Set the dtype for which a kernel's source path is, and set it back."""
+def _default_dtype(name: str) -> Iterator[torch.dtype]:
+    """Set the dtype of Floats that nothing says more of, and set it back."""
     import torch
 
     before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, name))
+    chosen: torch.dtype = getattr(torch, name)
+    torch.set_default_dtype(chosen)
     try:
-        yield
+        yield chosen
     finally:
         torch.set_default_dtype(before)

@@ -52,6 +52,9 @@ def test_gpus_are_built_for_as_well(
     monkeypatch.setenv("KSC_CUDA_ARCHITECTURES", "90")
     assert main(["build", f"{file}:area", "--cuda"]) == 0
     assert any((kernel.path / "area.cu").is_file() for kernel in list_kernels())
+    source, cuda = (Path(line.split()[-1]) for line in capsys.readouterr().out.splitlines())
+    assert (source.suffix, cuda.suffix) == (".cpp", ".cu")
+    assert source.is_file() and cuda.is_file()
     monkeypatch.setenv("CUDACXX", "/nowhere/nvcc")
     monkeypatch.setenv("KSC_CUDA_ARCHITECTURES", "80")
     assert main(["build", f"{file}:area", "--cuda"]) == 1
