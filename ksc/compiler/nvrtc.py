@@ -41,7 +41,8 @@ class Nvrtc:
     def compile(self, source: Path, library: Path, options: CudaOptions, include: Path) -> list[str]:
         """Compile one source into a shared library; gives the host's command.
 
-        Raises CompilationError with the output of the compiler that refused.
+        Raises CompilationError with the output of the compiler that refused, BuildError (KS504) where NVRTC does not
+        know an architecture.
         """
         folder = library.parent
         images = list(self.images(source, options, include))
@@ -64,6 +65,14 @@ class Nvrtc:
 
     def images(self, source: Path, options: CudaOptions, include: Path) -> Iterator[tuple[int, bool, bytes]]:
         """Architecture, whether it is machine code, and the code: of each architecture, and PTX of the last."""
+        known = _architectures(self.path)
+        for number in options.architectures:
+            if number not in known:
+                raise BuildError(
+                    f"this NVRTC, of CUDA {'.'.join(map(str, _version(self.path)))}, does not compile for sm_{number}",
+                    remedy=f"update NVRTC, or set KSC_CUDA_ARCHITECTURES to some of {', '.join(map(str, known))}",
+                    code="KS504",
+                )
         text, ptx = source.read_text("utf-8"), b""
         for number in options.architectures:
             made = compile_program(self.path, text, source.name, nvrtc_flags(options, f"sm_{number}", include))
@@ -189,6 +198,15 @@ def _version(path: str) -> tuple[int, int]:
     nvrtc, major, minor = _opened(path), ctypes.c_int(), ctypes.c_int()
     _check(nvrtc, nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
     return major.value, minor.value
+
+
+@functools.cache
+def _architectures(path: str) -> tuple[int, ...]:
+    nvrtc, count = _opened(path), ctypes.c_int()
+    _check(nvrtc, nvrtc.nvrtcGetNumSupportedArchs(ctypes.byref(count)))
+    found = (ctypes.c_int * count.value)()
+    _check(nvrtc, nvrtc.nvrtcGetSupportedArchs(found))
+    return tuple(found)
 
 
 def _fetched(nvrtc: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:

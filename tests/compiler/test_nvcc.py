@@ -14,6 +14,7 @@ from ksc.codegen import GeneratedSource, Unit
 from ksc.codegen.cuda import generate
 from ksc.compiler import CudaOptions, build_cuda, list_kernels, load
 from ksc.compiler.cuda import find_cuda_compiler
+from ksc.compiler.cuda_options import AHEAD_OF_TIME
 from ksc.compiler.driver import CompilationError
 from ksc.compiler.nvcc import Nvcc, nvcc_places
 from ksc.compiler.nvrtc import HEADERS, Nvrtc, find_nvrtc, nvrtc_places
@@ -135,6 +136,7 @@ def test_what_nvrtc_refuses_is_said_with_the_generated_line(nvcc: Path, monkeypa
 
     monkeypatch.setattr("ksc.compiler.nvrtc._version", lambda _: (13, 0))
     monkeypatch.setattr("ksc.compiler.nvrtc.nvrtc_places", lambda _: iter((__file__,)))
+    monkeypatch.setattr("ksc.compiler.nvrtc._architectures", lambda _: AHEAD_OF_TIME)
     monkeypatch.setattr("ksc.compiler.nvrtc.compile_program", refuse)
     monkeypatch.setenv("CUDACXX", "nvrtc")
     with pytest.raises(BuildError, match=r'identifier "x" is undefined\n  sums\.cu:1: int ks_sums;') as refused:
@@ -186,3 +188,13 @@ if find_nvrtc() is not None:
     def test_nvrtc_builds_what_is_opened_and_says_where_no_gpu_is(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CUDACXX", "nvrtc")
         assert opened("float64") > 0
+
+    def test_what_nvrtc_itself_says_is_found_in_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CUDACXX", "nvrtc")
+        wrong = GeneratedSource("wrong", '#include <cstdint>\nextern "C" __global__ void k(int64_t n) { n = m; }\n', {})
+        with pytest.raises(BuildError, match=r'identifier "m" is undefined\n  wrong\.cu:2: extern "C"') as refused:
+            build_cuda(wrong)
+        assert refused.value.code == "KS502"
+        with pytest.raises(BuildError, match=r"sm_1\n.* some of .*90.*") as refused:
+            build_cuda(wrong, CudaOptions((1,)))
+        assert refused.value.code == "KS504"
