@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import ksc as knossos
+from ksc.ir.text import parse
+from tests.codegen.harness import tensor_source
 
 LAYERS, B = 3, 5
 
@@ -133,3 +135,25 @@ def test_loops_that_store_and_add_up_add_in_lanes_to_a_number():
 @pytest.mark.parametrize(("m", "n"), [(4, 19), (3, 0)])
 def test_an_element_is_not_touched_where_the_loop_does_not_run(m, n):
     compare(knossos.register(shifted), (torch.rand(m), torch.rand(n)), n)
+
+
+MEETING = """
+(entry f)
+(def f (Values (Tensor 1 Float) Float) ((y : (Tensor 1 Float)))
+  (let ((n (size y 0))
+        (m (add n 1))
+        (zeros (build m (lam (i : Integer) 0.0)))
+        ((x_bar w_bar)
+         (withacc ((x_bar zeros) (w_bar 0.0))
+           (build n
+             (lam (i : Integer)
+               (let ((rest (sub n i)) (left (mul 2 rest)) (half (idiv left 2)) (at (add i AWAY)) (v (index i y))
+                     (() (acc_add at x_bar v)))
+                 (acc_add w_bar v)))))))
+    (values x_bar w_bar)))
+"""
+
+
+def test_a_place_that_a_quotient_holds_still_is_shared_by_all_iterations():
+    assert "KS_SUM" in tensor_source("f", parse(MEETING.replace("AWAY", "0"))).text
+    assert "KS_SUM" not in tensor_source("f", parse(MEETING.replace("AWAY", "half"))).text

@@ -141,3 +141,15 @@ def test_quotients_are_known_to_be_in_range_only_where_they_are():
     assert "ks::outside" not in kernel.cpp
     with pytest.raises(RuntimeError, match="index 3 is out of range"):
         knossos.register(halves)(x[0], 1)
+
+
+def scaled(x: torch.Tensor, w: torch.Tensor):
+    n, c, h = x.shape
+    return (x.reshape(n, 2, c // 2, h) * w[:, None, None]).reshape(n, c, h) * 2.0
+
+
+def test_what_a_stretch_adds_up_is_one_number_in_it():
+    x, w = torch.randn(2, 4, 19, dtype=torch.float64), torch.randn(2, dtype=torch.float64)
+    special, _ = knossos.register(scaled)._specialise((x, w), {})
+    loops = special.source("v", x.dtype).text
+    assert re.search(r"KS_SUM\(w_bar\w*\)\n", loops)

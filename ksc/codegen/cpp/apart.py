@@ -13,7 +13,8 @@ are not read; additions to one are apart if each is at a place of its own, and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from ksc.codegen.cpp.lanes import ROW, count
@@ -21,7 +22,7 @@ from ksc.codegen.cpp.printer import Printer
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk
 from ksc.ir.types import TensorType, is_scalar
 from ksc.ops import PRIMITIVES
-from ksc.passes.fuse.polynomial import Polynomial
+from ksc.passes.fuse.polynomial import Polynomial, Symbol
 from ksc.passes.fuse.sizes import Place
 
 Places = tuple[Atom, ...]
@@ -40,15 +41,17 @@ def are_apart(p: Printer, eqn: Eqn) -> bool:
     return _pairs(p, eqn, adds) > COMPARED and _do_not_meet(p, eqn, adds)
 
 
-def sums_in_lanes(p: Printer, eqn: Eqn) -> Sequence[Places]:
+def sums_in_lanes(p: Printer, eqn: Eqn, before: Collection[Atom] = ()) -> Sequence[Places]:
     """What the innermost of the loops of a ``build`` adds up, if it contains no others and its iterations meet nowhere
-    else: numbers, and elements that stay the same, of which it is known that they are in range before the loop."""
+    else: numbers, and elements that stay the same, of which it is known that they are in range before the loop.
+
+    What its body binds may be computed ``before`` it."""
     (body,) = eqn.blocks
     short = isinstance(eqn.args[-1], Const) and int(eqn.args[-1].value) < ROW
     if eqn.op != "build" or short or p.packing is not None or not _is_straight(p, body):
         return ()
     adds = _adds(p, eqn)
-    inside: set[Atom] = {body.params[-1], *(out for inner in walk(body) for out in inner.outs)}
+    inside = {body.params[-1], *(out for inner in walk(body) for out in inner.outs)}.difference(before)
     sums = {
         add.args[:-1]: None
         for add in adds
@@ -85,9 +88,30 @@ def _do_not_meet(p: Printer, eqn: Eqn, adds: Sequence[Eqn]) -> bool:
     """Whether no iteration of the innermost loop adds where another one does."""
     index = eqn.blocks[0].params[-1]
     size = p.in_range.sizes.polynomial(p.in_range.sizes.resolve(eqn.args[-1]))
-    return all(_is_own(p, add, index) for add in adds) and all(
-        _never_meet(p, a, b, index, size) for a, b in combinations(adds, 2) if a.args[0] is b.args[0]
+    made = {out for inner in walk(eqn.blocks[0]) for out in inner.outs}
+    moving = _Moving(index, size, made)
+    return all(_is_own(p, add, moving) for add in adds) and all(
+        _never_meet(p, a, b, moving) for a, b in combinations(adds, 2) if a.args[0] is b.args[0]
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """The index of a loop, below ``size``, and what is ``made`` in it: a quotient by the index moves in its own way."""
+
+    index: Var
+    size: Polynomial
+    made: Collection[Symbol]
+
+    def step(self, place: Polynomial) -> int:
+        """How far a place moves from one iteration to the next; 0 if that is not always as far."""
+        factor = place.coefficient(self.index)
+        value = factor.value if factor is not None else None
+        return value if value is not None and self.is_plain(place) else 0
+
+    def is_plain(self, place: Polynomial) -> bool:
+        """Whether nothing in a place but the index differs between iterations."""
+        return all(symbol not in self.made for symbol in place.symbols())
 
 
 def _pairs(p: Printer, eqn: Eqn, adds: Sequence[Eqn]) -> int:
@@ -103,36 +127,30 @@ def _places(p: Printer, add: Eqn) -> list[Polynomial]:
     return [facts.polynomial(facts.resolve(at)) for at in add.args[1:-1]]
 
 
-def _step(place: Polynomial, index: Var) -> int:
-    """How far a place moves from one iteration to the next; 0 if that is not always as far."""
-    factor = place.coefficient(index)
-    value = factor.value if factor is not None else None
-    return value if value is not None else 0
-
-
-def _is_own(p: Printer, add: Eqn, index: Var) -> bool:
+def _is_own(p: Printer, add: Eqn, moving: _Moving) -> bool:
     """Whether an addition is at another place in each iteration."""
-    return any(_step(place, index) for place in _places(p, add))
+    return any(map(moving.step, _places(p, add)))
 
 
-def _never_meet(p: Printer, a: Eqn, b: Eqn, index: Var, size: Polynomial) -> bool:
+def _never_meet(p: Printer, a: Eqn, b: Eqn, moving: _Moving) -> bool:
     """Whether no iteration adds by ``a`` where another one adds by ``b``."""
     pairs = list(zip(_places(p, a), _places(p, b), strict=True))
     if all(one == other for one, other in pairs):
         return True
     place = _home(p, a)
     return place is not None and any(
-        _is_after(p, one, other, index, size, place) or _is_after(p, other, one, index, size, place)
-        for one, other in pairs
+        _is_after(p, one, other, moving, place) or _is_after(p, other, one, moving, place) for one, other in pairs
     )
 
 
-def _is_after(p: Printer, one: Polynomial, other: Polynomial, index: Var, size: Polynomial, place: Place) -> bool:
+def _is_after(p: Printer, one: Polynomial, other: Polynomial, moving: _Moving, place: Place) -> bool:
     """Whether ``one`` is always greater than ``other``, whichever two iterations they are of."""
-    if any(index in end.symbols() and _step(end, index) <= 0 for end in (one, other)):
+    if any(moving.index in end.symbols() and moving.step(end) <= 0 for end in (one, other)):
         return False
-    least = one.with_value(index, Polynomial.constant(0))
-    most = other.with_value(index, size.plus(-1))
+    if not (moving.is_plain(one) and moving.is_plain(other)):
+        return False
+    least = one.with_value(moving.index, Polynomial.constant(0))
+    most = other.with_value(moving.index, moving.size.plus(-1))
     return p.in_range.never_negative((least - most).plus(-1), place)
 
 

@@ -128,7 +128,7 @@ def _loops(
         writers.append(writers[-1].fork())
     if stretches is not None:
         stretches.print(p, last_limits[2], limits[-1], Context(writers[-2], scope))
-        sums = sums_in_lanes(p, eqn) if alone else ()
+        sums = sums_in_lanes(p, eqn, stretches.fixed) if alone else ()
     if span is not None:
         zeros = Finish(lambda _, inside: finish.write([const(0.0) for _ in body.results], inside))
         filled = count(eqn) is not None and not reads_its_place(p, eqn)

@@ -68,6 +68,13 @@ class Stretches:
     before: Sequence[Eqn | Quotient | Check]
     body: Block
 
+    @property
+    def fixed(self) -> frozenset[Var]:
+        """What is computed before the loop."""
+        made = [one for one in self.before if isinstance(one, Eqn)]
+        made += [eqn for one in self.before if isinstance(one, Quotient) for eqn in one.divided if eqn.op == "idiv"]
+        return frozenset(out for eqn in made for out in eqn.outs)
+
     def head(self, first: str, last: str, begin: str, end: str) -> str:
         """What stands around the loop from ``begin`` to ``end``; these are the limits of all where nothing divides."""
         if any(isinstance(one, Quotient) for one in self.before):
