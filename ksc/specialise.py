@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -249,11 +249,11 @@ class Specialisation:
         with self._nest_refused(), uncollected(), timed("codegen"):
             return cpp.generate(unit)
 
-    def cuda_source(self, derivation: str, dtype: torch.dtype) -> GeneratedSource:
-        """The same for a GPU. Raises UnsupportedError where it cannot run there."""
+    def cuda_source(self, derivation: str, dtype: torch.dtype, *, wide: bool = False) -> GeneratedSource:
+        """The same for a GPU; ``wide`` for tensors of any size. Raises UnsupportedError where it cannot run there."""
         from ksc.codegen import cuda
 
-        unit = self._source_unit(derivation, dtype)
+        unit = replace(self._source_unit(derivation, dtype), offsets=self._offsets(wide))
         with self._nest_refused(), uncollected(), timed("codegen"):
             return cuda.generate(unit)
 
@@ -264,23 +264,31 @@ class Specialisation:
         kind: Literal["tensor", "elementwise"] = "tensor" if self.takes_tensors else "elementwise"
         return Unit(self.name, programs, DTYPES[dtype], kind, self.spec.doc, self._where)
 
+    @staticmethod
+    def _offsets(wide: bool) -> Literal[32, 64]:
+        return 64 if wide else 32
+
     @without_own_frames
-    def built(self, derivation: str, dtype: torch.dtype, device: str = "cpu") -> BuiltKernel:
+    def built(self, derivation: str, dtype: torch.dtype, device: str = "cpu", *, wide: bool = False) -> BuiltKernel:
         """The built unit that contains the derivation; builds it where the cache does not have it.
 
-        ``device`` is a kind of device: ``"cpu"``, or one of ``ACCELERATORS``.
+        ``device`` is a kind of device: ``"cpu"``, or one of ``ACCELERATORS``; ``wide`` is for tensors of any size.
         """
         unit, storage = self._unit(derivation), DTYPES[dtype]
+        place = device if device == "cpu" else f"{device} {self._offsets(wide)}"
         with self._building[device]:
-            if (unit[0], storage, device) not in self._built:
+            if (unit[0], storage, place) not in self._built:
                 # Said without generating the source, so that a kernel built before starts at once.
                 generator = self._facts.generator or generator_digest()
-                identity = self._identity(unit, storage, generator, device)
-                source = self.source if device == "cpu" else self.cuda_source
-                build = find_or_build if device == "cpu" else ACCELERATORS[device]
-                self._built[unit[0], storage, device] = build(self.name, identity, lambda: source(derivation, dtype))
+                identity = self._identity(unit, storage, generator, place)
+                if device == "cpu":
+                    built = find_or_build(self.name, identity, lambda: self.source(derivation, dtype))
+                else:
+                    source = partial(self.cuda_source, derivation, dtype, wide=wide)
+                    built = ACCELERATORS[device](self.name, identity, source)
+                self._built[unit[0], storage, place] = built
                 self._keep(generator)
-            return self._built[unit[0], storage, device]
+            return self._built[unit[0], storage, place]
 
     def build_all(self, derivations: Sequence[str], dtype: torch.dtype, device: str | None = None) -> None:
         """Build derivations for the CPU, and at the same time for a kind of accelerator."""
@@ -297,9 +305,9 @@ class Specialisation:
             self.build_all(derivations, dtype)
             elsewhere.result()
 
-    def _identity(self, unit: tuple[str, ...], storage: str, generator: str, device: str) -> str:
+    def _identity(self, unit: tuple[str, ...], storage: str, generator: str, where: str) -> str:
         """What stands for a source without generating it."""
-        place = () if device == "cpu" else (device,)
+        place = () if where == "cpu" else (where,)
         return "\0".join((self._facts.exact, *unit, storage, self.spec.doc, self._where, generator, *place))
 
     @contextmanager
@@ -348,14 +356,14 @@ class Specialisation:
             loaded = load(built)
         return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
 
-    def loaded_on(self, derivation: str, dtype: torch.dtype, device: str) -> LoadedEntry:
+    def loaded_on(self, derivation: str, dtype: torch.dtype, device: str, wide: bool) -> LoadedEntry:
         """The same for a kind of accelerator. Raises UnsupportedError (KS119) where the kernel cannot run there."""
         if self._mapping.backend == "interpret":
             raise ArgumentError(
                 f"{self.name} is interpreted, and its arguments are on {device}",
                 remedy='move them with .cpu(), or leave out backend="interpret"',
             )
-        built = self.built(derivation, dtype, device)
+        built = self.built(derivation, dtype, device, wide=wide)
         with timed("load"):
             loaded = load(built, suffix="_kernel")
         return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
@@ -376,7 +384,7 @@ class Specialisation:
                     self._remember(replace(self._facts, whole=(*self._facts.whole, derivation)))
             return self._cuts[derivation]
 
-    def load_parts(self, derivation: str, dtype: torch.dtype, device: str) -> tuple[LoadedEntry, ...]:
+    def load_parts(self, derivation: str, dtype: torch.dtype, device: str, wide: bool) -> tuple[LoadedEntry, ...]:
         """The kernels of a derivation that is cut, on a kind of accelerator."""
         cut = self.cut(derivation)
         assert cut is not None
@@ -390,14 +398,14 @@ class Specialisation:
         programs = [(part, run.program) for part, run in zip(parts, cut.runs, strict=True)]
         name = f"{self.name}{derivation_suffix(derivation)}"
         doc = f"What {self.name} does around its products of matrices, which PyTorch's library computes."
-        unit = Unit(name, programs, DTYPES[dtype], "tensor", doc, self._where)
+        unit = Unit(name, programs, DTYPES[dtype], "tensor", doc, self._where, self._offsets(wide))
 
         def source() -> GeneratedSource:
             with self._nest_refused(), uncollected(), timed("codegen"):
                 return cuda.generate(unit)
 
         generator = self._facts.generator or generator_digest()
-        identity = self._identity((derivation, *parts), unit.dtype, generator, device)
+        identity = self._identity((derivation, *parts), unit.dtype, generator, f"{device} {unit.offsets}")
         with self._building[device]:
             built = ACCELERATORS[device](name, identity, source)
         with timed("load"):

@@ -35,6 +35,7 @@ class Unit:
         kind: the calling convention of the entries, as ``prelude/ks/runtime.h`` defines it.
         doc: the user's docstring.
         source: where the user's function stands, such as ``relu3.py:9``.
+        offsets: in how many bits a GPU computes places in tensors; with 32 a kernel stops where one has 2^31 elements.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Unit:
     kind: Kind = "elementwise"
     doc: str = ""
     source: str = ""
+    offsets: Literal[32, 64] = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class ExportedKernel:
         programs = [(derivation, self.special.program_of(derivation)) for derivation in self.derivations]
         name = f"{library}_{self.name}_{SUFFIXES[dtype]}"
         kind: Any = "tensor" if self.takes_tensors else "elementwise"
-        unit = Unit(name, programs, self.storage(dtype), kind, self.doc, self.source)
+        unit = Unit(name, programs, self.storage(dtype), kind, self.doc, self.source, offsets=64)
         return gpu.generate(unit) if cuda else cpp.generate(unit)
 
     def storage(self, dtype: torch.dtype) -> Dtype:

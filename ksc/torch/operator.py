@@ -161,8 +161,8 @@ class Operator:
         self._device_loader = device_loader
         self._cuts = cuts
         self._lock = threading.RLock()
-        self._entries: dict[tuple[str, torch.dtype, str], LoadedEntry] = {}
-        self._parts: dict[tuple[str, torch.dtype, str], tuple[LoadedEntry, ...]] = {}
+        self._entries: dict[tuple[str, torch.dtype, str, bool], LoadedEntry] = {}
+        self._parts: dict[tuple[str, torch.dtype, str, bool], tuple[LoadedEntry, ...]] = {}
         core.declare(
             spec.name,
             tuple(
@@ -220,19 +220,19 @@ class Operator:
 
         return autograd_function(self)
 
-    def _load(self, derivation: str, dtype: torch.dtype, device: str) -> int:
+    def _load(self, derivation: str, dtype: torch.dtype, device: str, wide: bool) -> int:
         with self._lock:
-            entry = self._entries.get((derivation, dtype, device))
-            if entry is None:
-                entry = self._entries[derivation, dtype, device] = self._find(derivation, dtype, device)
-            return entry.address
+            key = derivation, dtype, device, wide
+            if key not in self._entries:
+                self._entries[key] = self._find(*key)
+            return self._entries[key].address
 
-    def _find(self, derivation: str, dtype: torch.dtype, device: str) -> LoadedEntry:
+    def _find(self, derivation: str, dtype: torch.dtype, device: str, wide: bool) -> LoadedEntry:
         if device == "cpu":
             return self._loader(derivation, dtype)
         if self._device_loader is None:
             raise ArgumentError(f"{self.spec.title} runs on the CPU", remedy="move its arguments with .cpu()")
-        return self._device_loader(derivation, dtype, device)
+        return self._device_loader(derivation, dtype, device, wide)
 
     def _cut(self, derivation: str) -> tuple[Any, ...] | None:
         cut = self._cuts.cut(derivation) if self._cuts is not None else None
@@ -240,10 +240,10 @@ class Operator:
             return None
         return _table(cut.made), cut.kinds, tuple(step.plain for step in cut.steps), cut.results
 
-    def _load_parts(self, derivation: str, dtype: torch.dtype, device: str) -> tuple[int, ...]:
+    def _load_parts(self, derivation: str, dtype: torch.dtype, device: str, wide: bool) -> tuple[int, ...]:
         assert self._cuts is not None
         with self._lock:
-            key = derivation, dtype, device
+            key = derivation, dtype, device, wide
             if key not in self._parts:
                 self._parts[key] = self._cuts.load_parts(*key)
             return tuple(part.address for part in self._parts[key])

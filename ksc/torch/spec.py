@@ -125,8 +125,11 @@ whether its cotangent is; none where all are. It is called once for each pair, o
 reaches the caller.
 """
 
-DeviceLoader = Callable[[str, "torch.dtype", str], LoadedEntry]
-"""``device_loader(derivation, dtype, device_type)``: the same on an accelerator, such as ``"cuda"``."""
+DeviceLoader = Callable[[str, "torch.dtype", str, bool], LoadedEntry]
+"""``device_loader(derivation, dtype, device_type, wide)``: the same on an accelerator, such as ``"cuda"``.
+
+One that is not ``wide`` may stop with KS_ERROR_OFFSETS where a tensor has 2^31 elements; the wide one is called then.
+"""
 
 
 class Cuts(Protocol):
@@ -135,7 +138,7 @@ class Cuts(Protocol):
     def cut(self, derivation: str) -> Cut | None:
         """The steps; None where it stays whole."""
 
-    def load_parts(self, derivation: str, dtype: torch.dtype, device: str) -> tuple[LoadedEntry, ...]:
+    def load_parts(self, derivation: str, dtype: torch.dtype, device: str, wide: bool) -> tuple[LoadedEntry, ...]:
         """The kernels of these steps, in order, of float32 or float64, on a kind of accelerator."""
 
 

@@ -74,7 +74,9 @@ template <class T, class... Size> KS_KERNEL_FN tensor<T, sizeof...(Size)> result
     const auto &operand = rt.result(k);
     require_sizes<rank>(rt, operand, size);
 #ifdef KS_CUDA
-    return tensor<T, rank>::at(rt.result_place<T>(k, (int64_t{1} * ... * sizes)), size);
+    const int64_t count = (int64_t{1} * ... * sizes);
+    require_reach(rt, count);
+    return tensor<T, rank>::at(rt.result_place<T>(k, count), size);
 #else
     return tensor<T, rank>::at(static_cast<T *>(operand.data), size);
 #endif

@@ -23,7 +23,8 @@ enum ks_error {
     KS_ERROR_MEMORY = 5,        /* the arena could not grow, or a size is too large for 64 bits */
     KS_ERROR_SHAPE = 6,         /* a result has other sizes than the host had computed for it */
     KS_ERROR_DOMAIN = 7,         /* integer arithmetic has no result: NaN as an integer, a negative shift or power */
-    KS_ERROR_CALLBACK = 8       /* a callback failed, or the host has none: code that runs without Python */
+    KS_ERROR_CALLBACK = 8,      /* a callback failed, or the host has none: code that runs without Python */
+    KS_ERROR_OFFSETS = 9        /* a tensor has more elements than offsets of 32 bits reach, and KS_OFFSETS is 32 */
 };
 
 /* What is handed to a callback, and the place for what it gives: contiguous; a number has rank 0. */

@@ -17,6 +17,32 @@ namespace ks {
 // No dimension is larger, not even of a tensor without elements: sums and multiples of a few sizes fit into 64 bits.
 constexpr int64_t largest_size = int64_t{1} << 48;
 
+// In how many bits places in a tensor of several dimensions are computed. Kernels for GPUs may say 32, and stop where a tensor is
+// too large for that.
+#ifndef KS_OFFSETS
+#define KS_OFFSETS 64
+#endif
+#if KS_OFFSETS == 32
+using offset_type = int32_t;
+#ifndef KS_MOST_ELEMENTS
+#define KS_MOST_ELEMENTS INT32_MAX
+#endif
+#else
+using offset_type = int64_t;
+#endif
+
+// Stops a kernel that meets a tensor of so many elements, where offsets do not reach them.
+KS_KERNEL_FN void require_reach(runtime &rt, int64_t elements) {
+#if KS_OFFSETS == 32
+    if (elements > KS_MOST_ELEMENTS) {
+        rt.fail(KS_ERROR_OFFSETS, 0, "a tensor has more elements than offsets of 32 bits reach");
+    }
+#else
+    (void)rt;
+    (void)elements;
+#endif
+}
+
 // Multiplies two sizes; whether the product has more than 63 bits.
 KS_KERNEL_FN bool too_large(int64_t a, int64_t b, int64_t *product) {
 #ifdef __CUDACC__
@@ -33,6 +59,7 @@ template <class... Size> KS_KERNEL_FN int64_t count_of(runtime &rt, Size... size
     if (((sizes > largest_size || too_large(product, sizes, &product)) || ...)) {
         rt.fail(KS_ERROR_MEMORY, 0, "a temporary tensor is too large");
     }
+    require_reach(rt, product);
     return product;
 }
 
@@ -113,9 +140,11 @@ template <class T, int rank> struct tensor {
     }
 
     template <class... Index> KS_KERNEL_FN int64_t offset(Index... indices) const {
-        int64_t place = 0;
+        // The place of a single index is where it says, without any arithmetic.
+        using place_type = std::conditional_t<(rank > 1), offset_type, int64_t>;
+        place_type place = 0;
         int k = 0;
-        ((place = place * size[k] + indices, ++k), ...);
+        ((place = place * static_cast<place_type>(size[k]) + static_cast<place_type>(indices), ++k), ...);
         return place;
     }
 

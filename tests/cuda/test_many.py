@@ -17,7 +17,7 @@ from ksc.passes import optimise
 from ksc.paths import prelude_dir
 from tests.cuda.cases import cases
 from tests.cuda.grid import SHIM, Device, Library
-from tests.cuda.test_grid import LARGE, source_of
+from tests.cuda.test_grid import LARGE
 from tests.cuda.test_lanes import TEXTS
 
 PLACES = r"""
@@ -73,7 +73,10 @@ def test_kernels_go_the_other_way() -> None:
     found = [
         case for name in ("outer", "weighted") for case in cases(name, parse(LARGE[name][0]), LARGE[name][1], ("", "v"))
     ]
-    sources = [source_of(f"{case.name}_{case.derivation}", case.program) for case in found]
+    sources = [
+        generate(Unit(f"{case.name}_{case.derivation}", [("", case.program)], "float64", kind="tensor", offsets=64))
+        for case in found
+    ]
     lane = optimise(derive(parse(TEXTS["two"]), "v"))
     lanes = generate(Unit("two", [("v", lane)], "float64"))
     many = optimise(derive(parse(MANY), "v"))

@@ -191,8 +191,10 @@ class Steps {
             values_[value] = at::empty(sizes[value], at::TensorOptions().dtype(dtype).device(device_));
             results.push_back(values_[value]);
         }
-        const auto* const entry = static_cast<const ks_cuda_kernel*>(op_.parts(computed_, device_.type())[kernel.part]);
-        launch_kernel(op_, *entry, device_, results, args, {static_cast<int64_t>(computed_), 1 + static_cast<int64_t>(kernel.part)});
+        const auto kernels = [&](bool wide) {
+            return static_cast<const ks_cuda_kernel*>(op_.parts(computed_, device_.type(), wide)[kernel.part]);
+        };
+        launch_kernel(op_, kernels, device_, results, args, {static_cast<int64_t>(computed_), 1 + static_cast<int64_t>(kernel.part)});
     }
 
     Operator& op_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include <ATen/Context.h>
 #include <ATen/TensorIterator.h>
@@ -74,17 +75,20 @@ std::optional<Failure> failure_in(StreamMemory& memory) {
 struct Demand {
     size_t copies = 0;    // bytes of arguments that the kernel copies
     int64_t elements = 0; // of the largest operand
+    // More than offsets of 32 bits reach.
+    bool is_wide() const { return elements > std::numeric_limits<int32_t>::max(); }
     bool varying = false;
     KnownScratch::Key like;
 };
 
-using Launch = c10::function_ref<int(const ks_cuda&)>;
+using Launch = c10::function_ref<int(const ks_cuda&, void* entry)>;
 
 class Launcher {
   public:
-    Launcher(Operator& op, const ks_cuda_kernel& kernel, c10::Device device, Demand demand)
+    Launcher(Operator& op, Kernels kernels, c10::Device device, Demand demand)
         : op_(op),
-          kernel_(kernel),
+          kernels_(kernels),
+          kernel_(kernels(demand.is_wide())),
           demand_(std::move(demand)),
           device_(device),
           stream_(c10::impl::VirtualGuardImpl(device.type()).getStream(device)),
@@ -95,10 +99,10 @@ class Launcher {
     }
 
     void run(Launch launch) {
-        if (kernel_.needs == 0) {
-            const int status = launch(given_);
+        if (kernel_->needs == 0) {
+            const int status = launch(given_, kernel_->entry);
             if (status != 0) {
-                refuse(op_, kernel_, status);
+                refuse(op_, *kernel_, status);
             }
             return;
         }
@@ -116,22 +120,23 @@ class Launcher {
     }
 
   private:
-    bool allocates() const { return (kernel_.needs & KS_CUDA_MEMORY) != 0; }
+    bool allocates() const { return (kernel_->needs & KS_CUDA_MEMORY) != 0; }
 
     // Decides how much memory to give, and whether to wait and see whether it was enough.
     void plan() {
-        scratch_ = {demand_.copies + StreamMemory::kScratchBytes, 0};
+        scratch_ = {demand_.copies + StreamMemory::kScratchBytes, 0, demand_.is_wide()};
         if (!allocates()) {
             looks_ = waits_for_each() && !is_capturing_;
             return;
         }
         const bool known = op_.scratch().find(demand_.like, scratch_);
-        const bool varying = demand_.varying || (kernel_.needs & KS_CUDA_VARYING) != 0;
+        kernel_ = kernels_(scratch_.is_wide);
+        const bool varying = demand_.varying || (kernel_->needs & KS_CUDA_VARYING) != 0;
         TORCH_CHECK(
             known || !is_capturing_, op_.qualified_name(),
             ": how much memory this call takes is known after the first one of its kind only; run it once before a graph "
             "is captured");
-        if (!known && (kernel_.needs & KS_CUDA_PRIVATE) != 0) {
+        if (!known && (kernel_->needs & KS_CUDA_PRIVATE) != 0) {
             feed_threads(kFirstPerThread);
         }
         looks_ = !is_capturing_ && (!known || varying || waits_for_each());
@@ -140,7 +145,7 @@ class Launcher {
     // Gives each thread that has something to do so much memory.
     void feed_threads(size_t bytes) {
         scratch_.per_thread = bytes;
-        const auto threads = static_cast<size_t>(std::min<int64_t>(kernel_.threads(), std::max<int64_t>(demand_.elements, 1)));
+        const auto threads = static_cast<size_t>(std::min<int64_t>(kernel_->threads(), std::max<int64_t>(demand_.elements, 1)));
         scratch_.bytes = std::max(scratch_.bytes, demand_.copies + StreamMemory::kScratchBytes +
                                                       std::min(threads * bytes, std::max(kMostAtFirst, 1024 * bytes)));
     }
@@ -166,7 +171,7 @@ class Launcher {
             const std::lock_guard<std::mutex> lock(memory.mutex);
             failure = failure_in(memory);
             if (!failure) {
-                status = launch(given_);
+                status = launch(given_, kernel_->entry);
                 wanted = status == KS_CUDA_SCRATCH && given_.report != nullptr ? given_.report->scratch_wanted : 0;
                 if (status == 0 && looks_) {
                     stream_.synchronize();
@@ -178,6 +183,11 @@ class Launcher {
             if (failure->owner == &op_ && failure->code == KS_ERROR_MEMORY && grow(failure->wanted)) {
                 return false;
             }
+            if (failure->owner == &op_ && failure->code == KS_ERROR_OFFSETS && !scratch_.is_wide) {
+                scratch_.is_wide = true;
+                kernel_ = kernels_(true);
+                return false;
+            }
             raise(*failure, op_);
         }
         if (status == KS_CUDA_SCRATCH) {
@@ -185,7 +195,7 @@ class Launcher {
             return false;
         }
         if (status != 0) {
-            refuse(op_, kernel_, status);
+            refuse(op_, *kernel_, status);
         }
         if (looks_ && allocates()) {
             op_.scratch().remember(demand_.like, scratch_);
@@ -207,7 +217,8 @@ class Launcher {
     }
 
     Operator& op_;
-    const ks_cuda_kernel& kernel_;
+    Kernels kernels_;
+    const ks_cuda_kernel* kernel_;
     Demand demand_;
     c10::Device device_;
     c10::Stream stream_;
@@ -263,7 +274,7 @@ void launch_elementwise(
     const Tensors& args,
     const Number* numbers,
     at::ScalarType dtype) {
-    const auto& kernel = *op.instance<const ks_cuda_kernel*>(dtype, device.type());
+    const auto* const kernel = op.instance<const ks_cuda_kernel*>(dtype, device.type());
     const size_t count = results.size() + args.size();
     c10::SmallVector<char*, 12> data(count, nullptr);
     c10::SmallVector<int64_t, 12> known(count, 0);
@@ -295,15 +306,16 @@ void launch_elementwise(
     Demand demand;
     demand.like.push_back(static_cast<int64_t>(dtype));
     demand.elements = iterator.numel();
-    Launcher(op, kernel, device, std::move(demand)).run([&](const ks_cuda& given) {
-        const auto entry = reinterpret_cast<ks_cuda_elementwise_entry>(kernel.entry);
-        return entry(&given, data.data(), strides.data(), iterator.shape().data(), static_cast<int>(rank), known.data());
+    // Places are computed in as many bits as they take.
+    const auto same = [&](bool) { return kernel; };
+    Launcher(op, same, device, std::move(demand)).run([&](const ks_cuda& given, void* entry) {
+        return reinterpret_cast<ks_cuda_elementwise_entry>(entry)(&given, data.data(), strides.data(), iterator.shape().data(), static_cast<int>(rank), known.data());
     });
 }
 
 void launch_kernel(
     Operator& op,
-    const ks_cuda_kernel& kernel,
+    Kernels kernels,
     c10::Device device,
     const Tensors& results,
     c10::ArrayRef<LaunchArgument> args,
@@ -342,8 +354,8 @@ void launch_kernel(
         demand.like.insert(demand.like.end(), arg.sizes().begin(), arg.sizes().end());
         demand.like.push_back(in_place ? 1 : 0);
     }
-    Launcher(op, kernel, device, std::move(demand)).run([&](const ks_cuda& given) {
-        return reinterpret_cast<ks_cuda_tensor_entry>(kernel.entry)(&given, operands.data());
+    Launcher(op, kernels, device, std::move(demand)).run([&](const ks_cuda& given, void* entry) {
+        return reinterpret_cast<ks_cuda_tensor_entry>(entry)(&given, operands.data());
     });
 }
 
@@ -362,8 +374,8 @@ void launch_tensors(
         }
         all.push_back({args[i], known, op.args()[i].kind});
     }
-    const auto& kernel = *op.instance<const ks_cuda_kernel*>(dtype, device.type());
-    launch_kernel(op, kernel, device, results, all, {static_cast<int64_t>(dtype), 0});
+    const auto kernels = [&](bool wide) { return op.instance<const ks_cuda_kernel*>(dtype, device.type(), wide); };
+    launch_kernel(op, kernels, device, results, all, {static_cast<int64_t>(dtype), 0});
 }
 
 }  // namespace ksc

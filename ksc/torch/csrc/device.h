@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include <c10/util/FunctionRef.h>
 
 #include <ks/cuda/device.h>
 
@@ -34,11 +35,14 @@ struct LaunchArgument {
     Kind kind;
 };
 
+// A kernel, the wide one for tensors of any size.
+using Kernels = c10::function_ref<const ks_cuda_kernel*(bool wide)>;
+
 // Puts a kernel of tensors on the current stream, as launch_elementwise does; `like` is what tells launches of the operator
 // apart, beyond the arguments.
 void launch_kernel(
     Operator& op,
-    const ks_cuda_kernel& kernel,
+    Kernels kernels,
     c10::Device device,
     const Tensors& results,
     c10::ArrayRef<LaunchArgument> args,

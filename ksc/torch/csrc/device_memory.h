@@ -49,10 +49,11 @@ class StreamMemory {
     ks_cuda_report* report_;
 };
 
-// How much scratch memory a launch is given.
+// How much scratch memory a launch is given, and whether it meets tensors that take a wide kernel.
 struct Scratch {
     size_t bytes = 0;
     size_t per_thread = 0;
+    bool is_wide = false;
 };
 
 // What was enough for launches of one kernel, by the sizes of their operands. Any thread.

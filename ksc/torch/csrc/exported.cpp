@@ -66,7 +66,7 @@ class ExportedHost final : public KernelHost {
         }
     }
 
-    void* load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) override {
+    void* load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device, bool) override {
         TORCH_CHECK_NOT_IMPLEMENTED(
             device == c10::DeviceType::CPU, name_, " was exported for the CPU, and is called with tensors on ", device);
         TORCH_CHECK(kernels_ != nullptr, failure());

@@ -236,9 +236,9 @@ void Operator::define() {
     handle_ = c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), derivation_.c_str());
 }
 
-void* Operator::load(at::ScalarType dtype, c10::DeviceType device) {
-    void* const entry = family_.host().load(derivation_, dtype, device);
-    instances_[instance_index(dtype, device)].store(entry, std::memory_order_release);
+void* Operator::load(at::ScalarType dtype, c10::DeviceType device, bool wide) {
+    void* const entry = family_.host().load(derivation_, dtype, device, wide);
+    instances_[instance_index(dtype, device, wide)].store(entry, std::memory_order_release);
     return entry;
 }
 
@@ -246,9 +246,10 @@ const Cut* Operator::cut() {
     return asked_once(cut_, [&] { return family_.host().cut(derivation_); }).get();
 }
 
-const std::vector<void*>& Operator::parts(at::ScalarType dtype, c10::DeviceType device) {
-    return asked_once(
-        parts_[instance_index(dtype, device)], [&] { return family_.host().load_parts(derivation_, dtype, device); });
+const std::vector<void*>& Operator::parts(at::ScalarType dtype, c10::DeviceType device, bool wide) {
+    return asked_once(parts_[instance_index(dtype, device, wide)], [&] {
+        return family_.host().load_parts(derivation_, dtype, device, wide);
+    });
 }
 
 void Operator::raise(const Call& call) const {

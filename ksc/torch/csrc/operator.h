@@ -99,18 +99,18 @@ class Operator {
     Operator& derived(char letter, const std::vector<bool>& seeds);
 
     // The compiled entry for a dtype of kFloatDtypes on a kind of device; compiled through the family's loader when first
-    // asked for.
+    // asked for. On an accelerator one that is `wide` takes tensors of any size.
     template <class Entry>
-    Entry instance(at::ScalarType dtype, c10::DeviceType device = c10::DeviceType::CPU) {
-        void* const entry = instances_[instance_index(dtype, device)].load(std::memory_order_acquire);
-        return reinterpret_cast<Entry>(entry != nullptr ? entry : load(dtype, device));
+    Entry instance(at::ScalarType dtype, c10::DeviceType device = c10::DeviceType::CPU, bool wide = false) {
+        void* const entry = instances_[instance_index(dtype, device, wide)].load(std::memory_order_acquire);
+        return reinterpret_cast<Entry>(entry != nullptr ? entry : load(dtype, device, wide));
     }
 
     // Cut at its products of matrices; nullptr where it stays whole. The host is asked once.
     const Cut* cut();
 
     // The kernels of the cut, each a ks_cuda_kernel; compiled when first asked for.
-    const std::vector<void*>& parts(at::ScalarType dtype, c10::DeviceType device);
+    const std::vector<void*>& parts(at::ScalarType dtype, c10::DeviceType device, bool wide);
 
     // What launches on accelerators were seen to need.
     KnownScratch& scratch() { return scratch_; }
@@ -121,11 +121,13 @@ class Operator {
     void define();
 
   private:
-    static size_t instance_index(at::ScalarType dtype, c10::DeviceType device) {
-        const size_t place = device == c10::DeviceType::CPU ? 0 : device == c10::DeviceType::CUDA ? 1 : 2;
+    static constexpr size_t kInstances = (1 + 2 * kAccelerators.size()) * kFloatDtypes.size();
+    static size_t instance_index(at::ScalarType dtype, c10::DeviceType device, bool wide) {
+        const size_t kind = device == c10::DeviceType::CPU ? 0 : device == c10::DeviceType::CUDA ? 1 : 2;
+        const size_t place = kind + (wide ? kAccelerators.size() : 0);
         return place * kFloatDtypes.size() + static_cast<size_t>(float_dtype_index(dtype));
     }
-    void* load(at::ScalarType dtype, c10::DeviceType device);
+    void* load(at::ScalarType dtype, c10::DeviceType device, bool wide);
     size_t seed_count(char letter) const;
 
     Family& family_;
@@ -137,10 +139,10 @@ class Operator {
     std::vector<size_t> float_args_;
     std::vector<size_t> float_results_;
     std::optional<c10::OperatorHandle> handle_;
-    std::array<std::atomic<void*>, (1 + kAccelerators.size()) * kFloatDtypes.size()> instances_{};
+    std::array<std::atomic<void*>, kInstances> instances_{};
     KnownScratch scratch_;
     std::atomic<const std::shared_ptr<const Cut>*> cut_{nullptr};
-    std::array<std::atomic<const std::vector<void*>*>, (1 + kAccelerators.size()) * kFloatDtypes.size()> parts_{};
+    std::array<std::atomic<const std::vector<void*>*>, kInstances> parts_{};
     std::array<std::atomic<Operator*>, 5> derived_{};  // v, j, b, m, r
 };
 

@@ -18,19 +18,20 @@ PythonHost::PythonHost(
       parts_(Py_NewRef(parts)) {}
 
 PyObject* PythonHost::ask(
-    PyObject* callable, const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) const {
+    PyObject* callable, const std::string& derivation, at::ScalarType dtype, c10::DeviceType device, bool wide) const {
     PyObject* const dtype_object = reinterpret_cast<PyObject*>(torch::getTHPDtype(dtype));
     PyObject* const found = PyObject_CallFunction(
-        callable, "sOs", derivation.c_str(), dtype_object, c10::DeviceTypeName(device, /*lower_case=*/true).c_str());
+        callable, "sOsO", derivation.c_str(), dtype_object, c10::DeviceTypeName(device, /*lower_case=*/true).c_str(),
+        wide ? Py_True : Py_False);
     if (found == nullptr) {
         throw_python_error();
     }
     return found;
 }
 
-void* PythonHost::load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) {
+void* PythonHost::load(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device, bool wide) {
     const WithGil gil;
-    PyObject* const address = ask(loader_, derivation, dtype, device);
+    PyObject* const address = ask(loader_, derivation, dtype, device, wide);
     void* const pointer = PyLong_AsVoidPtr(address);
     Py_DECREF(address);
     if (pointer == nullptr) {
@@ -52,9 +53,10 @@ std::shared_ptr<const Cut> PythonHost::cut(const std::string& derivation) {
     return found == Py_None ? nullptr : std::make_shared<const Cut>(parse_cut(found));
 }
 
-std::vector<void*> PythonHost::load_parts(const std::string& derivation, at::ScalarType dtype, c10::DeviceType device) {
+std::vector<void*> PythonHost::load_parts(
+    const std::string& derivation, at::ScalarType dtype, c10::DeviceType device, bool wide) {
     const WithGil gil;
-    PyObject* const addresses = ask(parts_, derivation, dtype, device);
+    PyObject* const addresses = ask(parts_, derivation, dtype, device, wide);
     std::vector<void*> parts;
     for (const auto address : parse_numbers<uintptr_t>(addresses)) {
         parts.push_back(reinterpret_cast<void*>(address));

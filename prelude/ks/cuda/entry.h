@@ -46,7 +46,9 @@ template <class Stored, int rank> __device__ inline auto argument(runtime &rt, c
         }
         if constexpr (std::is_same_v<T, Stored>) {
             if (is_contiguous<rank>(operand)) {
-                return tensor<T, rank>::at(static_cast<T *>(operand.data), operand.sizes);
+                const auto there = tensor<T, rank>::at(static_cast<T *>(operand.data), operand.sizes);
+                require_reach(rt, there.count());
+                return there;
             }
         }
         const auto copied = tensor<T, rank>::like(rt, operand.sizes);

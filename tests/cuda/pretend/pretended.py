@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 import torch
 
 import ksc as knossos
+from ksc.codegen import GeneratedSource
+from ksc.compiler.cached_build import BuiltKernel
 from ksc.errors import KernelRuntimeError
 from ksc.torch.devices import ACCELERATORS
-from tests.cuda.pretend import halves, kernels
-from tests.cuda.pretend.install import NAME
+from tests.cuda.pretend import halves, install, kernels
+from tests.cuda.pretend.install import NAME, build_with, compile_for_shim
 from tests.cuda.pretend.kernels import divided, normalised, picked, relu3, required
 from tests.cuda.pretend.place import FIRST, device, near, rand, waits
 
@@ -64,6 +67,33 @@ def test_elementwise_errors() -> None:
         divided(a.to(FIRST), a.to(FIRST) + 1)
     settle()
     near(divided(a.to(FIRST), a.to(FIRST) + 1), a // (a + 1))
+
+
+# Offsets.
+
+
+@knossos.register
+def matrices(x: torch.Tensor, y: torch.Tensor):
+    """The argument and the result have few elements, what is made in between has not."""
+    t = torch.sin(x[:, None] * x[None, :])
+    return (t @ t)[:, :2] + y
+
+
+def test_tensors_too_large_for_offsets_take_another_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def building(name: str, identity: str, generate: Callable[[], GeneratedSource]) -> BuiltKernel:
+        source = generate()
+        built.append("32" if "#define KS_OFFSETS 32" in source.text else "64")
+        return build_with(compile_for_shim, name, identity, lambda: source)
+
+    monkeypatch.setitem(ACCELERATORS, NAME, building)
+    monkeypatch.setattr(install, "KERNEL", (*install.KERNEL, "-DKS_MOST_ELEMENTS=99"))
+    for size, wanted in ((9, ["32"]), (11, ["32", "64"]), (10, ["32", "64"]), (9, ["32", "64"])):
+        x, y = rand(size), rand(size, 2, seed=1)
+        for _ in range(2):
+            near(matrices(x.to(FIRST), y.to(FIRST)), matrices(x, y))
+        assert built == wanted
 
 
 # Graphs.
