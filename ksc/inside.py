@@ -62,7 +62,7 @@ class Inside:
     @property
     def cpp(self) -> str:
         """The generated C++ of the kernel, in the default dtype; of a kernel of numbers, that of its vjp too."""
-        return self._annotated().source("", torch.get_default_dtype()).text
+        return self.cpp_of("")
 
     @property
     def cuda(self) -> str:
@@ -72,7 +72,20 @@ class Inside:
 
         Raises UnsupportedError (KS119) where a GPU cannot run it.
         """
-        return self._annotated().cuda_source("", torch.get_default_dtype()).text
+        return self.cuda_of("")
+
+    def cpp_of(self, derivation: str) -> str:
+        """The generated C++ of a derivation: ``"v"`` its vjp, ``"j"`` its jvp, ``"vj"`` the jvp of that.
+
+        ``"backward"`` names the derivation that autograd takes.
+        """
+        special = self._annotated()
+        return special.source(special.named(derivation), torch.get_default_dtype()).text
+
+    def cuda_of(self, derivation: str) -> str:
+        """The same in CUDA. Raises UnsupportedError (KS119) where a GPU cannot run it."""
+        special = self._annotated()
+        return special.cuda_source(special.named(derivation), torch.get_default_dtype()).text
 
     @property
     def source_path(self) -> Path:

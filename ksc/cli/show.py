@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from operator import methodcaller
 from typing import TYPE_CHECKING
 
 from ksc.cli.target import add_target, load_kernel
@@ -12,16 +13,20 @@ from ksc.cli.target import add_target, load_kernel
 if TYPE_CHECKING:
     from ksc.kernel import Kernel
 
+DERIVED = {"vjp": "v", "jvp": "j", "backward": "backward"}
+
 STAGES: dict[str, Callable[[Kernel], object]] = {
     "ir": lambda kernel: kernel.ir,
     "vjp": lambda kernel: kernel.vjp_ir,
     "jvp": lambda kernel: kernel.jvp_ir,
     "backward": lambda kernel: kernel.backward_ir,
     "cpp": lambda kernel: kernel.cpp,
+    **{f"{name}-cpp": methodcaller("cpp_of", derivation) for name, derivation in DERIVED.items()},
     "cuda": lambda kernel: kernel.cuda,
+    **{f"{name}-cuda": methodcaller("cuda_of", derivation) for name, derivation in DERIVED.items()},
 }
 
-DERIVATIONS = {"ir": "", "cpp": "", "cuda": "", "vjp": "v", "jvp": "j", "backward": "backward"}
+DERIVATIONS = {stage: DERIVED.get(stage.partition("-")[0], "") for stage in STAGES}
 """The derivation whose passes lead to a stage, see ``ksc.derive``."""
 
 
@@ -33,8 +38,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--stage",
         choices=tuple(STAGES),
         default="ir",
-        help="ir: as traced; vjp, jvp: its derivatives; backward: what autograd runs; cpp, cuda: the generated source "
-        "(default: ir)",
+        help="ir: as traced; vjp, jvp: its derivatives; backward: what autograd runs; cpp, cuda: the generated source; "
+        "vjp-cpp and so on: that of a derivative (default: ir)",
     )
     parser.add_argument(
         "--passes", action="store_true", help="print the IR after each pass on the way to the stage, and what it is for"

@@ -18,6 +18,8 @@ RELU3 = Path(__file__).resolve().parents[2] / "examples" / "dl-activations" / "r
         ("backward", "_bar"),
         ("cpp", "#include"),
         ("cuda", "__device__"),
+        ("jvp-cpp", "_jvp("),
+        ("backward-cuda", "_vjp("),
     ],
 )
 def test_shows_each_stage(name: str, stage: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +27,13 @@ def test_shows_each_stage(name: str, stage: str, expected: str, capsys: pytest.C
     shown = capsys.readouterr()
     assert expected in shown.out
     assert shown.err == ""
+
+
+def test_the_source_of_a_derivative_of_tensors(capsys: pytest.CaptureFixture[str]) -> None:
+    kernel = f"{RELU3.parents[1]}/dl-capsule/sqrl.py:sqrl"
+    for stage, entry in (("cpp", "ks_sqrl("), ("vjp-cpp", "ks_sqrl_vjp("), ("backward-cuda", "ks_sqrl_")):
+        assert main(["show", kernel, "--args", "torch.rand(4, 4)", "--stage", stage]) == 0
+        assert entry in capsys.readouterr().out
 
 
 def test_the_stage_is_the_ir_unless_said(capsys: pytest.CaptureFixture[str]) -> None:
