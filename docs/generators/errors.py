@@ -61,6 +61,7 @@ _STOPS = {
     "MEMORY": "see the line that makes the tensor",
     "SHAPE": "report it, with the function",
     "DOMAIN": "test the operand before",
+    "OFFSETS": "compile the source without the line that says `KS_OFFSETS 32`; PyTorch's calls do that by themselves",
     "CALLBACK": "see the function that is called back; from Python its own exception goes through",
 }
 

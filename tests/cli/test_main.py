@@ -86,7 +86,7 @@ def test_fish_completes_without_its_extra(
         assert any(f"-a {name} " in line and line.startswith("complete -c ksc -n 'not __fish_seen") for line in lines)
     (stage,) = (line for line in lines if "-l stage " in line)
     assert "__fish_seen_subcommand_from show" in stage
-    assert "-x -a 'ir vjp jvp backward cpp cuda'" in stage
+    assert "-x -a 'ir vjp jvp backward cpp vjp-cpp " in stage
     (json_of_list,) = (line for line in lines if "from cache; and __fish_seen_subcommand_from list' -l json" in line)
     assert " -r" not in json_of_list
     if (fish := shutil.which("fish")) is not None:
