@@ -110,6 +110,16 @@ def test_only_the_outermost_loop_is_divided() -> None:
     assert text.count("ks::parallel") == 1
 
 
+@knossos.register
+def means_of_channels(x: Tensor):
+    return x.mean((0, 2, 3), keepdim=True)
+
+
+def test_a_dimension_of_size_one_is_not_what_threads_share_out() -> None:
+    text = source(means_of_channels, "", torch.ones(3, 4, 5, 6))
+    assert "ks::parallel(rt, x_size1, 5 * x_size0 * x_size2 * x_size3," in text
+
+
 logged = knossos.callback(lambda x: 0.5 * x, float)
 
 

@@ -202,3 +202,32 @@ def test_threads_take_over_whether_subnormal_numbers_count_as_zero() -> None:
     assert torch.count_nonzero(flushed) == 0
     assert torch.count_nonzero(kept) == x.numel()
     assert torch.count_nonzero(half(x)) == x.numel()
+
+
+@knossos.register
+def normalised_channels(x: Tensor, w: Tensor):
+    m = x.mean((0, 2, 3), keepdim=True)
+    v = ((x - m) ** 2).mean((0, 2, 3), keepdim=True)
+    return (x - m) / torch.sqrt(v + 1e-5) * w[:, None, None]
+
+
+@knossos.register
+def rows_at_once(x: Tensor):
+    return torch.tanh(x.mean(0, keepdim=True)) * 2.0 + x.sum(1, keepdim=True).max()
+
+
+def test_leading_dimensions_of_size_one() -> None:
+    x, w = random(40, 30, 9, 7).double(), random(30).double()
+    batch_norm = torch.nn.functional.batch_norm
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        args = x.clone().requires_grad_(), w.clone().requires_grad_()
+        wanted = batch_norm(args[0], None, None, args[1], None, True)
+        found = normalised_channels(*args)
+        torch.testing.assert_close(found, wanted)
+        seed = torch.cos(x)
+        pairs = zip(torch.autograd.grad(found, args, seed), torch.autograd.grad(wanted, args, seed), strict=True)
+        for ours, theirs in pairs:
+            torch.testing.assert_close(ours, theirs)
+        flat = x.reshape(40, -1)
+        torch.testing.assert_close(rows_at_once(flat), torch.tanh(flat.mean(0, keepdim=True)) * 2.0 + flat.sum(1).max())

@@ -17,6 +17,7 @@ from ksc.codegen.cpp.printer import Context, Finish, Printer
 from ksc.codegen.cpp.spans import adding, fill_around, span_of
 from ksc.codegen.cpp.stretches import stretches_of
 from ksc.codegen.cpp.updates import reads_its_place
+from ksc.codegen.cpp.work import divided_index
 from ksc.codegen.cpp.writer import Line, Writer
 from ksc.ir.nodes import Eqn, Var, const
 from ksc.ops.cpp import PRIMARY
@@ -53,11 +54,13 @@ def print_nest(
     def ranges(writer: Writer) -> None:
         print_packs(p, eqn, region, [one.name for one in shared], Context(writer, scope), iteration)
         inside = Context(writer, scope)
-        _loops(p, eqn, sizes, finish, inside, region.first, region.last, lanes, joined=joined, nest=nest)
+        limits = region.first, region.last
+        _loops(p, eqn, sizes, finish, inside, *limits, lanes, divided=divided, joined=joined, nest=nest)
 
     # Neighbouring threads of a grid take neighbouring elements.
     joined = p.target.is_grid and len(sizes) > 1 and all(size != const(0) for size in eqn.args)
-    count = " * ".join(size.cpp.within(PRIMARY) for size in (sizes if joined else sizes[:1]))
+    divided = divided_index(p, eqn)
+    count = " * ".join(size.cpp.within(PRIMARY) for size in (sizes if joined else sizes[divided : divided + 1]))
     # The elements of a row that a team goes through are few.
     nest = scope.declare_around("nest") if joined and p.walk is not None and not p.walk.teams else ""
     if nest:
@@ -77,17 +80,18 @@ def _loops(
     last: str,
     lanes: str | None,
     *,
+    divided: int = 0,
     joined: bool = False,
     nest: str = "",
     cut: bool = True,
 ) -> None:
-    """The loops, the outermost one from ``first`` to ``last``; one over all indices where they are ``joined``.
+    """The loops, the ``divided`` one from ``first`` to ``last``; one over all indices where they are ``joined``.
 
     What takes the number of an iteration apart may have a name, that of a ``nest``.
 
     The innermost one is ``cut`` to where elements are not zero, unless something in it may stop the kernel.
     """
-    whole = len(sizes) > 1 or (first, last) == ("0", sizes[0].text)
+    whole = divided < len(sizes) - 1 or (first, last) == ("0", sizes[divided].text)
     span = span_of(eqn) if cut and whole and p.target.in_lanes and p.packing is None else None
     begun = len(at.writer.lines)
     body = eqn.blocks[0] if span is None else span.body
@@ -110,7 +114,7 @@ def _loops(
     elif joined:
         limits = [(scope.declare("k"), first, last)]
     else:
-        ranges = [(first, last), *(("0", size.text) for size in sizes[1:])]
+        ranges = [("0", size.text) if k != divided else (first, last) for k, size in enumerate(sizes)]
         limits = [(scope.declare(param.name), *ends) for param, ends in zip(body.params, ranges, strict=True)]
         for param, (name, *_) in zip(body.params, limits, strict=True):
             p.bind(param, name_expr(name))
@@ -153,7 +157,7 @@ def _loops(
     innermost = writers[-1]
     if span is not None and mentions_runtime(innermost.lines):
         del at.writer.lines[begun:]
-        _loops(p, eqn, sizes, finish, at, first, last, lanes, joined=joined, nest=nest, cut=False)
+        _loops(p, eqn, sizes, finish, at, first, last, lanes, divided=divided, joined=joined, nest=nest, cut=False)
         return
     if mentions_runtime(innermost.lines) or own_rows:
         lanes = None

@@ -24,7 +24,7 @@ from ksc.codegen.cpp.names import Scope
 from ksc.codegen.cpp.printer import Context, Printer
 from ksc.codegen.cpp.rows import row_length
 from ksc.codegen.cpp.types import cpp_type
-from ksc.codegen.cpp.work import WORTH_DIVIDING, Work, work_of
+from ksc.codegen.cpp.work import WORTH_DIVIDING, Work, divided_index, work_of
 from ksc.codegen.cpp.writer import Writer
 from ksc.ir.nodes import Atom, Block, Const, Eqn, Program, Var, walk
 from ksc.ir.rewrite import bound_in
@@ -160,7 +160,8 @@ def divide(p: Printer, eqn: Eqn, scope: Scope, results: Sequence[Shared], *, in_
     if accumulators is None:
         return None
     work = work_of(p, eqn)
-    if not p.target.is_grid and not (_gives_anything(p, eqn) and _is_worth_it(eqn, work)):
+    count = eqn.args[divided_index(p, eqn)]
+    if not p.target.is_grid and not (_gives_anything(p, eqn) and _is_worth_it(count, work)):
         return None
     p.needs_runtime = True
     return Region(scope.declare("first"), scope.declare("last"), work.text(), [*results, *accumulators])
@@ -173,9 +174,8 @@ def _gives_anything(p: Printer, eqn: Eqn) -> bool:
     )
 
 
-def _is_worth_it(eqn: Eqn, work: Work) -> bool:
+def _is_worth_it(count: Atom, work: Work) -> bool:
     """Whether the loop may be long enough: sizes that are known may say that it never is."""
-    count = eqn.args[0]
     known = work.known()
     if not isinstance(count, Const) or known is None:
         return True
@@ -190,14 +190,15 @@ def _accumulators(p: Printer, eqn: Eqn) -> list[Shared] | None:
     body = eqn.blocks[-1]
     own = bound_in(eqn)
     # The indices of which each iteration has its own.
-    divided = body.params if p.target.is_grid and eqn.op != "for" else body.params[:1]
+    first = divided_index(p, eqn)
+    divided = body.params if p.target.is_grid and eqn.op != "for" else body.params[first : first + 1]
     apart: dict[Var, tuple[int, ...] | None] = {}
     for inner in walk(body):
         if inner.op != "acc_add" or inner.args[0] in own or not p.analysis.is_live(inner):
             continue
         acc, *at, _ = inner.args
         assert isinstance(acc, Var)
-        places = _places(at, divided) if p.target.is_grid else _places(at[: len(divided)], divided)
+        places = _places(at if p.target.is_grid else at[: first + 1], divided)
         apart[acc] = places if apart.get(acc, places) == places else None
     found = []
     for acc, places in apart.items():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ksc.codegen.cpp.lanes import count, has_small_loops
 from ksc.codegen.cpp.printer import Printer
-from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, walk
+from ksc.ir.nodes import Atom, Block, Const, Eqn, Var, const, walk
 from ksc.ir.rewrite import bound_in
 from ksc.ir.sums import are_sums
 from ksc.ir.types import Integer
@@ -77,8 +77,15 @@ class Work:
         return " + ".join(products[:3]) or "1"
 
 
+def divided_index(p: Printer, eqn: Eqn) -> int:
+    """Which index of a loop threads share out: the outermost one, on a processor of those not known to be of size 1."""
+    if p.target.is_grid or eqn.op == "for":
+        return 0
+    return next((k for k, size in enumerate(eqn.args) if size != const(1)), 0)
+
+
 def work_of(p: Printer, eqn: Eqn, *, packed: bool = False) -> Work:
-    """The cost of one iteration of the outermost index of a loop.
+    """The cost of one iteration of the index of a loop that threads share out.
 
     Args:
         packed: whether iterations run side by side (``packs.py``).
@@ -88,8 +95,9 @@ def work_of(p: Printer, eqn: Eqn, *, packed: bool = False) -> Work:
     lanes = estimate.register if together else estimate.lanes(eqn)
     work = estimate.block(eqn.blocks[-1], lanes, is_stored=eqn.op == "build")
     if eqn.op in ("build", "reduce"):
-        for size in eqn.args[1:]:
-            work = work.times(estimate.size(size))
+        divided = divided_index(p, eqn)
+        for k, size in enumerate(eqn.args):
+            work = work.times(estimate.size(size)) if k != divided else work
     return work
 
 
