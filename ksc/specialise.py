@@ -351,10 +351,7 @@ class Specialisation:
         """The entry of the derivation, ready to be called; builds it where the cache does not have it."""
         if self._mapping.backend == "interpret":
             return self._interpreted(derivation, dtype)
-        built = self.built(derivation, dtype)
-        with timed("load"):
-            loaded = load(built)
-        return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
+        return _entries(self.built(derivation, dtype), [derivation])[0]
 
     def loaded_on(self, derivation: str, dtype: torch.dtype, device: str, wide: bool) -> LoadedEntry:
         """The same for a kind of accelerator. Raises UnsupportedError (KS119) where the kernel cannot run there."""
@@ -363,10 +360,7 @@ class Specialisation:
                 f"{self.name} is interpreted, and its arguments are on {device}",
                 remedy='move them with .cpu(), or leave out backend="interpret"',
             )
-        built = self.built(derivation, dtype, device, wide=wide)
-        with timed("load"):
-            loaded = load(built, suffix="_kernel")
-        return LoadedEntry(loaded.addresses[built.entry.entries[derivation]], loaded)
+        return _entries(self.built(derivation, dtype, device, wide=wide), [derivation], suffix="_kernel")[0]
 
     @without_own_frames
     def cut(self, derivation: str) -> Cut | None:
@@ -408,9 +402,7 @@ class Specialisation:
         identity = self._identity((derivation, *parts), unit.dtype, generator, f"{device} {unit.offsets}")
         with self._building[device]:
             built = ACCELERATORS[device](name, identity, source)
-        with timed("load"):
-            loaded = load(built, suffix="_kernel")
-        return tuple(LoadedEntry(loaded.addresses[built.entry.entries[part]], loaded) for part in parts)
+        return _entries(built, parts, suffix="_kernel")
 
     def _interpreted(self, derivation: str, dtype: torch.dtype) -> LoadedEntry:
         """The entry of the derivation in Python, of the program as it was written."""
@@ -422,6 +414,13 @@ class Specialisation:
         with self._nest_refused():
             program = remove_dead_code(forget_rules(derive(self.program, derivation, prepared=False)))
             return python_entry(program, DTYPES[dtype], "tensor" if self.takes_tensors else "elementwise")
+
+
+def _entries(built: BuiltKernel, names: Sequence[str], *, suffix: str = "") -> tuple[LoadedEntry, ...]:
+    """The entries of these names, in a library that is opened."""
+    with timed("load"):
+        loaded = load(built, suffix=suffix)
+    return tuple(LoadedEntry(loaded.addresses[built.entry.entries[name]], loaded) for name in names)
 
 
 def _distinct(*derivations: str) -> tuple[str, ...]:

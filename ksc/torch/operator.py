@@ -238,7 +238,7 @@ class Operator:
         cut = self._cuts.cut(derivation) if self._cuts is not None else None
         if cut is None:
             return None
-        return _table(cut.made), cut.kinds, tuple(step.plain for step in cut.steps), cut.results
+        return _table(cut.made), cut.kinds, tuple(step.for_core for step in cut.steps), cut.results
 
     def _load_parts(self, derivation: str, dtype: torch.dtype, device: str, wide: bool) -> tuple[int, ...]:
         assert self._cuts is not None

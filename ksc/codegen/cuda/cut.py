@@ -53,7 +53,7 @@ class Multiply:
     result: int
 
     @property
-    def plain(self) -> tuple[str, Any]:
+    def for_core(self) -> tuple[str, Any]:
         """As the core reads it."""
         return "multiply", (astuple(self.left), astuple(self.right), self.result)
 
@@ -75,7 +75,7 @@ class Run:
     results: tuple[int, ...]
 
     @property
-    def plain(self) -> tuple[str, Any]:
+    def for_core(self) -> tuple[str, Any]:
         """As the core reads it."""
         values = tuple(argument.value for argument in self.arguments)
         dims = tuple(-1 if argument.dim is None else argument.dim for argument in self.arguments)

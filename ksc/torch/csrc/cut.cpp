@@ -50,8 +50,6 @@ int64_t count(c10::ArrayRef<Dims<int64_t>> all) {
     return elements;
 }
 
-bool is_half(at::ScalarType dtype) { return dtype == at::kHalf || dtype == at::kBFloat16; }
-
 // The multiplications of a product, where its operands have the sizes that its result says.
 std::optional<double> multiplications(const CutProduct& product, c10::ArrayRef<Dims<int64_t>> sizes) {
     const Dims<int64_t>& result = sizes[product.result];
@@ -178,11 +176,13 @@ class Steps {
 
     void launch(const CutKernel& kernel, c10::ArrayRef<Dims<int64_t>> sizes) {
         std::vector<LaunchArgument> args;
+        // What were numbers are tensors by now.
+        const Number* numbers = nullptr;
         for (const CutArgument& arg : kernel.args) {
             if (arg.dim < 0) {
-                args.push_back({computed(arg.value), 0, kind(arg.value)});
+                args.push_back(launch_argument(computed(arg.value), kind(arg.value), numbers));
             } else {
-                args.push_back({at::Tensor(), sizes[arg.value][static_cast<size_t>(arg.dim)], Kind::Integer});
+                args.push_back({nullptr, sizes[arg.value][static_cast<size_t>(arg.dim)], Kind::Integer});
             }
         }
         Tensors results;

@@ -309,8 +309,17 @@ void launch_elementwise(
     // Places are computed in as many bits as they take.
     const auto same = [&](bool) { return kernel; };
     Launcher(op, same, device, std::move(demand)).run([&](const ks_cuda& given, void* entry) {
-        return reinterpret_cast<ks_cuda_elementwise_entry>(entry)(&given, data.data(), strides.data(), iterator.shape().data(), static_cast<int>(rank), known.data());
+        return reinterpret_cast<ks_cuda_elementwise_entry>(entry)(
+            &given, data.data(), strides.data(), iterator.shape().data(), static_cast<int>(rank), known.data());
     });
+}
+
+LaunchArgument launch_argument(const at::Tensor& arg, Kind kind, const Number*& numbers) {
+    LaunchArgument found{nullptr, 0, kind};
+    if (!is_known(arg, numbers, found.known)) {
+        found.tensor = &arg;
+    }
+    return found;
 }
 
 void launch_kernel(
@@ -320,7 +329,6 @@ void launch_kernel(
     const Tensors& results,
     c10::ArrayRef<LaunchArgument> args,
     KnownScratch::Key like) {
-    c10::SmallVector<int64_t, 12> known(args.size(), 0);
     c10::SmallVector<ks_tensor, 12> operands;
     Demand demand;
     demand.like = std::move(like);
@@ -328,26 +336,21 @@ void launch_kernel(
         operands.push_back({result.mutable_data_ptr(), result.sizes().data(), nullptr});
         demand.elements = std::max(demand.elements, result.numel());
     }
-    for (size_t i = 0; i < args.size(); ++i) {
-        const at::Tensor& arg = args[i].tensor;
-        if (!arg.defined() || arg.is_cpu()) {
-            known[i] = args[i].known;
-            if (arg.defined()) {
-                std::memcpy(&known[i], arg.const_data_ptr(), arg.element_size());
-            }
-            operands.push_back({nullptr, &known[i], nullptr});
-            if (args[i].kind != Kind::Float) {
-                demand.like.push_back(known[i]);
+    for (const LaunchArgument& given : args) {
+        if (given.tensor == nullptr) {
+            operands.push_back({nullptr, &given.known, nullptr});
+            if (given.kind != Kind::Float) {
+                demand.like.push_back(given.known);
             }
             continue;
         }
+        const at::Tensor& arg = *given.tensor;
         operands.push_back({bytes_of(arg), arg.sizes().data(), arg.strides().data()});
         demand.elements = std::max(demand.elements, arg.numel());
         // An int that the device alone knows may be a count.
-        demand.varying = demand.varying || (args[i].kind != Kind::Float && arg.dim() == 0);
-        const bool is_half = arg.scalar_type() == at::kHalf || arg.scalar_type() == at::kBFloat16;
+        demand.varying = demand.varying || (given.kind != Kind::Float && arg.dim() == 0);
         const bool is_aligned = reinterpret_cast<uintptr_t>(arg.const_data_ptr()) % kLoadAlignment == 0;
-        const bool in_place = arg.is_contiguous() && !is_half && is_aligned;
+        const bool in_place = arg.is_contiguous() && !is_half(arg.scalar_type()) && is_aligned;
         if (!in_place && arg.dim() > 0) {
             demand.copies += aligned(static_cast<size_t>(arg.numel()) * sizeof(double));
         }
@@ -368,11 +371,7 @@ void launch_tensors(
     at::ScalarType dtype) {
     c10::SmallVector<LaunchArgument, 12> all;
     for (size_t i = 0; i < args.size(); ++i) {
-        int64_t known = 0;
-        if (!args[i].defined()) {
-            std::memcpy(&known, (numbers++)->bytes, sizeof known);
-        }
-        all.push_back({args[i], known, op.args()[i].kind});
+        all.push_back(launch_argument(args[i], op.args()[i].kind, numbers));
     }
     const auto kernels = [&](bool wide) { return op.instance<const ks_cuda_kernel*>(dtype, device.type(), wide); };
     launch_kernel(op, kernels, device, results, all, {static_cast<int64_t>(dtype), 0});

@@ -28,12 +28,15 @@ void launch_elementwise(
     const Number* numbers,
     at::ScalarType dtype);
 
-// An argument of a kernel of tensors: a tensor, or where that is undefined the 8 bytes of a number that the host knows.
+// An argument of a kernel of tensors: a tensor on the device, or where there is none the 8 bytes of a number that the host knows.
 struct LaunchArgument {
-    at::Tensor tensor;
+    const at::Tensor* tensor;
     int64_t known;
     Kind kind;
 };
+
+// An argument as launch_elementwise takes it.
+LaunchArgument launch_argument(const at::Tensor& arg, Kind kind, const Number*& numbers);
 
 // A kernel, the wide one for tensors of any size.
 using Kernels = c10::function_ref<const ks_cuda_kernel*(bool wide)>;

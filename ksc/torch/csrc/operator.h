@@ -57,6 +57,8 @@ inline int float_dtype_index(at::ScalarType dtype) {
     }
 }
 
+inline bool is_half(at::ScalarType dtype) { return dtype == at::kHalf || dtype == at::kBFloat16; }
+
 class Family;
 
 // One derivation of a declared function: a dispatcher operator (but for the fused value and vjp, which only the fast

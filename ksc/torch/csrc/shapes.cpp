@@ -78,6 +78,24 @@ Dims<Int> evaluate_all(const ShapeTable& table, const ShapeArgs<Int>& args) {
     return done;
 }
 
+// What a table says of each result, of all that was evaluated; calls `negative` with the line of a size below zero.
+template <class Int, class Negative>
+AllDims<Int> sizes_in(const ShapeTable& table, const Dims<Int>& done, Negative negative) {
+    AllDims<Int> sizes(table.results.size());
+    for (size_t r = 0; r < table.results.size(); ++r) {
+        for (size_t d = 0; d < table.results[r].size(); ++d) {
+            const Int& size = done[table.results[r][d]];
+            if (Arithmetic<Int>::is_negative(size)) {
+                negative(table.lines[r][d]);
+            }
+            sizes[r].push_back(size);
+        }
+    }
+    return sizes;
+}
+
+constexpr const char* kNegative = "a tensor cannot have a negative size";
+
 template <class Int>
 AllDims<Int> primal_sizes(const Operator& op, const ShapeArgs<Int>& args) {
     const ShapeTable& table = op.family().shapes();
@@ -87,17 +105,7 @@ AllDims<Int> primal_sizes(const Operator& op, const ShapeArgs<Int>& args) {
     } catch (const ks::size_failure& failure) {
         stop(op, 0, failure.message);
     }
-    AllDims<Int> sizes(table.results.size());
-    for (size_t r = 0; r < table.results.size(); ++r) {
-        for (size_t d = 0; d < table.results[r].size(); ++d) {
-            const Int& size = done[table.results[r][d]];
-            if (Arithmetic<Int>::is_negative(size)) {
-                stop(op, table.lines[r][d], "a tensor cannot have a negative size");
-            }
-            sizes[r].push_back(size);
-        }
-    }
-    return sizes;
+    return sizes_in(table, done, [&](int line) { stop(op, line, kNegative); });
 }
 
 // The arguments of the operator that `op` was derived from: without seeds, and without the mapped dimension.
@@ -194,17 +202,7 @@ AllDims<Int> result_sizes(const Operator& op, const ShapeArgs<Int>& args) {
 }
 
 AllDims<int64_t> table_sizes(const ShapeTable& table, const ShapeArgs<int64_t>& args) {
-    const Dims<int64_t> done = evaluate_all(table, args);
-    AllDims<int64_t> sizes(table.results.size());
-    for (size_t r = 0; r < table.results.size(); ++r) {
-        for (const size_t op : table.results[r]) {
-            if (done[op] < 0) {
-                throw ks::size_failure{"a tensor cannot have a negative size"};
-            }
-            sizes[r].push_back(done[op]);
-        }
-    }
-    return sizes;
+    return sizes_in(table, evaluate_all(table, args), [](int) { throw ks::size_failure{kNegative}; });
 }
 
 int line_of_result(const Operator& op, size_t result) {
